@@ -1,0 +1,40 @@
+# One word per task. `make run` and `make test` need Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check clean
+
+run: .venv/runs
+	@$(BIN)/gatewayz-metrics demo
+
+test: .venv/develops
+	@$(BIN)/pytest -n auto
+
+check: .venv/develops
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "This needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ echo "The environment cannot be made; on Debian: apt-get install python3-venv"; rm -rf .venv; exit 1; }
+	@touch $@
+
+# The service alone: what `make run` waits for on a fresh machine.
+.venv/runs: .venv/python pyproject.toml
+	@echo "Installing the service into .venv ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable . || \
+		{ echo "The packages cannot be installed; is the package index reachable?"; exit 1; }
+	@touch $@
+
+.venv/develops: .venv/runs
+	@echo "Installing the development tools into .venv ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
