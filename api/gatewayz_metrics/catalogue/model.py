@@ -1,0 +1,222 @@
+"""The typed catalogue: what is measured, how it is called, in which unit, by which expression.
+
+A catalogue that contradicts itself is refused with a sentence. Whether its PromQL is
+valid only an engine can tell; the tests ask one.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from gatewayz_metrics.promql.join import PART_LABEL
+from gatewayz_metrics.promql.template import MARKER_LABEL, slots_in, with_label
+from gatewayz_metrics.promql.text import LABEL_NAME, METRIC_NAME
+
+RESERVED_PAGES = frozenset({"summary", "all", "docs"})
+RESERVED_LABELS = frozenset({"le", "quantile", PART_LABEL, MARKER_LABEL})
+
+_SOURCE = re.compile(rf"({METRIC_NAME.pattern})\{{\$selector")
+
+FamilyType = Literal["counter", "gauge", "histogram", "summary"]
+Format = Literal["exact", "rounded"]
+
+
+def _label(name: str) -> str:
+    if not LABEL_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a label name.")
+    if name in RESERVED_LABELS:
+        raise ValueError(f"the label {name!r} is set by the service itself; leave it out of `by`.")
+    return name
+
+
+def _expression(template: str) -> str:
+    if not slots_in(template):
+        raise ValueError(
+            f"the expression {template!r} has no $selector; put one into the braces of every selector, "
+            "or other deployments' series (and our own exports) get into the number."
+        )
+    return template
+
+
+LabelName = Annotated[str, AfterValidator(_label)]
+Expression = Annotated[str, AfterValidator(_expression)]
+
+
+class Entry(BaseModel):
+    """What families and statistics have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    unit: str
+    help: str = Field(min_length=1)
+
+
+class Term(NamedTuple):
+    """One expression of a family and the name that its samples get."""
+
+    sample: str
+    template: str
+
+
+class Family(Entry):
+    """A metric family of the text routes."""
+
+    type: FamilyType
+    categories: tuple[str, ...] = Field(min_length=1)
+    by: tuple[LabelName, ...] = ()
+    expr: Expression | None = None
+    quantile_of: str | None = None
+    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _has_one_shape(self) -> Self:
+        if not METRIC_NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is not a metric name.")
+        if self.quantile_of is not None:
+            self._check_quantile_family()
+        elif self.quantiles:
+            raise ValueError("has quantiles but no quantile_of, the histogram they come from.")
+        elif self.expr is not None and self.type in ("histogram", "summary"):
+            raise ValueError(f"is a {self.type}, which consists of several series; it cannot have one expr.")
+        if self.type == "counter" and not self.name.endswith("_total"):
+            raise ValueError("is a counter, so its name must end in _total.")
+        return self
+
+    def _check_quantile_family(self) -> None:
+        if self.expr is not None or self.type != "gauge" or not self.quantiles:
+            raise ValueError("has quantile_of: it must be a gauge with quantiles and without expr.")
+        if self.name != f"{self.quantile_of}_quantile":
+            raise ValueError(f"holds quantiles of {self.quantile_of}, so it must be named {self.quantile_of}_quantile.")
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The expressions that together give the family's samples."""
+        if self.quantile_of is not None:
+            return tuple(self._quantile(self.quantile_of, quantile) for quantile in self.quantiles)
+        if self.type == "histogram":
+            return (
+                Term(f"{self.name}_bucket", _sum_by((*self.by, "le"), f"{self.name}_bucket")),
+                *self._sum_and_count,
+            )
+        if self.type == "summary":
+            return self._sum_and_count
+        return (Term(self.name, self.expr or _sum_by(self.by, self.name)),)
+
+    @property
+    def _sum_and_count(self) -> tuple[Term, Term]:
+        return (
+            Term(f"{self.name}_sum", _sum_by(self.by, f"{self.name}_sum")),
+            Term(f"{self.name}_count", _sum_by(self.by, f"{self.name}_count")),
+        )
+
+    def _quantile(self, histogram: str, quantile: float) -> Term:
+        rate = f"sum by ({', '.join((*self.by, 'le'))}) (rate({histogram}_bucket{{$selector}}[$window]))"
+        text = f"{quantile:g}"
+        return Term(self.name, with_label(f"histogram_quantile({text}, {rate})", "quantile", text))
+
+    @property
+    def weight(self) -> int:
+        """What it costs to ask, roughly in series per label combination."""
+        return sum(10 if "_bucket{" in term.template else 1 for term in self.terms)
+
+
+def _sum_by(labels: tuple[str, ...], sample: str) -> str:
+    by = f" by ({', '.join(labels)}) " if labels else ""
+    return f"sum{by}({sample}{{$selector}})"
+
+
+class Statistic(Entry):
+    """One number of the summary; `name` is `section.key`."""
+
+    format: Format = "rounded"
+    expr: Expression
+
+    @property
+    def section(self) -> str:
+        """The part of the summary it stands in."""
+        return self.name.partition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """Its key within the section."""
+        return self.name.partition(".")[2]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The metrics that its expression reads."""
+        return tuple(dict.fromkeys(_SOURCE.findall(self.expr)))
+
+    @property
+    def weight(self) -> int:
+        """What it costs to ask: how many selectors the engine has to read."""
+        return slots_in(self.expr)
+
+
+class Catalogue(BaseModel):
+    """Every family and statistic of a deployment, in the order in which people read them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    window: str = Field("5m", pattern=r"^([0-9]+(ms|[smhdwy]))+$")
+    categories: dict[str, str]
+    sections: dict[str, str]
+    families: tuple[Family, ...]
+    statistics: tuple[Statistic, ...]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        for problem in (*self._unusable_pages(), *self._strays(), *self._broken_quantiles(), *self._clashes()):
+            raise ValueError(problem)
+        return self
+
+    def _unusable_pages(self) -> Iterator[str]:
+        for category in self.categories:
+            if category in RESERVED_PAGES or not LABEL_NAME.fullmatch(category):
+                yield f"the category {category!r} cannot be a route of its own; choose another name."
+
+    def _strays(self) -> Iterator[str]:
+        for family in self.families:
+            for category in family.categories:
+                if category not in self.categories:
+                    known = ", ".join(self.categories)
+                    yield f"the family {family.name} is in the unknown category {category!r}; there are {known}."
+        for statistic in self.statistics:
+            if statistic.section not in self.sections:
+                known = ", ".join(self.sections)
+                yield f"the statistic {statistic.name} is in an unknown section; there are {known}."
+
+    def _broken_quantiles(self) -> Iterator[str]:
+        types = {family.name: family.type for family in self.families}
+        for family in self.families:
+            if family.quantile_of is not None and types.get(family.quantile_of) != "histogram":
+                yield (
+                    f"the family {family.name} takes quantiles of {family.quantile_of}, "
+                    "which is no histogram of this catalogue; without buckets there are no quantiles."
+                )
+
+    def _clashes(self) -> Iterator[str]:
+        owners: dict[str, str] = {}
+        for family in self.families:
+            for name in {family.name, *(term.sample for term in family.terms)}:
+                if owners.setdefault(name, family.name) != family.name:
+                    yield (
+                        f"the sample {name} would belong to {owners[name]} and to {family.name}: one name, two shapes."
+                    )
+
+    def in_category(self, category: str | None) -> tuple[Family, ...]:
+        """The families of one category, or all of them, each once."""
+        return tuple(f for f in self.families if category is None or category in f.categories)
+
+    def in_sections(self, sections: frozenset[str]) -> tuple[Statistic, ...]:
+        """The statistics of some sections; of all when none is named."""
+        return tuple(s for s in self.statistics if not sections or s.section in sections)
+
+    @cached_property
+    def by_name(self) -> dict[str, Family | Statistic]:
+        """Every family and statistic under its name."""
+        return {f.name: f for f in self.families} | {s.name: s for s in self.statistics}

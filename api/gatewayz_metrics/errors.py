@@ -1,0 +1,234 @@
+"""Everything that can go wrong, as one tree.
+
+    ServiceError
+    ├── RequestError            the caller's doing
+    │   ├── InvalidParameter    400  a value that no route takes
+    │   ├── Unauthorized        401  no token, or not one of ours
+    │   ├── UnknownRoute        404  a path that does not exist
+    │   └── MethodNotAllowed    405  a path that exists for another method
+    ├── ConfigurationError      a setting or a catalogue that cannot work
+    ├── QueryRefused            the upstream understood and said no: one question is lost
+    ├── NotOneNumber            an expression with several series where one was promised
+    └── UpstreamError           the upstream gave no usable answer: every question is lost
+        ├── Unreachable · TlsFailed · TimedOut · ConnectionLost · PoolExhausted
+        ├── Redirected · AccessRefused · RateLimited · UpstreamFailed
+        └── BadAnswer · AnswerTooLarge · Misconfigured · Suspended
+
+A sentence names what happened and what helps. Nothing here ever holds a URL with
+credentials: the client takes them out before the first request.
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """The root: every error of this service has a code, a status and a sentence."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what helps, for people."""
+        return str(self)
+
+
+class RequestError(ServiceError):
+    """The caller asked for something that cannot be answered."""
+
+    status, code = 400, "bad_request"
+
+
+class InvalidParameter(RequestError):
+    """A parameter has a value that the route does not take."""
+
+    code = "invalid_parameter"
+
+
+class Unauthorized(RequestError):
+    """The request carries no token of ours."""
+
+    status, code = 401, "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("This needs a token: send the header 'Authorization: Bearer <token>'.")
+
+
+class UnknownRoute(RequestError):
+    """The path does not exist."""
+
+    status, code = 404, "unknown_route"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, for other methods."""
+
+    status, code = 405, "method_not_allowed"
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"This path answers {allowed}, not {method}: everything here is read-only.")
+        self.allowed = allowed
+
+
+class ConfigurationError(ServiceError):
+    """A setting or a catalogue contradicts itself or cannot be used."""
+
+    code = "configuration"
+
+
+class QueryRefused(ServiceError):
+    """The upstream refuses an expression, in its own words."""
+
+    status, code = 400, "query_refused"
+
+    def __init__(self, error_type: str, message: str) -> None:
+        # An engine may quote the whole query in its message.
+        super().__init__(f"The upstream refuses the query ({error_type}): {message[:500]}")
+        self.error_type = error_type
+
+
+class NotOneNumber(ServiceError):
+    """A statistic's expression gives several series."""
+
+    code = "not_one_number"
+
+    def __init__(self, series: int) -> None:
+        super().__init__(f"The expression gives {series} series, a statistic is one; aggregate it in the catalogue.")
+
+
+class UpstreamError(ServiceError):
+    """The upstream gave no usable answer."""
+
+    status, code = 502, "upstream_failed"
+
+
+class Unreachable(UpstreamError):
+    """No connection: refused, no such host, no route."""
+
+    code = "unreachable"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"The upstream at {host} cannot be reached; check PROMETHEUS_URL and that it runs.")
+
+
+class TlsFailed(UpstreamError):
+    """The connection stands, the handshake does not."""
+
+    code = "tls"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"The TLS handshake with the upstream at {host} failed; check https in PROMETHEUS_URL "
+            "and PROMETHEUS_CA_FILE."
+        )
+
+
+class TimedOut(UpstreamError):
+    """The whole answer did not arrive in time."""
+
+    status, code = 504, "timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The upstream did not answer within {seconds:g} s; PROMETHEUS_TIMEOUT sets the limit.")
+
+
+class ConnectionLost(UpstreamError):
+    """The connection broke before the answer was whole; what had arrived is thrown away."""
+
+    code = "connection_lost"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"The upstream at {host} broke the connection before its answer was whole.")
+
+
+class PoolExhausted(UpstreamError):
+    """All connections to the upstream are busy."""
+
+    status, code = 503, "busy"
+
+    def __init__(self) -> None:
+        super().__init__("All connections to the upstream are busy; ask again in a moment.")
+
+
+class Redirected(UpstreamError):
+    """The upstream points elsewhere; we do not follow."""
+
+    code = "redirect"
+
+    def __init__(self, status: int) -> None:
+        super().__init__(
+            f"The upstream answers with a redirect ({status}), which is not followed; "
+            "set PROMETHEUS_URL to its final address."
+        )
+
+
+class AccessRefused(UpstreamError):
+    """The upstream does not accept our credentials."""
+
+    code = "upstream_auth"
+
+    def __init__(self, status: int) -> None:
+        super().__init__(
+            f"The upstream refuses our credentials ({status}); check PROMETHEUS_BEARER_TOKEN, "
+            "PROMETHEUS_HEADERS or the user in PROMETHEUS_URL."
+        )
+
+
+class RateLimited(UpstreamError):
+    """The upstream asks for a pause."""
+
+    status, code = 503, "rate_limited"
+
+    def __init__(self, retry_after: float | None) -> None:
+        pause = f"{retry_after:g} s" if retry_after is not None else "a moment"
+        super().__init__(f"The upstream limits our rate (429); it asks for a pause of {pause}.")
+        self.retry_after = retry_after
+
+
+class UpstreamFailed(UpstreamError):
+    """The upstream answers with an error status of its own."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(
+            f"The upstream answers with HTTP {status}; check its log"
+            + (" and the path in PROMETHEUS_URL." if status == 404 else ".")
+        )
+
+
+class BadAnswer(UpstreamError):
+    """A 200 whose body is not what the protocol says."""
+
+    code = "bad_response"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"The upstream's answer is not the Prometheus API's ({why}); does PROMETHEUS_URL name a Prometheus?"
+        )
+
+
+class AnswerTooLarge(UpstreamError):
+    """The answer is larger than we are willing to hold."""
+
+    code = "too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The upstream's answer is larger than {limit:,} bytes; narrow SELECTOR or raise MAX_RESPONSE_BYTES."
+        )
+        self.limit = limit
+
+
+class Misconfigured(UpstreamError):
+    """This service was set up with values that cannot work, so it asks nobody."""
+
+    code = "misconfigured"
+
+
+class Suspended(UpstreamError):
+    """The upstream failed so often that it gets a pause; nothing was sent."""
+
+    status, code = 503, "suspended"
+
+    def __init__(self, cause: UpstreamError, seconds: float) -> None:
+        super().__init__(f"{cause.sentence} The next attempt is in {max(seconds, 0.1):.1f} s.")
+        self.cause = cause

@@ -1,0 +1,1 @@
+"""How a question is put: pure functions on PromQL text, no I/O."""
