@@ -1,0 +1,151 @@
+"""Every knob of the service, as one frozen object that is passed in."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import unquote, urlsplit
+
+import orjson
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.promql.text import matchers
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+
+
+def _words(value: object) -> object:
+    """`a, b` from the environment as a list."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _json_object(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value or "{}")
+    except orjson.JSONDecodeError:
+        raise ValueError('it must be a JSON object such as {"X-Scope-OrgID": "team-a"}.') from None
+
+
+class Access(BaseSettings):
+    """Who may ask: readable on its own, so that it holds even where other settings cannot be used."""
+
+    # Input is hidden from error messages: it may be a secret.
+    model_config = SettingsConfigDict(
+        frozen=True, env_file=".env", extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    api_tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)] = Field(
+        (), description="Bearer tokens that callers must show, comma-separated; empty leaves the service open."
+    )
+
+
+class Settings(Access):
+    """Every knob of the service, read from the environment and from `.env`."""
+
+    prometheus_url: str = Field(
+        "http://prometheus:9090",
+        description="The upstream: any Prometheus-compatible server. May carry a path and credentials.",
+    )
+    prometheus_username: str = Field("", description="Basic authentication for the upstream; wins over the URL's.")
+    prometheus_password: SecretStr = Field(SecretStr(""), description="Password to that user.")
+    prometheus_bearer_token: SecretStr = Field(SecretStr(""), description="Bearer token for the upstream.")
+    prometheus_bearer_token_file: Path | None = Field(
+        None, description="File with that token, read again whenever it changes."
+    )
+    prometheus_headers: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_json_object)] = Field(
+        {}, description='Further headers for the upstream, a JSON object such as `{"X-Scope-OrgID": "team-a"}`.'
+    )
+    prometheus_ca_file: Path | None = Field(
+        None, description="CA certificates (PEM) that the upstream's is checked by."
+    )
+    prometheus_gzip: bool = Field(
+        False, description="Ask the upstream for gzip: worth it over a network, a loss on the same host."
+    )
+    prometheus_connect_timeout: float = Field(1.0, gt=0, le=60, description="Seconds to connect to the upstream.")
+    prometheus_timeout: float = Field(8.0, gt=0, le=300, description="Seconds for a whole upstream answer.")
+    prometheus_connections: int = Field(20, ge=1, le=1000, description="Connections to the upstream at most.")
+    max_response_bytes: int = Field(32 * 2**20, ge=1024, description="Bytes of one upstream answer, unpacked, at most.")
+    selector: str = Field(
+        "", description='Label matchers put into every catalogue selector, such as `env="production"`.'
+    )
+    catalogue: Path | None = Field(None, description="A catalogue file in place of the built-in one.")
+    cache_ttl: float = Field(5.0, ge=0, le=3600, description="Seconds for which an answer is reused; 0 turns it off.")
+    host: str = Field("127.0.0.1", description="Address to listen on (stand-alone).")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
+
+    @field_validator("prometheus_url")
+    @classmethod
+    def _is_usable(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url.strip())
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable or parts.query or parts.fragment or any(c.isspace() for c in url.strip()):
+            raise ValueError("it must be a URL such as http://prometheus:9090 or https://host/prefix, without a query.")
+        return url.strip().rstrip("/")
+
+    @field_validator("prometheus_headers")
+    @classmethod
+    def _are_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value.get_secret_value()):
+                raise ValueError(f"the header {name!r} has a name or a value that HTTP does not allow.")
+        return headers
+
+    @field_validator("prometheus_bearer_token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr) -> SecretStr:
+        text = token.get_secret_value()
+        if text and not _HEADER_VALUE.fullmatch(text):
+            raise ValueError("it holds characters that an HTTP header cannot carry.")
+        return token
+
+    @field_validator("selector")
+    @classmethod
+    def _is_matchers(cls, selector: str) -> str:
+        return matchers(selector)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _credentials_leave_the_url(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Move `user:password@` into their own fields, so that no log or error can show them."""
+        scheme, separator, rest = str(values.get("prometheus_url", "")).partition("://")
+        authority, slash, path = rest.partition("/")
+        userinfo, at, address = authority.rpartition("@")
+        if not at:
+            return values
+        user, _, password = userinfo.partition(":")
+        found = {"prometheus_username": unquote(user), "prometheus_password": unquote(password)}
+        return found | values | {"prometheus_url": f"{scheme}{separator}{address}{slash}{path}"}
+
+    @model_validator(mode="after")
+    def _has_one_credential(self) -> Self:
+        ways = (
+            self.prometheus_username,
+            self.prometheus_bearer_token.get_secret_value(),
+            self.prometheus_bearer_token_file,
+        )
+        if sum(map(bool, ways)) > 1:
+            raise ValueError(
+                "choose one of user and password, PROMETHEUS_BEARER_TOKEN and PROMETHEUS_BEARER_TOKEN_FILE."
+            )
+        return self
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """The settings of this process; arguments win over the environment.
+
+    Raises ConfigurationError with one sentence that names the setting.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        setting = str(first["loc"][0]).upper() if first["loc"] else "The settings"
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise ConfigurationError(f"{setting} cannot be used: {message}.") from None

@@ -1,0 +1,68 @@
+"""What the service measures about itself, in a registry of its own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Telemetry:
+    """Our own families. Labels hold only names from the code, never text from a request."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "gatewayz_metrics_http_requests",
+            "Requests answered, by route template and status.",
+            ["route", "status"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "gatewayz_metrics_http_request_duration_seconds",
+            "Time to answer a request, by route template.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.upstream_requests = Counter(
+            "gatewayz_metrics_upstream_requests",
+            "Requests sent to the upstream, by API path and outcome (ok or an error code).",
+            ["kind", "outcome"],
+            registry=self.registry,
+        )
+        self.upstream_seconds = Histogram(
+            "gatewayz_metrics_upstream_request_duration_seconds",
+            "Time until an upstream answer was whole, by API path.",
+            ["kind"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.upstream_up = Gauge(
+            "gatewayz_metrics_upstream_up",
+            "1 when the upstream's last answer was usable, 0 when not; 0 before the first.",
+            registry=self.registry,
+        )
+        self.upstream_last_success = Gauge(
+            "gatewayz_metrics_upstream_last_success_timestamp_seconds",
+            "Unix time of the last usable upstream answer; 0 before the first.",
+            registry=self.registry,
+        )
+        self.cache_requests = Counter(
+            "gatewayz_metrics_cache_requests",
+            "Look-ups of kept answers: hit (kept), joined (shared a call under way), miss (asked the upstream).",
+            ["result"],
+            registry=self.registry,
+        )
+        self.join_fallbacks = Counter(
+            "gatewayz_metrics_join_fallbacks",
+            "Joined queries that the upstream refused whole, so that their parts were asked apart.",
+            registry=self.registry,
+        )
+        self.warnings = Counter(
+            "gatewayz_metrics_upstream_warnings",
+            "Warnings that came with upstream answers.",
+            registry=self.registry,
+        )
+
+    def page(self) -> bytes:
+        """The exposition of all of them, Prometheus text format 0.0.4."""
+        return generate_latest(self.registry)

@@ -1,0 +1,1 @@
+"""Where answers come from: the only room that knows HTTP towards the upstream."""

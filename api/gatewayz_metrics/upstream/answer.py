@@ -1,0 +1,93 @@
+"""Upstream bodies as typed values; anything that is not the protocol is refused.
+
+The envelope is that of the Prometheus HTTP API,
+https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gatewayz_metrics.errors import BadAnswer, QueryRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of an instant vector; the value stays the engine's own text."""
+
+    labels: dict[str, str]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The answer to an instant query."""
+
+    samples: tuple[Sample, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def vector(body: bytes) -> Vector:
+    """An instant vector from a success body. Raises BadAnswer or QueryRefused."""
+    document = envelope(body)
+    try:
+        data = document["data"]
+        if data["resultType"] != "vector":
+            raise BadAnswer(f"a {data['resultType']} instead of a vector")
+        samples = tuple(_sample(series) for series in data["result"])
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise BadAnswer("a malformed vector") from exc
+    return Vector(samples, _warnings(document))
+
+
+def envelope(body: bytes) -> dict[str, Any]:
+    """The JSON object of an API answer whose status is success."""
+    document = _json_object(body)
+    if document.get("status") == "error":
+        raise refusal(document)
+    if document.get("status") != "success":
+        raise BadAnswer("no status")
+    return document
+
+
+def refusal_in(body: bytes) -> QueryRefused | None:
+    """The API error in the body of an error status, if there is one."""
+    try:
+        document = _json_object(body)
+    except BadAnswer:
+        return None
+    return refusal(document) if document.get("status") == "error" else None
+
+
+def refusal(document: dict[str, Any]) -> QueryRefused:
+    """An error envelope as an error that carries the engine's own words."""
+    return QueryRefused(str(document.get("errorType", "unknown")), str(document.get("error", "")))
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        # orjson refuses NaN literals, lone surrogates and bottomless nesting: each a broken upstream.
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise BadAnswer("invalid JSON") from exc
+    if not isinstance(document, dict):
+        raise BadAnswer("no JSON object")
+    return document
+
+
+def _sample(series: dict[str, Any]) -> Sample:
+    _, value = series["value"]
+    labels = series["metric"]
+    if not isinstance(value, str) or not all(isinstance(text, str) for text in labels.values()):
+        raise BadAnswer("a malformed sample")
+    float(value)
+    return Sample(labels, value)
+
+
+def _warnings(document: dict[str, Any]) -> tuple[str, ...]:
+    given = document.get("warnings") or []
+    texts = [str(text)[:500] for text in given] if isinstance(given, list) else []
+    # VictoriaMetrics' cluster says so when a storage node did not answer.
+    partial = ["The upstream calls its answer partial."] if document.get("isPartial") is True else []
+    return tuple(texts + partial)
