@@ -1,0 +1,221 @@
+"""The query layer: questions in the catalogue's words, answers as readings with a state.
+
+Statistics and families travel joined in few instant queries. A join that the upstream
+refuses is halved until only the guilty expression is left, so one bad expression loses
+its own value and no other.
+"""
+
+import asyncio
+import time as clocks
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import ceil
+from typing import NamedTuple, TypeVar
+
+from gatewayz_metrics.catalogue import Catalogue, Family, Statistic
+from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused, ServiceError, UpstreamError
+from gatewayz_metrics.promql.join import PART_LABEL, join, share_out
+from gatewayz_metrics.promql.template import Slots
+from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.upstream.answer import Sample
+from gatewayz_metrics.upstream.shared import Shared
+from gatewayz_metrics.upstream.source import Source
+
+# An engine evaluates one query on one core: measured, four joins in parallel beat one.
+_STATISTIC_GROUPS = 4
+_STATISTICS_PER_GROUP = 6
+_FAMILY_GROUPS = 2  # for all of them; one category is one query
+
+# An answer with a failure in it is reused too, or an outage would be asked about by every
+# caller; but only for as long as nobody minds.
+_FAILURE_LIFETIME = 1.0
+
+T = TypeVar("T")
+
+
+class Measured(NamedTuple):
+    """One sample under the name that the catalogue gives it; the value is the engine's text."""
+
+    name: str
+    labels: dict[str, str]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The answer to one question: samples, or an error, or (with neither) no data."""
+
+    samples: tuple[Measured, ...] = ()
+    error: ServiceError | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Readings that were taken together, at a Unix time in seconds."""
+
+    at: float
+    readings: dict[str, Reading]
+    warnings: tuple[str, ...] = ()
+    _rendered: dict[Hashable, bytes] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def outage(self) -> UpstreamError | None:
+        """The upstream's failure, when it is the reason why nothing at all could be read."""
+        errors = [reading.error for reading in self.readings.values()]
+        failures = [error for error in errors if isinstance(error, UpstreamError)]
+        return failures[0] if failures and len(failures) == len(errors) else None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the upstream failed for some reading; a refused expression does not count."""
+        return any(isinstance(reading.error, UpstreamError) for reading in self.readings.values())
+
+    def once(self, form: Hashable, render: Callable[[], bytes]) -> bytes:
+        """What `render` makes of this snapshot, made once per form."""
+        if form not in self._rendered:
+            self._rendered[form] = render()
+        return self._rendered[form]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What belongs into one query: the names share a fate and come from the same instant."""
+
+    names: tuple[str, ...]
+    parts: tuple[tuple[str, str], ...]
+    weight: int
+
+
+class QueryLayer:
+    """Answers for a catalogue from one upstream."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        source: Source,
+        telemetry: Telemetry,
+        *,
+        selector: str = "",
+        cache_ttl: float = 5.0,
+        now: Callable[[], float] = clocks.time,
+    ) -> None:
+        self.catalogue = catalogue
+        self.slots = Slots(selector, catalogue.window)
+        self._source = source
+        self._telemetry = telemetry
+        self._ttl = cache_ttl
+        self._now = now
+        self._snapshots: Shared[Snapshot] = Shared(
+            self._lifetime,
+            clocks.monotonic,
+            lambda result: telemetry.cache_requests.labels(result).inc(),
+        )
+
+    async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
+        """The statistics of some sections (all when none is named) at a Unix time, or now."""
+        statistics = self.catalogue.in_sections(sections)
+        groups = min(_STATISTIC_GROUPS, ceil(len(statistics) / _STATISTICS_PER_GROUP))
+        return await self._snapshot(("statistics", sections, time), self._of_statistics(statistics), groups, time)
+
+    async def families(self, category: str | None = None, time: float | None = None) -> Snapshot:
+        """The families of a category (all when none is named) at a Unix time, or now."""
+        families = self.catalogue.in_category(category)
+        groups = 1 if category else _FAMILY_GROUPS
+        return await self._snapshot(("families", category, time), self._of_families(families), groups, time)
+
+    async def probe(self) -> UpstreamError | None:
+        """Why the upstream cannot answer right now, or None when it can."""
+        question = Question(("probe",), (("probe", "vector(1)"),), 1)
+        return (await self._snapshot("probe", [question], 1, None)).outage
+
+    def _of_statistics(self, statistics: Iterable[Statistic]) -> list[Question]:
+        """A question per expression: two statistics that ask the same are asked once."""
+        names: dict[str, list[Statistic]] = {}
+        for statistic in statistics:
+            names.setdefault(self.slots.fill(statistic.expr), []).append(statistic)
+        return [
+            Question(tuple(s.name for s in same), ((same[0].name, promql),), same[0].weight)
+            for promql, same in names.items()
+        ]
+
+    def _of_families(self, families: Iterable[Family]) -> list[Question]:
+        """A question per family: buckets, sum and count of a histogram must be of one instant."""
+        return [
+            Question(
+                (family.name,),
+                tuple((term.sample, self.slots.fill(term.template)) for term in family.terms),
+                family.weight,
+            )
+            for family in families
+        ]
+
+    def _lifetime(self, snapshot: Snapshot) -> float:
+        return min(self._ttl, _FAILURE_LIFETIME) if snapshot.disturbed else self._ttl
+
+    async def _snapshot(
+        self, key: Hashable, questions: Sequence[Question], groups: int, time: float | None
+    ) -> Snapshot:
+        return await self._snapshots.get(key, lambda: self._take(questions, groups, time))
+
+    async def _take(self, questions: Sequence[Question], groups: int, time: float | None) -> Snapshot:
+        at = self._now() if time is None else time
+        asked = [_Round(self._source, self._telemetry, time).ask(share) for share in share_out(questions, groups)]
+        answers = await asyncio.gather(*asked)
+        readings = {name: reading for answer in answers for name, reading in answer.readings.items()}
+        warnings = dict.fromkeys(text for answer in answers for text in answer.warnings)
+        return Snapshot(at, readings, tuple(warnings))
+
+
+class _Answer(NamedTuple):
+    readings: dict[str, Reading]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One group of questions on its way to the upstream and back."""
+
+    source: Source
+    telemetry: Telemetry
+    time: float | None
+
+    async def ask(self, questions: Sequence[Question]) -> _Answer:
+        """Every name's reading; failures are readings too."""
+        try:
+            vector = await self.source.instant(join(part for q in questions for part in q.parts), self.time)
+            return _Answer(_sorted_out(questions, vector.samples), vector.warnings)
+        except (QueryRefused, AnswerTooLarge) as exc:
+            if len(questions) == 1:
+                return _failed(questions, exc)
+            return await self._apart(questions)
+        except UpstreamError as exc:
+            return _failed(questions, exc)
+
+    async def _apart(self, questions: Sequence[Question]) -> _Answer:
+        self.telemetry.join_fallbacks.inc()
+        half = len(questions) // 2
+        left, right = await asyncio.gather(self.ask(questions[:half]), self.ask(questions[half:]))
+        return _Answer(left.readings | right.readings, left.warnings + right.warnings)
+
+
+def _failed(questions: Iterable[Question], error: ServiceError) -> _Answer:
+    return _Answer({name: Reading(error=error) for question in questions for name in question.names})
+
+
+def _sorted_out(questions: Sequence[Question], samples: Iterable[Sample]) -> dict[str, Reading]:
+    """The joined answer, sample by sample to the question it belongs to."""
+    found: dict[str, list[Measured]] = {part: [] for question in questions for part, _ in question.parts}
+    for sample in samples:
+        labels = sample.labels
+        labels.pop("__name__", None)
+        part = labels.pop(PART_LABEL, "")
+        if part not in found:
+            raise BadAnswer("a series that was not asked for")
+        found[part].append(Measured(part, labels, sample.value))
+    readings: dict[str, Reading] = {}
+    for question in questions:
+        parts = dict.fromkeys(part for part, _ in question.parts)
+        reading = Reading(tuple(measured for part in parts for measured in found[part]))
+        readings |= dict.fromkeys(question.names, reading)
+    return readings
