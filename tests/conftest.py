@@ -1,0 +1,50 @@
+"""Real engines over known samples, and the service on top of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from gatewayz_metrics.demo import processes
+from gatewayz_metrics.demo.processes import EngineProcess
+
+from tests.support import samples
+from tests.support.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A real Prometheus over the known hour."""
+    data = tmp_path_factory.mktemp("prometheus")
+    processes.backfill(samples.openmetrics(data / "samples.om"), data / "tsdb")
+    with processes.prometheus(data / "tsdb") as process:
+        yield Engine("prometheus", process.url)
+
+
+@pytest.fixture(scope="session")
+def victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A real VictoriaMetrics over the same hour."""
+    data = tmp_path_factory.mktemp("victoria")
+    with processes.victoria_metrics(data, extra_flags=["-search.disableCache"]) as process:
+        page = samples.exposition_with_times(data / "samples.txt").read_bytes()
+        httpx.post(f"{process.url}/api/v1/import/prometheus", content=page).raise_for_status()
+        httpx.get(f"{process.url}/internal/force_flush").raise_for_status()
+        yield Engine("victoriametrics", process.url)
+
+
+@pytest.fixture(params=["prometheus", "victoria_metrics"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn."""
+    found: Engine = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the machine's own settings or a `.env` of the checkout."""
+    for name in ("PROMETHEUS_URL", "API_TOKENS", "SELECTOR", "CATALOGUE", "CACHE_TTL", "PORT", "HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+__all__ = ["EngineProcess"]

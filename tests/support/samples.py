@@ -1,0 +1,194 @@
+"""One hour of known samples: several deployments in one engine, told apart by `env`.
+
+production  everything present, two replicas, an exporter of provider counts
+staging     the same names with other numbers: what a missing selector would mix in
+bare        as real backends are: no provider counts, few families
+idle        counters that never move
+oneshot     only cache hits, no 5xx, no provider error rate
+hostile     label values that break careless writers
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+STEP = 15
+START = 1_760_000_000 // STEP * STEP
+END = START + 3600
+
+HOSTILE = ['say "hi"', "back\\slash", "two\nlines", "ünïcode ☃ 🚀", "", "{}=,#", "a\tb\rc", "\u2028"]
+
+Curve = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series as a function of the seconds since START."""
+
+    name: str
+    labels: dict[str, str]
+    curve: Curve
+
+
+def steady(per_second: float, begin: float = 0) -> Curve:
+    """A counter that grows evenly."""
+    return lambda t: begin + per_second * t
+
+
+def flat(value: float) -> Curve:
+    """A gauge that stays."""
+    return lambda _t: value
+
+
+def histogram(name: str, labels: dict[str, str], rates: dict[str, float], mean: float) -> Iterator[Series]:
+    """A histogram whose buckets grow evenly; `rates` are cumulative, per second, +Inf included."""
+    for le, rate in rates.items():
+        yield Series(f"{name}_bucket", labels | {"le": le}, steady(rate))
+    yield Series(f"{name}_sum", labels, steady(rates["+Inf"] * mean))
+    yield Series(f"{name}_count", labels, steady(rates["+Inf"]))
+
+
+def deployments() -> Iterator[Series]:
+    """Every series of the engine."""
+    yield from _production("production", 1.0)
+    yield from _production("staging", 7.0)
+    yield from _bare()
+    yield from _idle()
+    yield from _oneshot()
+    yield from _hostile()
+
+
+def _production(env: str, scale: float) -> Iterator[Series]:
+    for replica in ("gateway-1:8000", "gateway-2:8000"):
+        base = {"env": env, "job": "gateway", "instance": replica}
+        yield from _http(base, scale)
+        yield from _models(base, scale)
+        yield from _providers(base, scale)
+        yield from _data(base, scale)
+
+
+def _http(base: dict[str, str], scale: float) -> Iterator[Series]:
+    for path, share in {"/v1/chat/completions": 1.0, "/v1/models": 0.25}.items():
+        route = base | {"app_name": "gatewayz", "method": "POST", "path": path}
+        for status, rate in {"200": 2.0, "429": 0.1, "500": 0.05, "503": 0.01}.items():
+            labels = route | {"status_code": status, "status_class": f"{status[0]}xx"}
+            yield Series("fastapi_requests_total", labels, steady(rate * share * scale, 100))
+        rates = {"0.1": 0.5, "0.5": 1.5, "1.0": 2.0, "5.0": 2.1, "+Inf": 2.16}
+        scaled = {le: rate * share * scale for le, rate in rates.items()}
+        yield from histogram("fastapi_requests_duration_seconds", route, scaled, 0.4)
+        yield Series("fastapi_requests_in_progress", route, flat(3 * scale))
+    labels = base | {"app_name": "gatewayz", "exception_type": "ValueError"}
+    yield Series("fastapi_exceptions_total", labels, steady(0.01 * scale))
+
+
+def _models(base: dict[str, str], scale: float) -> Iterator[Series]:
+    catalogue = {
+        "gpt-4": "openai",
+        "anthropic/claude-opus-4.5": "anthropic",
+        "google/gemini-2.0-flash-exp:free": "google-vertex",
+    }
+    for weight, (model, provider) in enumerate(catalogue.items(), 1):
+        call = base | {"model": model, "provider": provider}
+        for status, rate in {"success": 0.9, "error": 0.02}.items():
+            yield Series("model_inference_requests_total", call | {"status": status}, steady(rate * weight * scale))
+        for kind, rate in {"input": 1234.0, "output": 321.5}.items():
+            yield Series("tokens_used_total", call | {"token_type": kind}, steady(rate * weight * scale))
+        yield Series("credits_used_total", call, steady(0.00123 * weight * scale))
+        rates = {"0.5": 0.2, "1.0": 0.5, "5.0": 0.8, "60.0": 0.91, "+Inf": 0.92}
+        scaled = {le: rate * weight * scale for le, rate in rates.items()}
+        yield from histogram("model_inference_duration_seconds", call, scaled, 1.7)
+
+
+def _providers(base: dict[str, str], scale: float) -> Iterator[Series]:
+    states = {"openai": (1, 0.01), "anthropic": (1, 0.25), "google-vertex": (0, 1.0), "groq": (1, 0.0)}
+    counts = {"total": 26, "healthy": 21, "degraded": 3, "down": 2}
+    for state, count in counts.items():
+        yield Series(f"gatewayz_providers_{state}", base, flat(count * scale))
+    for provider, (up, errors) in states.items():
+        labels = base | {"provider": provider}
+        yield Series("provider_availability", labels, flat(up))
+        yield Series("provider_availability", labels | {"source": "prometheus_data"}, flat(100 * up))
+        yield Series("provider_error_rate", labels, flat(errors))
+        rates = {"0.1": 0.1, "1.0": 0.6, "10.0": 0.7, "+Inf": 0.7}
+        scaled = {le: rate * scale for le, rate in rates.items()}
+        yield from histogram("provider_response_time_seconds", labels, scaled, 0.6)
+
+
+def _data(base: dict[str, str], scale: float) -> Iterator[Series]:
+    for table, mean in {"users": 0.004, "api_keys_new": 0.012}.items():
+        yield Series("database_queries_total", base | {"table": table, "operation": "select"}, steady(5 * scale))
+        yield Series("database_query_duration_seconds_sum", base | {"table": table}, steady(5 * mean * scale))
+        yield Series("database_query_duration_seconds_count", base | {"table": table}, steady(5 * scale))
+    for cache, (hits, misses) in {"models": (9.0, 1.0), "keys": (1.0, 3.0)}.items():
+        yield Series("cache_hits_total", base | {"cache_name": cache}, steady(hits * scale))
+        yield Series("cache_misses_total", base | {"cache_name": cache}, steady(misses * scale))
+        yield Series("cache_size_bytes", base | {"cache_name": cache}, flat(2**20 * scale))
+    for status, keys in {"active": 412, "revoked": 88}.items():
+        yield Series("active_api_keys", base | {"status": status}, flat(keys * scale))
+    for plan, cycle, number in [("pro", "monthly", 120), ("pro", "yearly", 30), ("max", "monthly", 7)]:
+        labels = base | {"plan_type": plan, "billing_cycle": cycle}
+        yield Series("subscription_count", labels, flat(number * scale))
+    yield Series("trial_active", base | {"status": "active"}, flat(19 * scale))
+    yield Series("trial_active", base | {"status": "expired"}, flat(55 * scale))
+
+
+def _bare() -> Iterator[Series]:
+    base = {"env": "bare", "job": "gateway", "instance": "a"}
+    for provider, up in {"openai": 1, "groq": 1, "xai": 0}.items():
+        for instance in ("a", "b"):
+            labels = base | {"provider": provider, "instance": instance}
+            yield Series("provider_availability", labels, flat(up))
+            yield Series("provider_error_rate", labels, flat(0.2 if provider == "groq" else 0.01))
+        yield Series(
+            "provider_availability", base | {"provider": provider, "source": "prometheus_data"}, flat(100 * up)
+        )
+
+
+def _idle() -> Iterator[Series]:
+    base = {"env": "idle", "job": "gateway", "instance": "a"}
+    yield Series("fastapi_requests_total", base | {"status_code": "200"}, flat(1234))
+    yield from histogram("fastapi_requests_duration_seconds", base, {"1.0": 0, "+Inf": 0}, 1)
+    yield Series("cache_hits_total", base | {"cache_name": "keys"}, flat(10))
+
+
+def _oneshot() -> Iterator[Series]:
+    base = {"env": "oneshot", "job": "gateway", "instance": "a"}
+    yield Series("fastapi_requests_total", base | {"status_code": "200"}, steady(1))
+    yield Series("cache_hits_total", base | {"cache_name": "keys"}, steady(2))
+    yield Series("provider_availability", base | {"provider": "openai"}, flat(1))
+    for status, rate in {"success": 3, "error": 1}.items():
+        labels = base | {"model": "gpt-4", "provider": "openai", "status": status}
+        yield Series("model_inference_requests_total", labels, steady(rate))
+
+
+def _hostile() -> Iterator[Series]:
+    base = {"env": "hostile", "job": "gateway", "instance": "a"}
+    for number, text in enumerate(HOSTILE, 1):
+        labels = base | {"model": text, "provider": f"p{number}", "status": "success"}
+        yield Series("model_inference_requests_total", labels, flat(number))
+
+
+def openmetrics(path: Path) -> Path:
+    """All of it as OpenMetrics text with timestamps, which `promtool` turns into blocks."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for series in sorted(deployments(), key=lambda series: series.name):
+            head = f"{series.name}{{{_labels(series.labels)}}}"
+            file.writelines(f"{head} {series.curve(t)!r} {START + t}\n" for t in range(0, 3600 + STEP, STEP))
+        file.write("# EOF\n")
+    return path
+
+
+def exposition_with_times(path: Path) -> Path:
+    """The same as Prometheus text with millisecond timestamps, which VictoriaMetrics imports."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for series in deployments():
+            head = f"{series.name}{{{_labels(series.labels)}}}"
+            file.writelines(f"{head} {series.curve(t)!r} {(START + t) * 1000}\n" for t in range(0, 3600 + STEP, STEP))
+    return path
+
+
+def _labels(labels: dict[str, str]) -> str:
+    pairs = (
+        f'{k}="' + v.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"") + '"' for k, v in labels.items()
+    )
+    return ",".join(pairs)
