@@ -1,0 +1,1 @@
+"""The embedded default: engine binaries, their processes, and a simulated gateway to watch."""
