@@ -38,6 +38,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         # The operations router serves the schema, behind the same tokens as everything else.
         openapi_url=None,
+        # A redirect would carry the Host header of whoever asks, and is as far as a stranger comes without a token.
+        redirect_slashes=False,
     )
     app.add_exception_handler(HTTPException, _no_such_route)
     return app
@@ -49,7 +51,9 @@ def _no_such_route(request: Request, exc: Exception) -> Response:
     if exc.status_code == 405:
         return speak(MethodNotAllowed(request.method, (exc.headers or {}).get("Allow", "GET")))
     if exc.status_code == 404:
-        return speak(UnknownRoute(f"There is no {request.url.path[:100]}; {PREFIX}/docs lists what there is."))
+        # Not from `request.url`, which fails on a query string that is no UTF-8.
+        path = request.scope["path"][:100]
+        return speak(UnknownRoute(f"There is no {path}; {PREFIX}/docs lists what there is."))
     return speak(RequestError(f"{exc.detail}."))
 
 

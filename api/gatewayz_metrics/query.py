@@ -13,7 +13,7 @@ from functools import cached_property
 from math import ceil
 from typing import NamedTuple, TypeVar
 
-from gatewayz_metrics.catalogue import Catalogue, Family, Statistic
+from gatewayz_metrics.catalogue import Catalogue, Statistic
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused, ServiceError, UpstreamError
 from gatewayz_metrics.promql.join import PART_LABEL, join, share_out
 from gatewayz_metrics.promql.template import Slots
@@ -106,62 +106,55 @@ class QueryLayer:
         self._telemetry = telemetry
         self._ttl = cache_ttl
         self._now = now
-        self._snapshots: Shared[Snapshot] = Shared(
-            self._lifetime,
-            clocks.monotonic,
-            lambda result: telemetry.cache_requests.labels(result).inc(),
-        )
+        self._snapshots: Shared[Snapshot] = Shared(self._lifetime, clocks.monotonic, telemetry.of_cache())
 
     async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
         """The statistics of some sections (all when none is named) at a Unix time, or now."""
-        statistics = self.catalogue.in_sections(sections)
-        groups = min(_STATISTIC_GROUPS, ceil(len(statistics) / _STATISTICS_PER_GROUP))
-        return await self._snapshot(("statistics", sections, time), self._of_statistics(statistics), groups, time)
+        return await self._snapshots.get(
+            ("statistics", sections, time), lambda: self._take(self._of_statistics(sections), time)
+        )
 
     async def families(self, category: str | None = None, time: float | None = None) -> Snapshot:
         """The families of a category (all when none is named) at a Unix time, or now."""
-        families = self.catalogue.in_category(category)
-        groups = 1 if category else _FAMILY_GROUPS
-        return await self._snapshot(("families", category, time), self._of_families(families), groups, time)
+        return await self._snapshots.get(
+            ("families", category, time), lambda: self._take(self._of_families(category), time)
+        )
 
     async def probe(self) -> UpstreamError | None:
         """Why the upstream cannot answer right now, or None when it can."""
         question = Question(("probe",), (("probe", "vector(1)"),), 1)
-        return (await self._snapshot("probe", [question], 1, None)).outage
+        return (await self._snapshots.get("probe", lambda: self._take([[question]], None))).outage
 
-    def _of_statistics(self, statistics: Iterable[Statistic]) -> list[Question]:
-        """A question per expression: two statistics that ask the same are asked once."""
+    def _of_statistics(self, sections: frozenset[str]) -> list[list[Question]]:
+        """A question per expression, in groups: two statistics that ask the same are asked once."""
         names: dict[str, list[Statistic]] = {}
-        for statistic in statistics:
+        for statistic in self.catalogue.in_sections(sections):
             names.setdefault(self.slots.fill(statistic.expr), []).append(statistic)
-        return [
+        questions = [
             Question(tuple(s.name for s in same), ((same[0].name, promql),), same[0].weight)
             for promql, same in names.items()
         ]
+        return share_out(questions, min(_STATISTIC_GROUPS, ceil(len(questions) / _STATISTICS_PER_GROUP)))
 
-    def _of_families(self, families: Iterable[Family]) -> list[Question]:
-        """A question per family: buckets, sum and count of a histogram must be of one instant."""
-        return [
+    def _of_families(self, category: str | None) -> list[list[Question]]:
+        """A question per family, in groups: parts of a histogram must be of one instant."""
+        questions = [
             Question(
                 (family.name,),
                 tuple((term.sample, self.slots.fill(term.template)) for term in family.terms),
                 family.weight,
             )
-            for family in families
+            for family in self.catalogue.in_category(category)
         ]
+        return share_out(questions, 1 if category else _FAMILY_GROUPS)
 
     def _lifetime(self, snapshot: Snapshot) -> float:
         return min(self._ttl, _FAILURE_LIFETIME) if snapshot.disturbed else self._ttl
 
-    async def _snapshot(
-        self, key: Hashable, questions: Sequence[Question], groups: int, time: float | None
-    ) -> Snapshot:
-        return await self._snapshots.get(key, lambda: self._take(questions, groups, time))
-
-    async def _take(self, questions: Sequence[Question], groups: int, time: float | None) -> Snapshot:
+    async def _take(self, groups: Sequence[Sequence[Question]], time: float | None) -> Snapshot:
         at = self._now() if time is None else time
-        asked = [_Round(self._source, self._telemetry, time).ask(share) for share in share_out(questions, groups)]
-        answers = await asyncio.gather(*asked)
+        one_round = _Round(self._source, self._telemetry, time)
+        answers = await asyncio.gather(*(one_round.ask(group) for group in groups))
         readings = {name: reading for answer in answers for name, reading in answer.readings.items()}
         warnings = dict.fromkeys(text for answer in answers for text in answer.warnings)
         return Snapshot(at, readings, tuple(warnings))

@@ -6,7 +6,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.security import Tokens
-from gatewayz_metrics.settings import Access, Settings, read_settings
+from gatewayz_metrics.settings import Settings, read_settings, read_tokens
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import Upstream
 from gatewayz_metrics.upstream.source import Source, Unusable
@@ -39,7 +39,9 @@ class Service:
 def guest(settings: Settings | None, prometheus_url: str | None) -> Service:
     """A service inside somebody else's application, which must not die of our settings."""
     try:
-        return Service(settings or read_settings(prometheus_url=prometheus_url))
+        settings = settings or read_settings(prometheus_url=prometheus_url)
+        return Service(settings)
     except ConfigurationError as exc:
         log.error("The metrics routes only explain themselves: %s", exc.sentence)
-        return Service(Settings.model_construct(api_tokens=Access().api_tokens), fault=exc)
+        tokens = settings.api_tokens if settings else read_tokens()
+        return Service(Settings.model_construct(api_tokens=tokens), fault=exc)

@@ -1,7 +1,9 @@
 """Every knob of the service, as one frozen object that is passed in."""
 
 import re
+import ssl
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -13,12 +15,18 @@ from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.promql.text import matchers
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+# ASCII alone: what lies beyond cannot be sent by the client.
+HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
 def _words(value: object) -> object:
-    """`a, b` from the environment as a list."""
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+    """`a, b` from the environment as a list; commas with nothing between them are no list."""
+    if not isinstance(value, str):
+        return value
+    words = [word.strip() for word in value.split(",") if word.strip()]
+    if value and not words:
+        raise ValueError("it names nothing; leave it out if that is meant.")
+    return words
 
 
 def _json_object(value: object) -> object:
@@ -42,6 +50,14 @@ class Access(BaseSettings):
         (), description="Bearer tokens that callers must show, comma-separated; empty leaves the service open."
     )
 
+    @field_validator("api_tokens")
+    @classmethod
+    def _are_tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        # An empty token would be matched by an empty header.
+        if not all(token.get_secret_value().strip() for token in tokens):
+            raise ValueError("a token is empty.")
+        return tokens
+
 
 class Settings(Access):
     """Every knob of the service, read from the environment and from `.env`."""
@@ -50,7 +66,10 @@ class Settings(Access):
         "http://prometheus:9090",
         description="The upstream: any Prometheus-compatible server. May carry a path and credentials.",
     )
-    prometheus_username: str = Field("", description="Basic authentication for the upstream; wins over the URL's.")
+    # Some services take a token as the user, so it is not shown either.
+    prometheus_username: str = Field(
+        "", repr=False, description="Basic authentication for the upstream; wins over the URL's."
+    )
     prometheus_password: SecretStr = Field(SecretStr(""), description="Password to that user.")
     prometheus_bearer_token: SecretStr = Field(SecretStr(""), description="Bearer token for the upstream.")
     prometheus_bearer_token_file: Path | None = Field(
@@ -85,6 +104,8 @@ class Settings(Access):
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
         except ValueError:
             usable = False
+        if "://" in url and "@" in url:
+            raise ValueError("its user or password holds a character that must be percent-encoded, such as / as %2F.")
         if not usable or parts.query or parts.fragment or any(c.isspace() for c in url.strip()):
             raise ValueError("it must be a URL such as http://prometheus:9090 or https://host/prefix, without a query.")
         return url.strip().rstrip("/")
@@ -93,17 +114,29 @@ class Settings(Access):
     @classmethod
     def _are_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for name, value in headers.items():
-            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value.get_secret_value()):
-                raise ValueError(f"the header {name!r} has a name or a value that HTTP does not allow.")
+            if not _HEADER_NAME.fullmatch(name):
+                # Not quoted: somebody may have written "Name: secret" as the name.
+                raise ValueError("a header has a name that HTTP does not allow.")
+            if not HEADER_VALUE.fullmatch(value.get_secret_value()):
+                raise ValueError(f"the header {name!r} has a value that HTTP does not allow.")
         return headers
 
     @field_validator("prometheus_bearer_token")
     @classmethod
     def _fits_a_header(cls, token: SecretStr) -> SecretStr:
         text = token.get_secret_value()
-        if text and not _HEADER_VALUE.fullmatch(text):
+        if text and not HEADER_VALUE.fullmatch(text):
             raise ValueError("it holds characters that an HTTP header cannot carry.")
         return token
+
+    @field_validator("prometheus_ca_file")
+    @classmethod
+    def _holds_certificates(cls, file: Path | None) -> Path | None:
+        try:
+            ssl.create_default_context(cafile=file)
+        except (OSError, ssl.SSLError) as exc:
+            raise ValueError(f"{file} holds no certificates that can be read ({exc}).") from None
+        return file
 
     @field_validator("selector")
     @classmethod
@@ -149,3 +182,16 @@ def read_settings(**overrides: Any) -> Settings:
         setting = str(first["loc"][0]).upper() if first["loc"] else "The settings"
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise ConfigurationError(f"{setting} cannot be used: {message}.") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"The file .env cannot be read ({type(exc).__name__}).") from None
+
+
+def read_tokens() -> tuple[SecretStr, ...]:
+    """The tokens alone, for when other settings cannot be used; a fresh secret when not even they can.
+
+    Whoever meant to close the service must not find it open.
+    """
+    try:
+        return Access().api_tokens
+    except (ValidationError, OSError, UnicodeDecodeError):
+        return (SecretStr(token_urlsafe()),)

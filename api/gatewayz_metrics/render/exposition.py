@@ -84,8 +84,13 @@ def _valid(family: Family, samples: Iterable[Measured], form: Exposition) -> lis
 
 
 def _labels(labels: dict[str, str]) -> str:
-    own = ",".join(f'{_name(name)}="{_escape_all(value)}"' for name, value in labels.items() if name != MARKER_LABEL)
+    own = ",".join(f'{_name(name)}="{_escape_all(value)}"' for name, value in labels.items() if _is_ours_to_write(name))
     return f"{own},{_MARKER}" if own else _MARKER
+
+
+def _is_ours_to_write(name: str) -> bool:
+    """Names with two underscores are reserved, and the marker is added to every sample anyway."""
+    return name != MARKER_LABEL and not name.startswith("__")
 
 
 def _name(name: str) -> str:

@@ -70,7 +70,9 @@ def _lines(name: str, labels: dict[str, str], child: _Child, canonical: bool) ->
     yield Measured(f"{name}_bucket", {**labels, "le": "+Inf"}, count)
     if child.total is not None:
         yield Measured(f"{name}_sum", labels, child.total.value)
-    yield Measured(f"{name}_count", labels, count)
+    # OpenMetrics allows a count beside a sum alone.
+    if child.total is not None or not canonical:
+        yield Measured(f"{name}_count", labels, count)
 
 
 def _merged(samples: list[Measured]) -> str | None:

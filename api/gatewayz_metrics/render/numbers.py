@@ -29,4 +29,4 @@ def decimal(text: str, form: Format) -> str | None:
 
 def go_float(value: float) -> str:
     """A float as Go and OpenMetrics write it: `1.0`, `0.005`, `1e+06`."""
-    return str(floatToGoString(value))  # type: ignore[no-untyped-call]  # the library leaves this one untyped
+    return str(floatToGoString(value))

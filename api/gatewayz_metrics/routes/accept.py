@@ -1,10 +1,12 @@
 """Which exposition a client's Accept header asks for (RFC 9110, 12.5.1)."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from gatewayz_metrics.render.exposition import Exposition
 
 
+@lru_cache(256)
 def negotiate(accept: str) -> Exposition:
     """The best rated format that we write; plain text for everybody who names none of them."""
     ranked = sorted(_offers(accept), key=lambda offer: -offer[0])

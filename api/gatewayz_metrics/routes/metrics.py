@@ -1,30 +1,26 @@
 """The metrics routes: one JSON summary, a text page per category, all of them, and their docs."""
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BeforeValidator
+from fastapi import APIRouter, Request, Response
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError, UnknownRoute
 from gatewayz_metrics.query import QueryLayer, Snapshot
 from gatewayz_metrics.render.docs import docs
 from gatewayz_metrics.render.exposition import exposition
-from gatewayz_metrics.render.summary import Values, summary
+from gatewayz_metrics.render.summary import summary
 from gatewayz_metrics.routes.accept import negotiate
+from gatewayz_metrics.routes.parameters import CATEGORY, TIME, VALUES, described, parameters
 from gatewayz_metrics.routes.surface import surface_route
-from gatewayz_metrics.routes.time import unix_time
 from gatewayz_metrics.security import Tokens
 from gatewayz_metrics.telemetry import Telemetry
 
 PREFIX = "/prometheus/metrics"
 _EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-At = Annotated[
-    Annotated[float, BeforeValidator(unix_time)] | None,
-    Query(alias="time", description="Another moment than now: Unix seconds or RFC 3339."),
-]
+Endpoint = Callable[..., Coroutine[Any, Any, Response]]
 
 
 def metrics_router(layer: QueryLayer, tokens: Tokens, telemetry: Telemetry) -> APIRouter:
@@ -33,43 +29,45 @@ def metrics_router(layer: QueryLayer, tokens: Tokens, telemetry: Telemetry) -> A
     router = APIRouter(
         prefix=PREFIX,
         tags=["metrics"],
-        dependencies=[Depends(tokens.check)],
-        route_class=surface_route(telemetry, speak),
+        route_class=surface_route(telemetry, speak, tokens.check),
     )
 
-    async def read_summary(
-        category: Annotated[list[str], Query(description="Sections to narrow to; all when absent.")] = [],  # noqa: B006
-        values: Values = Values.STRING,
-        at: At = None,
-    ) -> Response:
+    async def read_summary(request: Request) -> Response:
         """Every statistic, one number each."""
-        sections = _known(category, catalogue.sections)
-        snapshot = await layer.statistics(sections, at)
+        asked = parameters(request.scope["query_string"])
+        sections = _known(asked.categories, catalogue.sections)
+        snapshot = await layer.statistics(sections, asked.at)
         body = snapshot.once(
-            values, lambda: summary(catalogue.in_sections(sections), snapshot, values, catalogue.window)
+            asked.values, lambda: summary(catalogue.in_sections(sections), snapshot, asked.values, catalogue.window)
         )
-        return Response(body, media_type="application/json", headers=_upstream_status(snapshot))
+        return Response(body, media_type="application/json", headers=_headers(snapshot))
 
     async def read_docs() -> Response:
         """What can be asked for, in Markdown."""
         return Response(docs(catalogue, layer.slots), media_type="text/markdown")
 
-    def page_of(category: str | None) -> Callable[..., Coroutine[Any, Any, Response]]:
-        async def read_page(request: Request, at: At = None) -> Response:
+    def page_of(category: str | None) -> Endpoint:
+        async def read_page(request: Request) -> Response:
+            asked = parameters(request.scope["query_string"])
             form = negotiate(request.headers.get("accept", ""))
-            snapshot = await layer.families(category, at)
+            snapshot = await layer.families(category, asked.at)
             body = snapshot.once(form, lambda: exposition(catalogue.in_category(category), snapshot, form))
-            headers = {"Content-Type": form.value, "Vary": "Accept", **_upstream_status(snapshot)}
+            headers = {"Content-Type": form.value, "Vary": "Accept", **_headers(snapshot)}
             return Response(body, headers=headers)
 
         read_page.__doc__ = catalogue.categories[category] if category else "Every family, each once."
         return read_page
 
-    pages: dict[str, Callable[..., Coroutine[Any, Any, Response]]] = {"summary": read_summary}
-    pages |= {category: page_of(category) for category in catalogue.categories}
-    pages |= {"all": page_of(None), "docs": read_docs}
-    for name, page in pages.items():
-        router.add_api_route(f"/{name}", page, methods=["GET"], name=name, response_class=Response)
+    pages: dict[str, tuple[Endpoint, dict[str, Any]]] = {
+        "summary": (read_summary, described(CATEGORY, VALUES, TIME)),
+        **{category: (page_of(category), described(TIME)) for category in catalogue.categories},
+        "all": (page_of(None), described(TIME)),
+        "docs": (read_docs, {}),
+    }
+    for name, (page, schema) in pages.items():
+        router.add_api_route(
+            f"/{name}", page, methods=["GET"], name=name, response_class=Response, openapi_extra=schema
+        )
         router.add_api_route(f"/{name}", page, methods=["HEAD"], name=name, include_in_schema=False)
 
     async def refuse(request: Request, path: str) -> Response:
@@ -92,13 +90,12 @@ def speak(error: ServiceError) -> Response:
     return Response(body, error.status, headers, "application/json")
 
 
-def _known(given: list[str], sections: dict[str, str]) -> frozenset[str]:
-    for name in given:
-        if name not in sections:
-            raise InvalidParameter(f"There is no category {name[:100]!r}; there are {', '.join(sections)}.")
-    return frozenset(given)
+def _known(given: frozenset[str], sections: dict[str, str]) -> frozenset[str]:
+    if strangers := sorted(given - sections.keys()):
+        raise InvalidParameter(f"There is no category {strangers[0][:100]!r}; there are {', '.join(sections)}.")
+    return given
 
 
-def _upstream_status(snapshot: Snapshot) -> dict[str, str]:
+def _headers(snapshot: Snapshot) -> dict[str, str]:
     status = "down" if snapshot.outage else "partial" if snapshot.disturbed else "ok"
     return {"X-Upstream-Status": status, "Cache-Control": "no-store"}

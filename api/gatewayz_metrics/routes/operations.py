@@ -1,7 +1,7 @@
 """What those who run the service ask: is it alive, can it answer, what does it measure about itself."""
 
 import orjson
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from gatewayz_metrics.query import QueryLayer
@@ -12,8 +12,9 @@ from gatewayz_metrics.telemetry import Telemetry
 
 
 def operations_router(layer: QueryLayer, tokens: Tokens, telemetry: Telemetry) -> APIRouter:
-    """`/livez` and `/readyz` for everybody, `/metrics` for those with a token."""
+    """`/livez` and `/readyz` for everybody, the others for those with a token."""
     router = APIRouter(tags=["operations"], route_class=surface_route(telemetry, speak))
+    inside = APIRouter(tags=["operations"], route_class=surface_route(telemetry, speak, tokens.check))
 
     @router.get("/livez")
     async def live() -> dict[str, str]:
@@ -26,14 +27,15 @@ def operations_router(layer: QueryLayer, tokens: Tokens, telemetry: Telemetry) -
         failure = await layer.probe()
         return {"status": "degraded", "reason": failure.sentence} if failure else {"status": "ok"}
 
-    @router.get("/metrics", dependencies=[Depends(tokens.check)])
+    @inside.get("/metrics")
     async def own_metrics() -> Response:
         """What the service measures about itself, for a scraper."""
         return Response(telemetry.page(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    @router.get("/openapi.json", dependencies=[Depends(tokens.check)], include_in_schema=False)
+    @inside.get("/openapi.json", include_in_schema=False)
     async def schema(request: Request) -> Response:
         """The OpenAPI description of every route."""
         return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
 
+    router.include_router(inside)
     return router

@@ -17,26 +17,32 @@ from gatewayz_metrics.errors import InvalidParameter, RequestError, ServiceError
 from gatewayz_metrics.telemetry import Telemetry
 
 Speak = Callable[[ServiceError], Response]
+Guard = Callable[[Request], None]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def surface_route(telemetry: Telemetry, speak: Speak) -> type[APIRoute]:
-    """A route class whose errors are spoken by `speak` and whose requests are counted."""
+def surface_route(telemetry: Telemetry, speak: Speak, guard: Guard | None = None) -> type[APIRoute]:
+    """A route class that counts its requests, turns away what `guard` refuses, and lets `speak` tell errors."""
 
     class SurfaceRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
+            observe = telemetry.of_route(self.path)
+
+            async def guarded(request: Request) -> Response:
+                if guard is not None:
+                    guard(request)
+                return await handle(request)
 
             async def answer(request: Request) -> Response:
                 begun = time.perf_counter()
-                status = "500"
+                status = 500
                 try:
-                    response = await _spoken(handle, request, speak)
-                    status = str(response.status_code)
+                    response = await _spoken(guarded, request, speak)
+                    status = response.status_code
                     return response
                 finally:
-                    telemetry.requests.labels(self.path, status).inc()
-                    telemetry.request_seconds.labels(self.path).observe(time.perf_counter() - begun)
+                    observe(status, time.perf_counter() - begun)
 
             return answer
 

@@ -4,12 +4,18 @@ The envelope is that of the Prometheus HTTP API,
 https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from gatewayz_metrics.errors import BadAnswer, QueryRefused
+
+# What engines write. Python's float() also takes `1_0` and line ends, and a Decimal of
+# 1e999999999 would be written out digit by digit.
+_VALUE = re.compile(r"NaN|[+-]?Inf|[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
+_WARNINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ def vector(body: bytes) -> Vector:
     try:
         data = document["data"]
         if data["resultType"] != "vector":
-            raise BadAnswer(f"a {data['resultType']} instead of a vector")
+            raise BadAnswer(f"a {str(data['resultType'])[:20]!r} instead of a vector")
         samples = tuple(_sample(series) for series in data["result"])
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise BadAnswer("a malformed vector") from exc
@@ -62,7 +68,7 @@ def refusal_in(body: bytes) -> QueryRefused | None:
 
 def refusal(document: dict[str, Any]) -> QueryRefused:
     """An error envelope as an error that carries the engine's own words."""
-    return QueryRefused(str(document.get("errorType", "unknown")), str(document.get("error", "")))
+    return QueryRefused(str(document.get("errorType", "unknown"))[:50], str(document.get("error", "")))
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -79,15 +85,14 @@ def _json_object(body: bytes) -> dict[str, Any]:
 def _sample(series: dict[str, Any]) -> Sample:
     _, value = series["value"]
     labels = series["metric"]
-    if not isinstance(value, str) or not all(isinstance(text, str) for text in labels.values()):
+    if not _VALUE.fullmatch(value) or not all(isinstance(text, str) for text in labels.values()):
         raise BadAnswer("a malformed sample")
-    float(value)
     return Sample(labels, value)
 
 
 def _warnings(document: dict[str, Any]) -> tuple[str, ...]:
     given = document.get("warnings") or []
-    texts = [str(text)[:500] for text in given] if isinstance(given, list) else []
+    texts = [str(text)[:500] for text in given[:_WARNINGS]] if isinstance(given, list) else []
     # VictoriaMetrics' cluster says so when a storage node did not answer.
     partial = ["The upstream calls its answer partial."] if document.get("isPartial") is True else []
     return tuple(texts + partial)

@@ -1,12 +1,12 @@
 """The client of the upstream: one pooled connection set, one deadline, one error tree."""
 
 import asyncio
+import logging
 import ssl
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ import httpx
 
 from gatewayz_metrics.errors import (
     AccessRefused,
+    AnswerTooLarge,
     BadAnswer,
     ConfigurationError,
     ConnectionLost,
@@ -33,6 +34,8 @@ from gatewayz_metrics.upstream.answer import Vector, refusal_in, vector
 from gatewayz_metrics.upstream.body import read_body
 from gatewayz_metrics.upstream.breaker import Breaker
 from gatewayz_metrics.upstream.credentials import Credentials
+
+log = logging.getLogger(__name__)
 
 _KEEPALIVE_SECONDS = 15.0  # below what servers allow, so that few connections die in our hands
 
@@ -58,13 +61,14 @@ class Upstream:
     def __init__(
         self, settings: Settings, telemetry: Telemetry, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._base = settings.prometheus_url
+        self._base = _base(settings.prometheus_url)
         self._host = urlsplit(self._base).netloc
         self._deadline = settings.prometheus_timeout
         self._limit = settings.max_response_bytes
         self._telemetry = telemetry
         self._breaker = Breaker(time.monotonic)
         self._post = True
+        self._outage_logged = False
         self._credentials = Credentials(settings)
         self._client = _client(settings, transport)
 
@@ -96,10 +100,15 @@ class Upstream:
             outcome = exc.code
             self._works()
             raise
+        except AnswerTooLarge as exc:
+            # Not usable, but no outage: the same upstream answers smaller questions.
+            outcome = exc.code
+            self._breaker.succeeded()
+            self._telemetry.upstream_up.set(0)
+            raise
         except UpstreamError as exc:
             outcome = exc.code
-            self._breaker.failed(exc)
-            self._telemetry.upstream_up.set(0)
+            self._fails(exc)
             raise
         else:
             outcome = "ok"
@@ -109,7 +118,18 @@ class Upstream:
             self._telemetry.upstream_requests.labels(endpoint.kind, outcome).inc()
             self._telemetry.upstream_seconds.labels(endpoint.kind).observe(time.perf_counter() - begun)
 
+    def _fails(self, error: UpstreamError) -> None:
+        self._breaker.failed(error)
+        self._telemetry.upstream_up.set(0)
+        if not self._outage_logged:
+            # Once per outage: every caller meets it, the log needs its begin and its end.
+            log.error("The upstream gives no usable answer: %s", error.sentence)
+            self._outage_logged = True
+
     def _works(self) -> None:
+        if self._outage_logged:
+            log.warning("The upstream answers again.")
+            self._outage_logged = False
         self._breaker.succeeded()
         self._telemetry.upstream_up.set(1)
         self._telemetry.upstream_last_success.set_to_current_time()
@@ -184,6 +204,15 @@ class Upstream:
         return UpstreamFailed(status)
 
 
+def _base(url: str) -> str:
+    """The URL, if httpx can use it: it is stricter than the standard library."""
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as exc:
+        raise ConfigurationError(f"PROMETHEUS_URL cannot be used: {str(exc).rstrip('.')}.") from exc
+    return url
+
+
 def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=transport,
@@ -198,20 +227,11 @@ def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> h
             max_keepalive_connections=settings.prometheus_connections,
             keepalive_expiry=_KEEPALIVE_SECONDS,
         ),
-        verify=_tls(settings.prometheus_ca_file),
+        verify=ssl.create_default_context(cafile=ca_file) if (ca_file := settings.prometheus_ca_file) else True,
         # A proxy from the environment would see every query and every credential.
         trust_env=False,
         follow_redirects=False,
     )
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as exc:
-        raise ConfigurationError(f"PROMETHEUS_CA_FILE {ca_file} cannot be used: {exc}.") from exc
 
 
 def _is_tls(exc: BaseException | None) -> bool:

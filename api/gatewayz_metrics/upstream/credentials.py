@@ -4,7 +4,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from gatewayz_metrics.errors import Misconfigured
-from gatewayz_metrics.settings import Settings
+from gatewayz_metrics.settings import HEADER_VALUE, Settings
 
 
 class Credentials:
@@ -15,7 +15,7 @@ class Credentials:
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.prometheus_bearer_token_file
-        self._read_at = 0
+        self._read_at = -1
         self._header = ""
         if settings.prometheus_username:
             password = settings.prometheus_password.get_secret_value()
@@ -37,4 +37,6 @@ class Credentials:
             token = file.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as exc:
             raise Misconfigured(f"PROMETHEUS_BEARER_TOKEN_FILE {file} cannot be read ({exc}).") from exc
+        if not HEADER_VALUE.fullmatch(token):
+            raise Misconfigured(f"PROMETHEUS_BEARER_TOKEN_FILE {file} holds no token that a header can carry.")
         self._read_at, self._header = changed, f"Bearer {token}"

@@ -58,9 +58,13 @@ class Shared(Generic[T]):
         lifetime = self.lifetime(value)
         if lifetime > 0:
             self._kept[key] = _Kept(value, self.clock() + lifetime)
-            while len(self._kept) > self.size:
-                self._kept.popitem(last=False)
+            self._make_room()
         return value
+
+    def _make_room(self) -> None:
+        """Let go of what has aged, oldest first, and of what is too many."""
+        while len(self._kept) > self.size or self.clock() >= next(iter(self._kept.values())).until:
+            self._kept.popitem(last=False)
 
     async def _wait(self, key: Hashable, flight: _Flight[T]) -> T:
         flight.waiters += 1
