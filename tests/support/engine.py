@@ -1,6 +1,7 @@
 """An engine asked directly: the truth that the service's answers are compared with."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -27,7 +28,13 @@ class Engine:
 
     def ask(self, query: str, time: float) -> dict[str, Any]:
         """The data of an instant query."""
-        answer = httpx.post(f"{self.url}/api/v1/query", data={"query": query, "time": str(time)})
+        answer = _client().post(f"{self.url}/api/v1/query", data={"query": query, "time": str(time)})
         assert answer.status_code == 200, answer.text
         data: dict[str, Any] = answer.json()["data"]
         return data
+
+
+@cache
+def _client() -> httpx.Client:
+    # One for all tests: making a client loads every certificate of the machine.
+    return httpx.Client(verify=False, trust_env=False)  # noqa: S501  # engines on loopback speak plain HTTP

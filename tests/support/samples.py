@@ -40,12 +40,19 @@ def flat(value: float) -> Curve:
     return lambda _t: value
 
 
-def histogram(name: str, labels: dict[str, str], rates: dict[str, float], mean: float) -> Iterator[Series]:
-    """A histogram whose buckets grow evenly; `rates` are cumulative, per second, +Inf included."""
-    for le, rate in rates.items():
-        yield Series(f"{name}_bucket", labels | {"le": le}, steady(rate))
-    yield Series(f"{name}_sum", labels, steady(rates["+Inf"] * mean))
-    yield Series(f"{name}_count", labels, steady(rates["+Inf"]))
+def ticking(per_scrape: float) -> Curve:
+    """A counter that grows by so much with every scrape; whole numbers stay whole."""
+    return lambda t: per_scrape * t / STEP
+
+
+def histogram(
+    name: str, labels: dict[str, str], buckets: dict[str, int], mean: float, scale: float = 1
+) -> Iterator[Series]:
+    """A histogram whose buckets grow evenly; `buckets` are cumulative, per scrape, +Inf included."""
+    for le, observations in buckets.items():
+        yield Series(f"{name}_bucket", labels | {"le": le}, ticking(observations * scale))
+    yield Series(f"{name}_sum", labels, ticking(buckets["+Inf"] * scale * mean))
+    yield Series(f"{name}_count", labels, ticking(buckets["+Inf"] * scale))
 
 
 def deployments() -> Iterator[Series]:
@@ -73,9 +80,8 @@ def _http(base: dict[str, str], scale: float) -> Iterator[Series]:
         for status, rate in {"200": 2.0, "429": 0.1, "500": 0.05, "503": 0.01}.items():
             labels = route | {"status_code": status, "status_class": f"{status[0]}xx"}
             yield Series("fastapi_requests_total", labels, steady(rate * share * scale, 100))
-        rates = {"0.1": 0.5, "0.5": 1.5, "1.0": 2.0, "5.0": 2.1, "+Inf": 2.16}
-        scaled = {le: rate * share * scale for le, rate in rates.items()}
-        yield from histogram("fastapi_requests_duration_seconds", route, scaled, 0.4)
+        buckets = {"0.1": 2, "0.5": 6, "1.0": 7, "5.0": 8, "+Inf": 9}
+        yield from histogram("fastapi_requests_duration_seconds", route, buckets, 0.4, 4 * share * scale)
         yield Series("fastapi_requests_in_progress", route, flat(3 * scale))
     labels = base | {"app_name": "gatewayz", "exception_type": "ValueError"}
     yield Series("fastapi_exceptions_total", labels, steady(0.01 * scale))
@@ -94,9 +100,8 @@ def _models(base: dict[str, str], scale: float) -> Iterator[Series]:
         for kind, rate in {"input": 1234.0, "output": 321.5}.items():
             yield Series("tokens_used_total", call | {"token_type": kind}, steady(rate * weight * scale))
         yield Series("credits_used_total", call, steady(0.00123 * weight * scale))
-        rates = {"0.5": 0.2, "1.0": 0.5, "5.0": 0.8, "60.0": 0.91, "+Inf": 0.92}
-        scaled = {le: rate * weight * scale for le, rate in rates.items()}
-        yield from histogram("model_inference_duration_seconds", call, scaled, 1.7)
+        buckets = {"0.5": 3, "1.0": 7, "5.0": 12, "60.0": 13, "+Inf": 14}
+        yield from histogram("model_inference_duration_seconds", call, buckets, 1.7, weight * scale)
 
 
 def _providers(base: dict[str, str], scale: float) -> Iterator[Series]:
@@ -109,9 +114,8 @@ def _providers(base: dict[str, str], scale: float) -> Iterator[Series]:
         yield Series("provider_availability", labels, flat(up))
         yield Series("provider_availability", labels | {"source": "prometheus_data"}, flat(100 * up))
         yield Series("provider_error_rate", labels, flat(errors))
-        rates = {"0.1": 0.1, "1.0": 0.6, "10.0": 0.7, "+Inf": 0.7}
-        scaled = {le: rate * scale for le, rate in rates.items()}
-        yield from histogram("provider_response_time_seconds", labels, scaled, 0.6)
+        buckets = {"0.1": 1, "1.0": 9, "10.0": 10, "+Inf": 10}
+        yield from histogram("provider_response_time_seconds", labels, buckets, 0.6, scale)
 
 
 def _data(base: dict[str, str], scale: float) -> Iterator[Series]:
