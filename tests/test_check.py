@@ -1,0 +1,144 @@
+"""The acceptance check: it passes a service that answers, and no service that only says it does."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Response
+from gatewayz_metrics import Settings, create_app
+from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.demo import processes
+
+from tests.support import samples
+from tests.support.server import listening, running
+
+CATALOGUE = load()
+NOW = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The service over an engine whose samples end now."""
+    data = tmp_path_factory.mktemp("fresh")
+    begin = int(time.time()) // samples.STEP * samples.STEP - 3600
+    processes.backfill(samples.openmetrics(data / "fresh.om", start=begin), data / "tsdb")
+    with (
+        processes.prometheus(data / "tsdb") as engine,
+        running(create_app(Settings(prometheus_url=engine.url, selector='env="production"')), listening()) as url,
+    ):
+        yield url
+
+
+def check(url: str, *options: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "gatewayz_metrics", "check", url, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def failures(url: str) -> set[tuple[str, str]]:
+    code, text = check(url, "--json")
+    report = json.loads(text)
+    failed = {(f["route"], f["what"]) for f in report["findings"] if not f["ok"]}
+    assert code == (1 if failed else 0)
+    assert report["ok"] is (not failed)
+    return {failure for failure in failed if failure[1] != "latency"}  # shared machines are slow at times
+
+
+def test_a_healthy_service_passes(healthy: str) -> None:
+    assert failures(healthy) == set()
+
+
+def test_the_table_is_for_people(healthy: str) -> None:
+    _, text = check(healthy)
+
+    assert "pass" in text
+    assert "summary" in text
+    assert "│" in text
+
+
+def liar(change: Callable[[str, str], str]) -> FastAPI:
+    """A service that answers 200 to everything, with bodies of its own making."""
+    app = FastAPI()
+    pages = {name: "\n".join(_page(name)) + "\n" for name in (*CATALOGUE.categories, "all")}
+    pages["summary"] = json.dumps({"timestamp": NOW, "metrics": _metrics("1")})
+    pages["docs"] = "\n".join(f"`{e.name}`" for e in (*CATALOGUE.families, *CATALOGUE.statistics))
+
+    @app.get("/prometheus/metrics/{name}")
+    async def answer(name: str) -> Response:
+        kinds = {"summary": "application/json", "docs": "text/markdown"}
+        return Response(change(name, pages[name]), media_type=kinds.get(name, "text/plain"))
+
+    return app
+
+
+def _page(name: str) -> Iterator[str]:
+    for family in CATALOGUE.in_category(None if name == "all" else name):
+        yield f"# HELP {family.name} {family.help}"
+        yield f"# TYPE {family.name} {family.type}"
+        if family.type in ("counter", "gauge"):
+            yield f"{family.name} 1"
+
+
+def _metrics(value: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for statistic in CATALOGUE.statistics:
+        found.setdefault(statistic.section, {})[statistic.key] = value
+    return found
+
+
+def _only(page: str, before: str, after: str) -> Callable[[str, str], str]:
+    return lambda name, body: body.replace(before, after) if name == page else body
+
+
+@pytest.mark.parametrize(
+    ("change", "caught"),
+    [
+        (lambda _name, body: body, set()),
+        (_only("summary", '"1"', '"N/A"'), {("summary", "has values")}),  # what the old module did for months
+        (_only("summary", NOW, "2025-12-24T12:00:00Z"), {("summary", "is fresh")}),
+        (_only("summary", '"error_rate"', '"errors_rate"'), {("summary", "sections and keys")}),
+        (_only("summary", '"metrics"', '"error": "no Prometheus", "metrics"'), {("summary", "upstream answers")}),
+        (_only("summary", "{", "<html>"), {("summary", "is the summary")}),
+        (lambda name, body: "" if name == "system" else body, {("system", "families"), ("system", "upstream answers")}),
+        (_only("models", "tokens_used_total 1", 'tokens_used_total{a="} 1'), {("models", "parses")}),
+        (_only("business", "trial_active", "trials_active"), {("business", "families")}),
+        (
+            lambda name, body: body + body.replace("# HELP", "# HELP ") if name == "all" else body,
+            {("all", "parses")},
+        ),
+        (_only("docs", "`http.error_rate`", ""), {("docs", "documents everything")}),
+    ],
+    ids=["honest", "all N/A", "stale", "key", "outage", "html", "empty", "broken", "absent", "doubled", "undocumented"],
+)
+def test_lies_are_caught(change: Callable[[str, str], str], caught: set[tuple[str, str]]) -> None:
+    with running(liar(change), listening()) as url:
+        assert failures(url) == caught
+
+
+def test_nobody_there_fails_every_route() -> None:
+    with listening() as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    assert {what for _, what in failures(url)} == {"answers"}
+
+
+def test_a_token_is_shown() -> None:
+    app = create_app(Settings(prometheus_url="http://127.0.0.1:9", api_tokens="s3cret"))
+    with running(app, listening()) as url:
+        assert ("docs", "answers") in failures(url)
+        _, text = check(url, "--json", "--token", "s3cret")
+
+    docs = [f for f in json.loads(text)["findings"] if f["route"] == "docs" and f["what"] == "answers"]
+    assert docs[0]["ok"]
+
+
+@pytest.mark.parametrize(("url", "sentence"), [("localhost:8000", "is not a URL such as http://localhost:8000")])
+def test_a_wrong_argument_is_a_sentence(url: str, sentence: str) -> None:
+    code, text = check(url)
+
+    assert code == 1
+    assert sentence in text
+    assert "Traceback" not in text

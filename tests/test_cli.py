@@ -1,0 +1,126 @@
+"""The installed command, as its users start and end it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.engine import Engine
+from tests.support.server import listening
+
+
+def finished(*words: str, **environment: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "gatewayz_metrics", *words]
+    env = os.environ | environment
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+@contextmanager
+def running(*words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command and the URL that it says it answers on."""
+    command = [sys.executable, "-m", "gatewayz_metrics", *words]
+    env = os.environ | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            text = ""
+            for line in process.stdout:
+                text += line
+                if url := re.search(r"http://127\.0\.0\.1:\d+(?=/prometheus/metrics/summary|$)", line.strip()):
+                    yield process, url[0]
+                    break
+            else:
+                pytest.fail(text)
+        finally:
+            process.kill()
+
+
+def test_serve_answers_and_ends_in_good_order(prometheus: Engine) -> None:
+    with running("serve", PROMETHEUS_URL=prometheus.url) as (process, url):
+        assert httpx.get(f"{url}/readyz").json() == {"status": "ok"}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) in (0, 143, -signal.SIGTERM)
+
+
+def test_demo_uses_the_upstream_that_is_named(prometheus: Engine) -> None:
+    with running("demo", PROMETHEUS_URL=prometheus.url) as (process, url):
+        document = httpx.get(f"{url}/prometheus/metrics/summary?time=1760000000").json()
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+
+    assert "error" not in document
+
+
+def test_answers_come_without_nagles_delay(prometheus: Engine) -> None:
+    with running("serve", PROMETHEUS_URL=prometheus.url) as (_, url), httpx.Client(base_url=url) as client:
+        client.get("/livez")
+        begun = time.perf_counter()
+        for _ in range(10):
+            client.get("/livez")
+        # With the delay each answer on a kept connection takes 40 ms more.
+        assert time.perf_counter() - begun < 0.3
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    with listening() as taken:
+        taken.listen()
+        code, text = finished("serve", PORT=str(taken.getsockname()[1]))
+
+    assert code == 1
+    assert "cannot be used (Address already in use)" in text
+    assert "PORT=" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"PROMETHEUS_URL": "prometheus:9090"}, "PROMETHEUS_URL cannot be used: it must be a URL such as"),
+        ({"PROMETHEUS_URL": "ftp://u:canary-s3cret@host"}, "PROMETHEUS_URL cannot be used"),
+        ({"CACHE_TTL": "soon"}, "CACHE_TTL cannot be used"),
+        ({"SELECTOR": 'env="a"} or up{'}, "SELECTOR cannot be used"),
+        ({"CATALOGUE": "/nowhere.toml"}, "The catalogue /nowhere.toml cannot be read"),
+        ({"PROMETHEUS_CA_FILE": "/nowhere.pem"}, "PROMETHEUS_CA_FILE cannot be used: /nowhere.pem"),
+    ],
+)
+def test_a_setting_that_cannot_work_stops_the_start_with_a_sentence(environment: dict[str, str], sentence: str) -> None:
+    code, text = finished("serve", **environment)
+
+    assert code == 1
+    assert text.count("\n") == 1
+    assert sentence in text
+    assert "canary" not in text
+
+
+def test_an_open_public_service_is_warned_about() -> None:
+    with listening() as taken:
+        taken.listen()
+        _, text = finished("serve", HOST="0.0.0.0", PORT=str(taken.getsockname()[1]))  # noqa: S104  # what is warned about
+
+    assert "Warning: everybody who reaches 0.0.0.0 may read; set API_TOKENS." in text
+
+
+def test_the_catalogue_is_printed_as_a_table() -> None:
+    code, text = finished("catalogue")
+
+    assert code == 0
+    assert "fastapi_requests_total" in text
+    assert 'sum(fastapi_requests_total{aggregated_by=""})' in text
+
+
+def test_a_catalogue_file_is_judged(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("title = 3")
+    code, text = finished("catalogue", str(path))
+
+    assert code == 1
+    assert f"The catalogue {path} is refused: title: Input should be a valid string." in text
