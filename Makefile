@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check clean
+.PHONY: run test check bench readme clean
 
 run: .venv/runs
 	@$(BIN)/gatewayz-metrics demo
@@ -15,6 +15,12 @@ check: .venv/develops
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: .venv/develops
+	@$(BIN)/python -m tests.bench
+
+readme: .venv/develops
+	@$(BIN)/python -m tests.support.readme
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

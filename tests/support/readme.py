@@ -1,0 +1,49 @@
+"""The README's tables, made from the code: `make readme` writes them, a test compares them."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.render.docs import routes_table
+from gatewayz_metrics.settings import Settings
+from pydantic import SecretStr
+
+README = Path(__file__).parents[2] / "README.md"
+_BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+
+
+def with_tables(text: str) -> str:
+    """The README with every marked block made anew."""
+    return _BLOCK.sub(lambda block: block[1] + "".join(f"{line}\n" for line in TABLES[block[2]]()) + block[3], text)
+
+
+def _routes() -> Iterator[str]:
+    return routes_table(load())
+
+
+def _statistics() -> Iterator[str]:
+    yield "| Statistic | Unit | Meaning |"
+    yield "|---|---|---|"
+    for statistic in load().statistics:
+        yield f"| `{statistic.name}` | {statistic.unit} | {statistic.help} |"
+
+
+def _settings() -> Iterator[str]:
+    yield "| Setting | Default | Meaning |"
+    yield "|---|---|---|"
+    for name, field in Settings.model_fields.items():
+        yield f"| `{name.upper()}` | {_default(field.default)} | {field.description} |"
+
+
+def _default(value: object) -> str:
+    """A default as somebody would write it into the environment; nothing for an empty one."""
+    if isinstance(value, SecretStr) or value in ("", None, (), {}):
+        return ""
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
+
+
+TABLES = {"routes": _routes, "statistics": _statistics, "settings": _settings}
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text("utf-8")), "utf-8")

@@ -1,0 +1,71 @@
+"""What the README says is what the code does."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from gatewayz_metrics import setup_prometheus_routes
+from gatewayz_metrics.settings import Settings
+
+from tests.support.client import serving
+from tests.support.readme import README, with_tables
+
+TEXT = README.read_text("utf-8")
+REPOSITORY = README.parent
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    assert with_tables(TEXT) == TEXT, "run: make readme"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_has_a_row(name: str) -> None:
+    assert f"| `{name.upper()}` |" in TEXT
+
+
+@pytest.mark.parametrize("task", sorted(set(re.findall(r"make (\w+)", TEXT))))
+def test_a_make_target_exists(task: str) -> None:
+    done = subprocess.run(["make", "-n", task], cwd=REPOSITORY, capture_output=True, check=False)  # noqa: S607  # make is the point
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\((\S+?)\)", TEXT))
+def test_a_link_leads_somewhere(path: str) -> None:
+    assert Path(REPOSITORY, path).exists()
+
+
+def test_the_error_answers_are_real() -> None:
+    said = [line for line in TEXT.splitlines() if line.startswith(('{"error"', "# The upstream", '{"timestamp"'))]
+    with serving() as client:
+        down = client.get("/prometheus/metrics/summary?category=http")
+        page = client.get("/prometheus/metrics/system")
+        wrong = client.get("/prometheus/metrics/summary?category=https")
+
+    assert down.json()["error"] in said[1]
+    assert list(down.json()) == ["timestamp", "metrics", "error"]
+    assert page.text.strip() in said
+    assert wrong.text.strip() in said
+
+
+def test_option_a_serves() -> None:
+    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0]
+    namespace: dict[str, object] = {}
+    exec(code, namespace)  # noqa: S102  # the README's own example
+    app = namespace["app"]
+
+    assert isinstance(app, FastAPI)
+    with TestClient(app) as client:
+        assert client.get("/prometheus/metrics/docs").status_code == 200
+
+
+def test_option_b_serves() -> None:
+    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
+    app = FastAPI()
+    with pytest.warns(DeprecationWarning, match="on_event"):
+        exec(code, {"app": app, "setup_prometheus_routes": setup_prometheus_routes})  # noqa: S102  # as above
+    with TestClient(app) as client:
+        assert client.get("/prometheus/metrics/docs").status_code == 200
