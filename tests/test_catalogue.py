@@ -76,7 +76,12 @@ def _selectors(node: object) -> list[promql_parser.VectorSelector]:
         ("= nonsense", "is not valid TOML"),
         (HEAD + family() + family(), "not valid TOML"),
         (HEAD + family("2x"), "the family 2x '2x' is not a metric name"),
-        (HEAD + family(more="expr = 'sold'"), "the family sold, expr: the expression 'sold' has no $selector"),
+        (HEAD + family(more="expr = 'sold'"), "the family sold, expr: the expression 'sold' lacks a $selector"),
+        (
+            HEAD + family(more="expr = 'sold{$selector} / bought'"),
+            "lacks a $selector; put one into the braces of every",
+        ),
+        (HEAD + family(more="expr = 'sold{$selector} unless on (a) b{c=\"d\"}'"), "lacks a $selector"),
         (HEAD + family(more="by = ['le']"), "the family sold, by: the label 'le' is set by the service itself"),
         (HEAD + family(more="by = ['a-b']"), "'a-b' is not a label name"),
         (HEAD + family(type="counter"), "the family sold is a counter, so its name must end in _total"),

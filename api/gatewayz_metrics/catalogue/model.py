@@ -12,7 +12,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gatewayz_metrics.promql.join import PART_LABEL
-from gatewayz_metrics.promql.template import MARKER_LABEL, slots_in, with_label
+from gatewayz_metrics.promql.selectors import selectors
+from gatewayz_metrics.promql.template import MARKER_LABEL, Slots, slots_in, with_label
 from gatewayz_metrics.promql.text import LABEL_NAME, METRIC_NAME
 
 RESERVED_PAGES = frozenset({"summary", "all", "docs"})
@@ -33,12 +34,20 @@ def _label(name: str) -> str:
 
 
 def _expression(template: str) -> str:
-    if not slots_in(template):
+    if not slots_in(template) or _has_open_selector(Slots().fill(template)):
         raise ValueError(
-            f"the expression {template!r} has no $selector; put one into the braces of every selector, "
+            f"the expression {template.strip()!r} lacks a $selector; put one into the braces of every selector, "
             "or other deployments' series (and our own exports) get into the number."
         )
     return template
+
+
+def _has_open_selector(promql: str) -> bool:
+    """Whether some selector sees everything; text that cannot be judged is left to the engine."""
+    try:
+        return any(MARKER_LABEL not in selector.labels for selector in selectors(promql))
+    except ValueError:
+        return False
 
 
 LabelName = Annotated[str, AfterValidator(_label)]

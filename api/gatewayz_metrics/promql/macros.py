@@ -1,0 +1,103 @@
+"""Grafana's time macros in all three spellings: `$__range`, `${__range}`, `[[__range]]`."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gatewayz_metrics.promql.calls import places
+from gatewayz_metrics.promql.lexer import MACRO, Kind, lex
+from gatewayz_metrics.promql.values import duration
+
+SCRAPE_MS = 15_000
+
+# Formats that leave a number or a duration as it is.
+_NEUTRAL = frozenset(["", "csv", "distributed", "glob", "json", "percentencode", "pipe", "raw", "regex", "text"])
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What the macros stand for: the range asked for, its step and the scrape interval, in milliseconds."""
+
+    from_ms: int
+    to_ms: int
+    step_ms: int
+    scrape_ms: int = SCRAPE_MS
+
+    @property
+    def rate_interval_ms(self) -> int:
+        """The shortest window in which a rate always finds enough samples."""
+        return max(self.step_ms + self.scrape_ms, 4 * self.scrape_ms)
+
+    def values(self) -> dict[str, str]:
+        """The text of every macro without a date format."""
+        range_ms = self.to_ms - self.from_ms
+        range_s = (range_ms + 500) // 1000
+        return {
+            "__interval": duration(self.step_ms),
+            "__interval_ms": str(self.step_ms),
+            "__range": f"{range_s}s",
+            "__range_s": str(range_s),
+            "__range_ms": str(range_ms),
+            "__rate_interval": duration(self.rate_interval_ms),
+            "__rate_interval_ms": str(self.rate_interval_ms),
+            "__from": str(self.from_ms),
+            "__to": str(self.to_ms),
+        }
+
+
+NAMES = frozenset(Span(0, 0, 1).values())
+
+
+def expand(promql: str, span: Span) -> str:
+    """The text with every known macro replaced, inside strings too; anything else stays as written."""
+    values = span.values()
+    return MACRO.sub(lambda macro: _value(macro, values) or macro[0], promql)
+
+
+def is_known(text: str) -> bool:
+    """Whether the text is a macro that `expand` replaces."""
+    macro = MACRO.fullmatch(text)
+    return macro is not None and _value(macro, dict.fromkeys(NAMES, "0")) is not None
+
+
+def unresolved(promql: str) -> tuple[str, ...]:
+    """The macros and variables still in the text as written, but not the group references of label_replace."""
+    found: dict[str, None] = {}
+    for token, call, _, _ in places(lex(promql)):
+        if token.kind is Kind.MACRO:
+            found[token.text] = None
+        elif token.kind is Kind.STRING and call != "label_replace":
+            found.update((macro[0], None) for macro in MACRO.finditer(token.text))
+    return tuple(found)
+
+
+def refuse_unresolved(promql: str) -> None:
+    """Raises ValueError with a sentence when a macro or variable has no value."""
+    if names := unresolved(promql):
+        raise ValueError(
+            f"Nothing gave {', '.join(names)} a value. "
+            "Grafana replaces the variables of a dashboard only on that dashboard: write the value itself here."
+        )
+
+
+def _value(macro: re.Match[str], values: dict[str, str]) -> str | None:
+    name = macro["bare"] or macro["braced"] or macro["bracketed"]
+    value = values.get(name)
+    if value is None:
+        return None
+    tail = macro["tail"] or ""
+    if tail.startswith("."):
+        return None
+    wanted = macro["format"] or tail[1:]
+    if wanted in _NEUTRAL:
+        return value
+    return _date(int(value), wanted) if name in ("__from", "__to") else None
+
+
+def _date(ms: int, wanted: str) -> str | None:
+    if wanted == "date:seconds":
+        return str(ms // 1000)
+    if wanted in ("date", "date:iso"):
+        moment = datetime.fromtimestamp(ms // 1000, UTC)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
+    return None

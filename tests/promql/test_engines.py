@@ -1,0 +1,238 @@
+"""What real engines make of the same text."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from gatewayz_metrics.promql.filters import Filter, literal, matchers_of
+from gatewayz_metrics.promql.macros import Span, expand
+from gatewayz_metrics.promql.repair import repair
+from gatewayz_metrics.promql.selectors import inject
+from gatewayz_metrics.promql.syntax import read
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.promql import oracle
+from tests.promql.grammar import QUERIES, damaged, examples
+from tests.support import samples
+from tests.support.engine import Engine
+
+ENV = 'env="production"'
+ADDED = ("env", "Equal", "production")
+TIMES = range(samples.START + 600, samples.END + 1, 1000)
+SPAN = Span(samples.START * 1000, samples.END * 1000, 15_000)
+
+
+class Asked:
+    """An engine asked over one connection."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+
+    def accepts(self, promql: str) -> bool:
+        """Whether it parses; a query that fails in execution has parsed."""
+        answer = self.client.post("/api/v1/query", data={"query": promql, "time": "0"})
+        assert answer.status_code in (200, 400, 422), answer.text
+        return answer.status_code != 400
+
+    def formatted(self, promql: str) -> str:
+        """The query as the engine itself writes it."""
+        answer = self.client.post("/api/v1/format_query", data={"query": promql})
+        text: str = answer.raise_for_status().json()["data"]
+        return text
+
+    def ask(self, promql: str, time: float = samples.END) -> Any:
+        """The result of a query."""
+        answer = self.client.post("/api/v1/query", data={"query": promql, "time": str(time)})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]["result"]
+
+
+@pytest.fixture(scope="module")
+def asked(prometheus: Engine) -> Iterator[Asked]:
+    """A real Prometheus, asked quickly."""
+    with httpx.Client(base_url=prometheus.url) as client:
+        yield Asked(client)
+
+
+@examples(50)
+@given(QUERIES)
+def test_what_the_grammar_makes_is_valid_before_and_after(asked: Asked, query: str) -> None:
+    assert asked.accepts(query)
+    assert asked.accepts(inject(query, ENV))
+
+
+@examples(100)
+@given(damaged())
+def test_what_the_engine_accepts_is_read_without_fault(asked: Asked, query: str) -> None:
+    if asked.accepts(query):
+        syntax = read(query)
+        assert syntax.fault is None or "carriage return" in syntax.fault
+
+
+@examples(100)
+@given(damaged())
+def test_whatever_is_injected_and_runs_is_filtered_everywhere(asked: Asked, query: str) -> None:
+    try:
+        text = inject(query, ENV)
+    except ValueError:
+        return
+    if asked.accepts(text):
+        assert all(ADDED in matchers for _, matchers in oracle.selectors(asked.formatted(text)))
+
+
+@examples(60)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_any_text_comes_back_from_a_string_and_from_a_matcher(asked: Asked, value: str) -> None:
+    assert asked.ask(literal(value))[1] == value
+
+    (absent,) = asked.ask(f"absent({inject('nosuch', f'a={literal(value)}')})")
+    assert absent["metric"] == ({"a": value} if value else {})
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "foo{a=`x\\.y`}",
+        r"foo{a=~`\d+\.`}",
+        'foo{or="a"}',
+        "foo # c\r + bar",
+        "by or or or and",
+        "sum by (by, and, atan2, bool, start) (sum)",
+        "foo[5m] @ 010",
+        "foo == bool bar",
+        "foo*on(x)group_left bar",
+        "-foo^-bar",
+        "1_000",
+        "foo{a='\\''}",
+        'foo{a="\\\'"}',
+        'foo{a="\ufffd"}',
+        "foo * on (x) group_left (bar)",
+        "group_left",
+        "foo[5m:1m",
+        "inf{}",
+        "foo{a:b='c'}",
+        "foo by (x)",
+        "foo[5m][5m]",
+        "foo offset",
+        "foo @ foo",
+        "sum(foo) by (a) by (b)",
+        "sum by (a) (foo) by (b)",
+        "foo(",
+        "{}",
+        "foo \v + bar",
+        "foo.bar",
+        "foo{a='b'c='d'}",
+    ],
+)
+def test_what_the_engine_accepts_is_read_and_filtered(asked: Asked, query: str) -> None:
+    if not asked.accepts(query):
+        return
+    if "\r" in query:
+        with pytest.raises(ValueError, match="carriage return"):
+            inject(query, ENV)
+        return
+
+    formatted = asked.formatted(inject(query, ENV)).replace("`", '"')
+
+    assert formatted.count(ENV) == len(read(query).selectors) > 0
+
+
+# A query and the same query filtered by hand.
+FILTERED = [
+    ("fastapi_requests_total", f"fastapi_requests_total{{{ENV}}}"),
+    ('sum(fastapi_requests_total{status_class="2xx"})', f'sum(fastapi_requests_total{{status_class="2xx",{ENV}}})'),
+    ("sum by (path) (rate(fastapi_requests_total[5m]))", f"sum by (path) (rate(fastapi_requests_total{{{ENV}}}[5m]))"),
+    (
+        'sum(rate(fastapi_requests_total{status_class="5xx"}[5m])) / sum(rate(fastapi_requests_total[5m]))',
+        f'sum(rate(fastapi_requests_total{{status_class="5xx",{ENV}}}[5m]))'
+        f" / sum(rate(fastapi_requests_total{{{ENV}}}[5m]))",
+    ),
+    (
+        "histogram_quantile(0.95, sum by (le) (rate(model_inference_duration_seconds_bucket[10m])))",
+        f"histogram_quantile(0.95, sum by (le) (rate(model_inference_duration_seconds_bucket{{{ENV}}}[10m])))",
+    ),
+    (
+        'provider_availability{source=""} * on (env, instance, provider) group_left () provider_error_rate',
+        f'provider_availability{{source="",{ENV}}} * on (env, instance, provider) group_left ()'
+        f" provider_error_rate{{{ENV}}}",
+    ),
+    (
+        "max_over_time(sum(rate(tokens_used_total[5m]))[20m:1m])",
+        f"max_over_time(sum(rate(tokens_used_total{{{ENV}}}[5m]))[20m:1m])",
+    ),
+    ('max({__name__=~"cache_.*_total"}) by (env)', f'max({{__name__=~"cache_.*_total",{ENV}}}) by (env)'),
+    ("count by (env) (provider_availability offset 5m)", f"count by (env) (provider_availability{{{ENV}}} offset 5m)"),
+    ('count(active_api_keys{env!="x",}) or vector(0)', f'count(active_api_keys{{env!="x",{ENV}}}) or vector(0)'),
+    (
+        "trial_active unless on (status) active_api_keys",
+        f"trial_active{{{ENV}}} unless on (status) active_api_keys{{{ENV}}}",
+    ),
+    ("absent(nosuch)", f"absent(nosuch{{{ENV}}})"),
+    (
+        'label_replace(subscription_count, "plan", "$1", "plan_type", "(.).*")',
+        f'label_replace(subscription_count{{{ENV}}}, "plan", "$1", "plan_type", "(.).*")',
+    ),
+    (f"avg(cache_size_bytes @ {samples.END - 60})", f"avg(cache_size_bytes{{{ENV}}} @ {samples.END - 60})"),
+    ("sum(cache_size_bytes > bool 5 * 2 ^ 20)", f"sum(cache_size_bytes{{{ENV}}} > bool 5 * 2 ^ 20)"),
+]
+
+
+@pytest.mark.parametrize(("query", "by_hand"), FILTERED)
+def test_an_injected_matcher_gives_what_one_written_by_hand_gives(engine: Engine, query: str, by_hand: str) -> None:
+    matchers = matchers_of([Filter("env", "=", "production")])
+
+    for time in TIMES:
+        expected = _values(engine, by_hand, time)
+        assert expected
+        # Engines add floats in the order in which series happen to arrive.
+        assert _values(engine, inject(query, matchers), time) == pytest.approx(expected)
+
+
+def _values(engine: Engine, query: str, time: float) -> dict[frozenset[tuple[str, str]], float]:
+    return {frozenset(labels.items()): float(value) for labels, value in engine.vector(query, time)}
+
+
+@pytest.mark.parametrize("value", [text for text in samples.HOSTILE if text])
+def test_a_hostile_value_selects_its_own_series(asked: Asked, value: str) -> None:
+    for operator in ("=", "=|"):
+        matchers = matchers_of([Filter("env", "=", "hostile"), Filter("model", operator, value, (value,))])
+        (series,) = asked.ask(inject("model_inference_requests_total", matchers))
+        assert series["metric"]["model"] == value
+
+
+def test_a_repaired_variable_selects_its_series(asked: Asked) -> None:
+    for sign, value in (
+        ("=", r"google\/gemini-2\.0-flash-exp:free"),
+        ("=~", r"(google\/gemini-2\.0-flash-exp:free|x)"),
+    ):
+        query = repair(f'count by (model) (model_inference_requests_total{{env="production",model{sign}"{value}"}})')
+        (series,) = asked.ask(query)
+        assert series["metric"]["model"] == "google/gemini-2.0-flash-exp:free"
+
+
+def test_expanded_macros_run(asked: Asked) -> None:
+    query = "sum(increase(up[$__range])) / ${__range_s} + sum(rate(up[[[__rate_interval]]] @ 0)) or vector($__to)"
+
+    assert asked.ask(expand(query, SPAN))
+
+
+# Prometheus reads these in one way and VictoriaMetrics in another, so nobody can say what a filter would do.
+AMBIGUOUS = [
+    r'cache_size_bytes{cache_name!=`\`,env!=`,cache_name="}`}',
+    "cache_size_bytes # \r + `\n or trial_active #`",
+]
+
+
+@pytest.mark.parametrize("query", AMBIGUOUS)
+def test_what_engines_read_in_different_ways_is_refused(query: str) -> None:
+    with pytest.raises(ValueError, match=r"raw string ends with a backslash|carriage return"):
+        inject(query, ENV)
+
+
+def test_victoria_metrics_goes_on_where_a_comment_has_ended(victoria_metrics: Engine, asked: Asked) -> None:
+    query = "count(trial_active) # \r + 1000"
+
+    assert float(asked.ask(query)[0]["value"][1]) > 1000
+    assert float(victoria_metrics.vector(query, samples.END)[0][1]) < 1000
