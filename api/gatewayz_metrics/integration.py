@@ -96,8 +96,8 @@ def setup_prometheus_routes(
 ) -> Installation:
     """Serve the eight metrics routes from `app`; await the result, or `async with` it.
 
-    Settings come from `settings`, else from the environment and `.env`, with
-    `prometheus_url` above both. Values that cannot be used never stop the host: the
+    Settings are `settings` as they are, or else those of the environment and `.env`,
+    with `prometheus_url` above both. Values that cannot be used never stop the host: the
     routes then say what is wrong. Calling it twice is harmless.
     """
     return Installation(app, settings, prometheus_url)

@@ -6,6 +6,7 @@ its own value and no other.
 """
 
 import asyncio
+import logging
 import time as clocks
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,15 @@ from math import ceil
 from typing import NamedTuple, TypeVar
 
 from gatewayz_metrics.catalogue import Catalogue, Statistic
-from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused, ServiceError, UpstreamError
+from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused, ServiceError, Suspended, UpstreamError
 from gatewayz_metrics.promql.join import PART_LABEL, join, share_out
 from gatewayz_metrics.promql.template import Slots
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.answer import Sample
 from gatewayz_metrics.upstream.shared import Shared
-from gatewayz_metrics.upstream.source import Source
+from gatewayz_metrics.upstream.source import Instants
+
+log = logging.getLogger(__name__)
 
 # An engine evaluates one query on one core: measured, four joins in parallel beat one.
 _STATISTIC_GROUPS = 4
@@ -93,11 +96,12 @@ class QueryLayer:
     def __init__(
         self,
         catalogue: Catalogue,
-        source: Source,
+        source: Instants,
         telemetry: Telemetry,
         *,
         selector: str = "",
         cache_ttl: float = 5.0,
+        patience: float = 8.0,
         now: Callable[[], float] = clocks.time,
     ) -> None:
         self.catalogue = catalogue
@@ -105,6 +109,7 @@ class QueryLayer:
         self._source = source
         self._telemetry = telemetry
         self._ttl = cache_ttl
+        self._patience = patience
         self._now = now
         self._snapshots: Shared[Snapshot] = Shared(self._lifetime, clocks.monotonic, telemetry.of_cache())
 
@@ -153,8 +158,12 @@ class QueryLayer:
 
     async def _take(self, groups: Sequence[Sequence[Question]], time: float | None) -> Snapshot:
         at = self._now() if time is None else time
-        one_round = _Round(self._source, self._telemetry, time)
+        one_round = _Round(self._source, self._telemetry, time, clocks.monotonic() + self._patience)
         answers = await asyncio.gather(*(one_round.ask(group) for group in groups))
+        if not all(answer.suspended for answer in answers):
+            # One group was the probe that ended a pause, and the others came too early to know.
+            again = (one_round.ask(group) for group, answer in zip(groups, answers, strict=True) if answer.suspended)
+            answers = [answer for answer in answers if not answer.suspended] + await asyncio.gather(*again)
         readings = {name: reading for answer in answers for name, reading in answer.readings.items()}
         warnings = dict.fromkeys(text for answer in answers for text in answer.warnings)
         return Snapshot(at, readings, tuple(warnings))
@@ -164,14 +173,21 @@ class _Answer(NamedTuple):
     readings: dict[str, Reading]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def suspended(self) -> bool:
+        """Whether nothing was asked, because the upstream is given a pause."""
+        return all(isinstance(reading.error, Suspended) for reading in self.readings.values())
+
 
 @dataclass(frozen=True, slots=True)
 class _Round:
     """One group of questions on its way to the upstream and back."""
 
-    source: Source
+    source: Instants
     telemetry: Telemetry
     time: float | None
+    # When to stop looking for the guilty one: halving asks again and again, a caller waits but once.
+    until: float
 
     async def ask(self, questions: Sequence[Question]) -> _Answer:
         """Every name's reading; failures are readings too."""
@@ -179,9 +195,10 @@ class _Round:
             vector = await self.source.instant(join(part for q in questions for part in q.parts), self.time)
             return _Answer(_sorted_out(questions, vector.samples), vector.warnings)
         except (QueryRefused, AnswerTooLarge) as exc:
-            if len(questions) == 1:
-                return _failed(questions, exc)
-            return await self._apart(questions)
+            if len(questions) > 1 and clocks.monotonic() < self.until:
+                return await self._apart(questions)
+            log.warning("No value for %s: %s", ", ".join(q.names[0] for q in questions), exc.sentence)
+            return _failed(questions, exc)
         except UpstreamError as exc:
             return _failed(questions, exc)
 

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from gatewayz_metrics.errors import InvalidParameter, RequestError, ServiceError
+from gatewayz_metrics.errors import InvalidParameter, ServiceError
 from gatewayz_metrics.telemetry import Telemetry
 
 Speak = Callable[[ServiceError], Response]
@@ -40,6 +40,11 @@ def surface_route(telemetry: Telemetry, speak: Speak, guard: Guard | None = None
                 try:
                     response = await _spoken(guarded, request, speak)
                     status = response.status_code
+                except HTTPException as exc:
+                    # From a dependency of the host (its own login, its own limits): it answers in its own words.
+                    status = exc.status_code
+                    raise
+                else:
                     return response
                 finally:
                     observe(status, time.perf_counter() - begun)
@@ -56,8 +61,6 @@ async def _spoken(handle: Handler, request: Request, speak: Speak) -> Response:
         return speak(exc)
     except RequestValidationError as exc:
         return speak(_sentence(exc))
-    except HTTPException as exc:
-        return speak(RequestError(f"The request cannot be read ({exc.status_code}): {exc.detail}."))
 
 
 def _sentence(exc: RequestValidationError) -> InvalidParameter:

@@ -1,4 +1,4 @@
-"""What the query layer needs of an upstream."""
+"""What the rooms above need of an upstream."""
 
 from typing import Protocol
 
@@ -6,11 +6,15 @@ from gatewayz_metrics.errors import ConfigurationError, Misconfigured
 from gatewayz_metrics.upstream.answer import Vector
 
 
-class Source(Protocol):
+class Instants(Protocol):
     """Something that answers instant queries."""
 
     async def instant(self, query: str, time: float | None = None) -> Vector:
         """The vector of an expression at a Unix time (seconds), or now."""
+
+
+class Source(Instants, Protocol):
+    """An upstream that can be let go."""
 
     async def aclose(self) -> None:
         """Let go of every connection."""

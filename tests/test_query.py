@@ -1,0 +1,78 @@
+"""The query layer where an engine cannot be made to behave: slow refusals, a pause that ends."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.errors import QueryRefused, Suspended, Unreachable
+from gatewayz_metrics.promql.join import share_out
+from gatewayz_metrics.query import QueryLayer
+from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.upstream.answer import Sample, Vector
+
+
+class Refusing:
+    """An upstream that takes its time to refuse everything."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.asked = 0
+
+    async def instant(self, query: str, time: float | None = None) -> Vector:  # noqa: ARG002
+        self.asked += 1
+        await asyncio.sleep(self.seconds)
+        raise QueryRefused("execution", "too many samples")
+
+
+class Recovering:
+    """An upstream whose pause ends with the first question, while the others are still turned away."""
+
+    def __init__(self) -> None:
+        self.probed = False
+        self.asked = 0
+
+    async def instant(self, query: str, time: float | None = None) -> Vector:  # noqa: ARG002
+        self.asked += 1
+        if self.asked > 1 and not self.probed:
+            raise Suspended(Unreachable("prometheus:9090"), 5)
+        await asyncio.sleep(0.01)
+        self.probed = True
+        return Vector((Sample({"_part": query.partition('"_part","')[2].partition('"')[0]}, "1"),))
+
+
+def test_looking_for_the_guilty_expression_ends_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    source = Refusing(0.05)
+    layer = QueryLayer(load(), source, Telemetry(), patience=0.1)
+    begun = time.perf_counter()
+    with caplog.at_level(logging.WARNING):
+        snapshot = asyncio.run(layer.statistics())
+
+    assert time.perf_counter() - begun < 0.4
+    assert source.asked < 23
+    assert all(isinstance(reading.error, QueryRefused) for reading in snapshot.readings.values())
+    assert "too many samples" in caplog.text
+
+
+def test_the_first_answer_after_a_pause_is_whole() -> None:
+    source = Recovering()
+    snapshot = asyncio.run(QueryLayer(load(), source, Telemetry()).statistics())
+
+    assert source.asked == 4 + 3
+    assert not snapshot.disturbed
+
+
+class Load:
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4, 40])
+def test_work_is_shared_out_evenly(groups: int) -> None:
+    items = [Load(weight) for weight in (1, 10, 3, 3, 2, 1, 7, 1)]
+    shares = share_out(items, groups)
+
+    assert sorted(item.weight for share in shares for item in share) == sorted(item.weight for item in items)
+    assert len(shares) == min(groups, len(items))
+    assert max(sum(item.weight for item in share) for share in shares) <= max(10, 28 / groups + 10)
