@@ -1,0 +1,129 @@
+"""The pause for an upstream that keeps failing."""
+
+import pytest
+from gatewayz_metrics.errors import RateLimited, Suspended, TimedOut, Unreachable, UpstreamError
+from gatewayz_metrics.upstream.breaker import FAILURES, PAUSE, Breaker
+
+DOWN = Unreachable("prometheus:9090")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker(clock)
+
+
+def fail(breaker: Breaker, times: int = FAILURES, error: UpstreamError = DOWN) -> None:
+    for _ in range(times):
+        breaker.failed(error)
+
+
+def lets_through(breaker: Breaker) -> bool:
+    try:
+        breaker.check()
+    except Suspended:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("failures", "passes"), [(0, True), (FAILURES - 1, True), (FAILURES, False)])
+def test_it_opens_after_failures_in_a_row(breaker: Breaker, failures: int, passes: bool) -> None:
+    fail(breaker, failures)
+
+    assert lets_through(breaker) is passes
+
+
+def test_a_success_between_starts_the_count_again(breaker: Breaker) -> None:
+    fail(breaker, FAILURES - 1)
+    breaker.succeeded()
+    fail(breaker, FAILURES - 1)
+
+    assert lets_through(breaker)
+
+
+@pytest.mark.parametrize(("passed", "passes"), [(PAUSE - 0.01, False), (PAUSE, True)])
+def test_the_pause_ends(breaker: Breaker, clock: Clock, passed: float, passes: bool) -> None:
+    fail(breaker)
+    clock.now += passed
+
+    assert lets_through(breaker) is passes
+
+
+def test_one_probe_goes_first(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker)
+    clock.now += PAUSE
+
+    assert [lets_through(breaker) for _ in range(3)] == [True, False, False]
+
+
+def test_a_probe_that_succeeds_opens_the_way_for_all(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker)
+    clock.now += PAUSE
+    breaker.check()
+    breaker.succeeded()
+
+    assert [lets_through(breaker) for _ in range(3)] == [True] * 3
+
+
+def test_a_probe_that_fails_means_another_pause(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker)
+    clock.now += PAUSE
+    breaker.check()
+    clock.now += 1
+    breaker.failed(TimedOut(8))
+
+    with pytest.raises(Suspended, match=r"did not answer within 8 s.* The next attempt is in 5\.0 s\."):
+        breaker.check()
+
+
+def test_a_probe_that_is_given_up_is_followed_by_another(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker)
+    clock.now += PAUSE
+    breaker.check()
+    clock.now += PAUSE
+
+    assert lets_through(breaker)
+
+
+def test_it_says_what_happened_and_when_it_goes_on(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker)
+    clock.now += 2
+
+    with pytest.raises(Suspended) as caught:
+        breaker.check()
+
+    assert caught.value.sentence == f"{DOWN.sentence} The next attempt is in 3.0 s."
+    assert caught.value.cause is DOWN
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(2.0, 2.0), (60.0, 60.0), (86400.0, 60.0)])
+def test_a_rate_limit_counts_at_once_for_as_long_as_asked(
+    breaker: Breaker, clock: Clock, asked: float, pause: float
+) -> None:
+    fail(breaker, 1, RateLimited(asked))
+    clock.now += pause - 0.01
+    before = lets_through(breaker)
+    clock.now += 0.01
+
+    assert (before, lets_through(breaker)) == (False, True)
+
+
+@pytest.mark.parametrize("asked", [None, 0.0])
+def test_a_rate_limit_without_a_time_counts_as_any_failure(breaker: Breaker, asked: float | None) -> None:
+    fail(breaker, FAILURES - 1, RateLimited(asked))
+    assert lets_through(breaker)
+
+    fail(breaker, 1, RateLimited(asked))
+    assert not lets_through(breaker)
