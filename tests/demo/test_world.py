@@ -73,7 +73,7 @@ def at(moment: float, text: str) -> list[Sample]:
     """The part of a history written for one moment, as an independent parser reads it."""
     # One moment at a time: with several, that parser takes the second for a repetition of the first.
     lines = (line for line in text.splitlines() if line[0] == "#" or line.endswith(f" {moment:.3f}"))
-    families = parse_openmetrics("\n".join(lines) + "\n")  # type: ignore[no-untyped-call]  # it has no types
+    families = parse_openmetrics("\n".join(lines) + "\n")
     return [sample for family in families for sample in family.samples]
 
 
