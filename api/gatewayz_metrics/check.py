@@ -5,7 +5,7 @@ everywhere fails here.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import median
@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gatewayz_metrics.catalogue import Catalogue, Family
 from gatewayz_metrics.render.summary import MISSING
+
+Look = Callable[[str, httpx.Response], Iterator["Finding"]]
 
 _PREFIX = "/prometheus/metrics"
 _FRESH_SECONDS = 60
@@ -59,7 +61,7 @@ class Check:
         yield from self._route("all", "text/plain", 200, self._text)
         yield from self._route("docs", "text/markdown", 200, self._docs)
 
-    def _route(self, name: str, media_type: str, limit: float, look: Any) -> Iterator[Finding]:
+    def _route(self, name: str, media_type: str, limit: float, look: Look) -> Iterator[Finding]:
         try:
             page = self._ask(name)
         except httpx.HTTPError as exc:
