@@ -24,6 +24,7 @@ from gatewayz_metrics.demo.run import embedded_upstream
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.promql.template import Slots
+from gatewayz_metrics.protocol import Protocol
 from gatewayz_metrics.settings import Settings, read_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
@@ -129,7 +130,7 @@ async def _serve(settings: Settings, listening: socket.socket | None = None, *, 
     listening = listening or _listen(settings)
     config = uvicorn.Config(
         create_app(settings),
-        http="httptools",
+        http=Protocol,
         access_log=False,
         server_header=False,
         log_level="warning",
@@ -175,8 +176,10 @@ def _invitation(settings: Settings, listening: socket.socket) -> str:
         f"  curl -s{token} {base}/prometheus/metrics/providers",
         f"  curl -s{token} {base}/prometheus/metrics/all",
         f"  curl -s{token} {base}/prometheus/metrics/docs",
+        f"  curl -s{token} -d 'query=sum(rate(fastapi_requests_total[5m]))' {base}/api/v1/query",
         f"  curl -s {base}/readyz",
         "",
+        f"In Grafana, {base} is the URL of a Prometheus datasource and of a JSON datasource.",
         "Ctrl-C ends it.",
     ]
     return "\n".join(lines)

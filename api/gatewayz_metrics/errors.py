@@ -3,11 +3,20 @@
     ServiceError
     ├── RequestError            the caller's doing
     │   ├── InvalidParameter    400  a value that no route takes
+    │   ├── InvalidQuery        400  a panel's query that nobody can answer
+    │   ├── PromqlOff           403  PromQL text where only the catalogue may be asked
+    │   ├── BodyTooLarge        413  more bytes than we read
     │   ├── Unauthorized        401  no token, or not one of ours
+    │   ├── LimitExceeded       422  more than one of our limits allows
+    │   ├── TooManyPoints       400  a resolution that no engine takes
+    │   ├── TooBusy             503  too many queries at once
+    │   ├── ReadOnly            403  a path that would change or reveal something
     │   ├── UnknownRoute        404  a path that does not exist
     │   └── MethodNotAllowed    405  a path that exists for another method
     ├── ConfigurationError      a setting or a catalogue that cannot work
+    ├── TargetsFailed           every query of a panel failed, each for its own reason
     ├── QueryRefused            the upstream understood and said no: one question is lost
+    ├── NotServed               the upstream has no such path: one question is lost
     ├── NotOneNumber            an expression with several series where one was promised
     └── UpstreamError           the upstream gave no usable answer: every question is lost
         ├── Unreachable · TlsFailed · TimedOut · ConnectionLost · PoolExhausted
@@ -18,6 +27,7 @@ A sentence names what happened and what helps. Nothing here ever holds a URL wit
 credentials: the client takes them out before the first request.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -45,6 +55,33 @@ class InvalidParameter(RequestError):
     code = "invalid_parameter"
 
 
+class InvalidQuery(RequestError):
+    """A panel's query makes no sense, or holds what nothing gave a value."""
+
+    code = "invalid_query"
+
+
+class PromqlOff(RequestError):
+    """PromQL text arrived where only statistics and families may be asked for."""
+
+    status, code = 403, "promql_off"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"{text.strip()[:100]!r} is no statistic and no family, and PromQL is switched off (ALLOW_PROMQL); "
+            "choose one from the list of metrics."
+        )
+
+
+class BodyTooLarge(RequestError):
+    """The request's body has more bytes than we read."""
+
+    status, code, limit = 413, "body_too_large", "max_body_bytes"
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__(f"The request has more than {allowed:,} bytes, which is what MAX_BODY_BYTES allows.")
+
+
 class Unauthorized(RequestError):
     """The request carries no token of ours."""
 
@@ -52,6 +89,52 @@ class Unauthorized(RequestError):
 
     def __init__(self) -> None:
         super().__init__("This needs a token: send the header 'Authorization: Bearer <token>'.")
+
+
+class LimitExceeded(RequestError):
+    """The question or its answer is larger than a limit allows."""
+
+    status, code = 422, "limit_exceeded"
+
+    def __init__(self, what: str, setting: str, allowed: str) -> None:
+        super().__init__(f"{what}, {setting} allows {allowed}; ask for less, or raise the limit.")
+        self.limit = setting.lower()
+
+
+class TooManyPoints(RequestError):
+    """The step is too small for the range."""
+
+    code = "too_many_points"
+    limit = "max_points"
+
+    def __init__(self, allowed: int) -> None:
+        # Prometheus' own words: clients and people know them.
+        super().__init__(
+            f"exceeded maximum resolution of {allowed:,} points per timeseries. "
+            "Try decreasing the query resolution (?step=XX)"
+        )
+
+
+class TooBusy(RequestError):
+    """As many queries are under way as we let through."""
+
+    status, code = 503, "too_busy"
+    limit = "max_concurrent_queries"
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__(
+            f"{allowed} queries are under way already, as many as MAX_CONCURRENT_QUERIES allows; "
+            "ask again in a moment, or ask for less at once."
+        )
+
+
+class ReadOnly(RequestError):
+    """The path writes, administers or reveals."""
+
+    status, code = 403, "read_only"
+
+    def __init__(self) -> None:
+        super().__init__("This service only reads; ask the upstream itself for anything else.")
 
 
 class UnknownRoute(RequestError):
@@ -76,6 +159,16 @@ class ConfigurationError(ServiceError):
     code = "configuration"
 
 
+class TargetsFailed(ServiceError):
+    """No query of a panel could be answered; `first` decides the status."""
+
+    code = "targets_failed"
+
+    def __init__(self, errors: Mapping[str, ServiceError]) -> None:
+        super().__init__(" ".join(f"target {ref_id}: {error.sentence}" for ref_id, error in errors.items()))
+        self.first = next(iter(errors.values()))
+
+
 class QueryRefused(ServiceError):
     """The upstream refuses an expression, in its own words."""
 
@@ -85,6 +178,17 @@ class QueryRefused(ServiceError):
         # An engine may quote the whole query in its message.
         super().__init__(f"The upstream refuses the query ({error_type}): {message[:500]}")
         self.error_type = error_type
+
+
+class NotServed(ServiceError):
+    """The upstream does not know one of the API's paths; engines and their versions differ in these."""
+
+    status, code = 404, "not_served"
+
+    def __init__(self, path: str, status: int) -> None:
+        super().__init__(
+            f"The upstream does not serve {path} (HTTP {status}); check its version and the path in PROMETHEUS_URL."
+        )
 
 
 class NotOneNumber(ServiceError):

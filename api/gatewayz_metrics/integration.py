@@ -8,12 +8,14 @@ Three ways, one implementation:
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
+from gatewayz_metrics.routes.json_datasource import json_datasource_router
 from gatewayz_metrics.routes.metrics import metrics_router
+from gatewayz_metrics.routes.prometheus import prometheus_router
 from gatewayz_metrics.service import Service, guest
 from gatewayz_metrics.settings import Settings
 
@@ -41,10 +43,19 @@ class Routes:
 class Installation:
     """The metrics routes in a host application: await it, or enter it as a context."""
 
-    def __init__(self, app: FastAPI, settings: Settings | None, prometheus_url: str | None) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        settings: Settings | None,
+        prometheus_url: str | None,
+        prometheus_api: str | None,
+        json_datasource: str | None = None,
+    ) -> None:
         self._app = app
         self._settings = settings
         self._prometheus_url = prometheus_url
+        self._prometheus_api = prometheus_api
+        self._json_datasource = json_datasource
         self._service: Service | None = None
         self._routes: Routes | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -76,11 +87,21 @@ class Installation:
         self.loop = asyncio.get_running_loop()
         self._service = guest(self._settings, self._prometheus_url)
         service = self._service
-        self._routes = Routes(self._app, metrics_router(service.layer, service.tokens, service.telemetry))
+        self._routes = Routes(self._app, *self._routers(service))
         self._app.state.gatewayz_metrics = self
         # Run by applications that use start-up and shutdown events; a lifespan leaves it alone.
         self._app.router.on_shutdown.append(self.aclose)
         return self
+
+    def _routers(self, service: Service) -> Iterator[APIRouter]:
+        yield metrics_router(service.layer, service.tokens, service.telemetry)
+        if self._prometheus_api is not None:
+            path = self._prometheus_api.strip("/")
+            # At the root the host may have an /api/v1 of its own, which stays reachable.
+            yield prometheus_router(service, f"/{path}" if path else "", alone=bool(path))
+        if self._json_datasource is not None:
+            path = self._json_datasource.strip("/")
+            yield json_datasource_router(service, f"/{path}" if path else "")
 
     def leave(self) -> None:
         """Take the routes out of the application."""
@@ -92,12 +113,20 @@ class Installation:
 
 
 def setup_prometheus_routes(
-    app: FastAPI, *, prometheus_url: str | None = None, settings: Settings | None = None
+    app: FastAPI,
+    *,
+    prometheus_url: str | None = None,
+    settings: Settings | None = None,
+    prometheus_api: str | None = "",
+    json_datasource: str | None = None,
 ) -> Installation:
     """Serve the eight metrics routes from `app`; await the result, or `async with` it.
+
+    The Prometheus API is served under the prefix `prometheus_api`: at the root by default, None leaves it out.
+    The JSON datasource is served under the prefix `json_datasource`, such as "/grafana", and only when it is given.
 
     Settings are `settings` as they are, or else those of the environment and `.env`,
     with `prometheus_url` above both. Values that cannot be used never stop the host: the
     routes then say what is wrong. Calling it twice is harmless.
     """
-    return Installation(app, settings, prometheus_url)
+    return Installation(app, settings, prometheus_url, prometheus_api, json_datasource)

@@ -9,8 +9,11 @@ from starlette.exceptions import HTTPException
 
 from gatewayz_metrics.errors import MethodNotAllowed, RequestError, UnknownRoute
 from gatewayz_metrics.integration import Routes
+from gatewayz_metrics.routes.cors import Cors
+from gatewayz_metrics.routes.json_datasource import json_datasource_router
 from gatewayz_metrics.routes.metrics import PREFIX, metrics_router, speak
 from gatewayz_metrics.routes.operations import operations_router
+from gatewayz_metrics.routes.prometheus import prometheus_router
 from gatewayz_metrics.service import Service
 from gatewayz_metrics.settings import Settings, read_settings
 
@@ -25,7 +28,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = Service(settings or read_settings())
         parts = (service.layer, service.tokens, service.telemetry)
-        routes = Routes(app, metrics_router(*parts), operations_router(*parts))
+        app.state.cors_origins = service.settings.cors_origins
+        routes = Routes(
+            app,
+            metrics_router(*parts),
+            operations_router(*parts),
+            prometheus_router(service),
+            json_datasource_router(service),
+        )
         try:
             yield
         finally:
@@ -41,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # A redirect would carry the Host header of whoever asks, and is as far as a stranger comes without a token.
         redirect_slashes=False,
     )
+    app.add_middleware(Cors)
     app.add_exception_handler(HTTPException, _no_such_route)
     return app
 

@@ -5,11 +5,15 @@ import logging
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.query import QueryLayer
-from gatewayz_metrics.security import Tokens
+from gatewayz_metrics.ranges import Ranges
+from gatewayz_metrics.security import Callers, Tokens
 from gatewayz_metrics.settings import Settings, read_settings, read_tokens
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import Upstream
+from gatewayz_metrics.upstream.gate import Gate
 from gatewayz_metrics.upstream.source import Source, Unusable
+from gatewayz_metrics.upstream.tenant import tenants
+from gatewayz_metrics.upstream.whole import Answers
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,12 @@ class Service:
             cache_ttl=settings.cache_ttl,
             patience=settings.prometheus_timeout,
         )
+
+        gate = Gate(self._source, settings)
+        self.settings = settings
+        self.callers = Callers(self.tokens, tenants(settings))
+        self.answers = Answers(gate, self.telemetry, keeps=settings.cache_ttl > 0)
+        self.ranges = Ranges(gate, settings, self.telemetry)
 
     async def aclose(self) -> None:
         """Close the connections to the upstream."""

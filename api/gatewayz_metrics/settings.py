@@ -4,7 +4,7 @@ import re
 import ssl
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -12,9 +12,10 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.promql.text import matchers
+from gatewayz_metrics.promql.text import LABEL_NAME, matchers
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 # ASCII alone: what lies beyond cannot be sent by the client.
 HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
@@ -36,6 +37,15 @@ def _json_object(value: object) -> object:
         return orjson.loads(value or "{}")
     except orjson.JSONDecodeError:
         raise ValueError('it must be a JSON object such as {"X-Scope-OrgID": "team-a"}.') from None
+
+
+def _token_map(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value or "{}")
+    except orjson.JSONDecodeError:
+        raise ValueError('it must be a JSON object of tokens and tenants such as {"token": "team-a"}.') from None
 
 
 class Access(BaseSettings):
@@ -81,6 +91,9 @@ class Settings(Access):
     prometheus_ca_file: Path | None = Field(
         None, description="CA certificates (PEM) that the upstream's is checked by."
     )
+    prometheus_engine: Literal["prometheus", "victoriametrics", "mimir", "thanos"] = Field(
+        "prometheus", description="What the upstream is: `prometheus`, `victoriametrics`, `mimir` or `thanos`."
+    )
     prometheus_gzip: bool = Field(
         False, description="Ask the upstream for gzip: worth it over a network, a loss on the same host."
     )
@@ -93,6 +106,45 @@ class Settings(Access):
     )
     catalogue: Path | None = Field(None, description="A catalogue file in place of the built-in one.")
     cache_ttl: float = Field(5.0, ge=0, le=3600, description="Seconds for which an answer is reused; 0 turns it off.")
+    cache_range: bool = Field(
+        True, description="Keep the points of range queries and ask only for what is missing: `on` or `off`."
+    )
+    cache_range_bytes: int = Field(
+        128 * 2**20, ge=2**16, description="Bytes of range points kept at most; what was used longest ago goes first."
+    )
+    cache_range_ttl: float = Field(
+        3600.0, gt=0, description="Seconds for which a point is believed; how late deletions and back-fills are seen."
+    )
+    cache_freshness: float = Field(
+        300.0, ge=0, description="Seconds during which points may still change: newer ones are always asked for again."
+    )
+    cache_alerts: bool = Field(
+        False, description="Answer alert rules (requests with `FromAlert: true`) from the caches too."
+    )
+    max_query_length: int = Field(65_536, ge=1, description="Characters of one PromQL expression at most.")
+    max_range: float = Field(0.0, ge=0, description="Seconds between start and end at most; 0 sets no limit.")
+    max_points: int = Field(11_000, ge=1, description="Points per series at most, as Prometheus counts them.")
+    max_series: int = Field(0, ge=0, description="Series of one answer at most; 0 sets no limit.")
+    max_concurrent_queries: int = Field(
+        20, ge=1, le=1000, description="Requests of the Prometheus API under way at the upstream at most; others wait."
+    )
+    tenants: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_token_map)] = Field(
+        {},
+        repr=False,
+        description="Tokens that read one tenant's data alone, a JSON object: `{\"token\": \"team-a\"}` for Mimir, "
+        '`{"token": "team=a"}` (a label) for VictoriaMetrics.',
+    )
+    allow_promql: bool = Field(True, description="Whether panels may ask for PromQL text, or for the catalogue alone.")
+    scrape_interval: float = Field(
+        15.0, gt=0, le=3600, description="Seconds between two scrapes: no step is finer, `$__rate_interval` has four."
+    )
+    max_targets: int = Field(50, ge=1, le=1000, description="Queries in one panel's request at most.")
+    max_body_bytes: int = Field(2**20, ge=1024, description="Bytes of one panel's request at most.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        (),
+        description="Origins whose pages may ask from the browser, comma-separated and exact, such as "
+        "`https://grafana.example.com`; empty turns it off (stand-alone).",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on (stand-alone).")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
 
@@ -138,10 +190,28 @@ class Settings(Access):
             raise ValueError(f"{file} holds no certificates that can be read ({exc}).") from None
         return file
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin; write scheme, host and port, such as https://host:3000.")
+        return origins
+
     @field_validator("selector")
     @classmethod
     def _is_matchers(cls, selector: str) -> str:
         return matchers(selector)
+
+    @field_validator("tenants")
+    @classmethod
+    def _are_tokens_of_tenants(cls, tenants: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        # Nothing is quoted: the keys are secrets.
+        if not all(token.strip() for token in tenants):
+            raise ValueError("a token is empty.")
+        if not all(HEADER_VALUE.fullmatch(tenant.get_secret_value()) for tenant in tenants.values()):
+            raise ValueError("a tenant has a name that a header cannot carry.")
+        return tenants
 
     @model_validator(mode="before")
     @classmethod
@@ -167,6 +237,26 @@ class Settings(Access):
             raise ValueError(
                 "choose one of user and password, PROMETHEUS_BEARER_TOKEN and PROMETHEUS_BEARER_TOKEN_FILE."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_tenants_apart(self) -> Self:
+        if not self.tenants:
+            return self
+        if self.prometheus_engine not in ("mimir", "victoriametrics"):
+            raise ValueError(
+                f"TENANTS needs an upstream that keeps tenants apart, and {self.prometheus_engine} would show "
+                "everything to everyone; set PROMETHEUS_ENGINE to mimir or victoriametrics if that is what it is."
+            )
+        if not self.api_tokens:
+            raise ValueError("TENANTS needs API_TOKENS as well, or the metrics routes would be open to everyone.")
+        if self.tenants.keys() & {token.get_secret_value() for token in self.api_tokens}:
+            raise ValueError("a token stands in both API_TOKENS and TENANTS; it can have one meaning only.")
+        labels = [tenant.get_secret_value().partition("=") for tenant in self.tenants.values()]
+        if self.prometheus_engine == "victoriametrics" and not all(
+            LABEL_NAME.fullmatch(name) and value for name, _, value in labels
+        ):
+            raise ValueError("on VictoriaMetrics a tenant is a label such as team=a; TENANTS names something else.")
         return self
 
 

@@ -66,6 +66,34 @@ class Telemetry:
             registry=self.registry,
         )
 
+        self.range_results = Counter(
+            "gatewayz_metrics_range_results",
+            "Range queries by what the cache could do (hit, partial, miss, bypass) and why.",
+            ["result", "reason"],
+            registry=self.registry,
+        )
+        self.range_points = Counter(
+            "gatewayz_metrics_range_points",
+            "Points per series that range queries were answered with: cached, or fetched from the upstream.",
+            ["source"],
+            registry=self.registry,
+        )
+        self.range_bytes = Gauge(
+            "gatewayz_metrics_range_cache_bytes", "Bytes that the range cache accounts for.", registry=self.registry
+        )
+        self.api_answers = Counter(
+            "gatewayz_metrics_api_answers",
+            "Whole answers of the Prometheus API by path: hit (kept), joined (shared a call under way), miss.",
+            ["kind", "result"],
+            registry=self.registry,
+        )
+        self.refusals = Counter(
+            "gatewayz_metrics_limit_refusals",
+            "Requests refused by a limit of our own, by the limit.",
+            ["limit"],
+            registry=self.registry,
+        )
+
     def of_route(self, route: str) -> Callable[[int, float], None]:
         """What a route calls with the status and the seconds of each of its answers."""
         seconds = self.request_seconds.labels(route)

@@ -2,5 +2,7 @@
 
 from gatewayz_metrics.catalogue.load import load, parse
 from gatewayz_metrics.catalogue.model import Catalogue, Family, Statistic, Term
+from gatewayz_metrics.catalogue.units import grafana_unit
+from gatewayz_metrics.promql.template import Slots
 
-__all__ = ["Catalogue", "Family", "Statistic", "Term", "load", "parse"]
+__all__ = ["Catalogue", "Family", "Slots", "Statistic", "Term", "grafana_unit", "load", "parse"]

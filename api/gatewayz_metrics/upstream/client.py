@@ -4,10 +4,10 @@ import asyncio
 import logging
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +18,7 @@ from gatewayz_metrics.errors import (
     BadAnswer,
     ConfigurationError,
     ConnectionLost,
+    NotServed,
     PoolExhausted,
     QueryRefused,
     RateLimited,
@@ -33,22 +34,17 @@ from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.answer import Vector, refusal_in, vector
 from gatewayz_metrics.upstream.body import read_body
 from gatewayz_metrics.upstream.breaker import Breaker
+from gatewayz_metrics.upstream.call import Call, RawAnswer, checked
 from gatewayz_metrics.upstream.credentials import Credentials
+from gatewayz_metrics.upstream.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
 
 _KEEPALIVE_SECONDS = 15.0  # below what servers allow, so that few connections die in our hands
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
-
-class Endpoint(StrEnum):
-    """Every upstream path there is: no path is ever built from a request's text."""
-
-    QUERY = "/api/v1/query"
-
-    @property
-    def kind(self) -> str:
-        """The label that our own metrics carry."""
-        return self.name.lower()
+T = TypeVar("T")
+Reply = tuple[int, bytes, httpx.Headers]
 
 
 class Upstream:
@@ -84,19 +80,35 @@ class Upstream:
 
     async def instant(self, query: str, time: float | None = None) -> Vector:
         """The vector that an expression has at a Unix time (seconds), or now."""
-        form = {"query": query} if time is None else {"query": query, "time": f"{time:.3f}"}
-        found = await self._measured(Endpoint.QUERY, form)
+        at = () if time is None else (("time", f"{time:.3f}"),)
+        call = Call(Endpoint.QUERY, (("query", query), *at))
+
+        async def ask() -> Vector:
+            return vector(self._success(*await self._fetch(call)))
+
+        found = await self._measured(Endpoint.QUERY, ask)
         self._telemetry.warnings.inc(len(found.warnings))
         return found
 
-    async def _measured(self, endpoint: Endpoint, form: dict[str, str]) -> Vector:
+    async def forward(self, call: Call) -> RawAnswer:
+        """The envelope of any call as the upstream wrote it: a success, a refusal, or nothing (204).
+
+        Raises an UpstreamError when it is no envelope, NotServed when the upstream has no such path.
+        """
+
+        async def ask() -> RawAnswer:
+            return self._envelope(call, *await self._fetch(call))
+
+        return await self._measured(call.endpoint, ask)
+
+    async def _measured(self, endpoint: Endpoint, ask: Callable[[], Awaitable[T]]) -> T:
         """One question with its outcome told to the breaker and to our own metrics."""
         self._breaker.check()
         begun = time.perf_counter()
         outcome = "cancelled"
         try:
-            answer = vector(await self._fetch(endpoint, form))
-        except QueryRefused as exc:
+            answer = await ask()
+        except (QueryRefused, NotServed) as exc:
             outcome = exc.code
             self._works()
             raise
@@ -134,34 +146,49 @@ class Upstream:
         self._telemetry.upstream_up.set(1)
         self._telemetry.upstream_last_success.set_to_current_time()
 
-    async def _fetch(self, endpoint: Endpoint, form: dict[str, str]) -> bytes:
-        """The body of a success. A connection that died while idle is replaced once."""
+    async def _fetch(self, call: Call) -> Reply:
+        """A whole reply in time. A connection that died while idle is replaced once."""
         try:
             async with asyncio.timeout(self._deadline):
                 try:
-                    return await self._send(endpoint, form)
+                    return await self._send(call)
                 except ConnectionLost:
-                    return await self._send(endpoint, form)
+                    return await self._send(call)
         except TimeoutError as exc:
             raise TimedOut(self._deadline) from exc
 
-    async def _send(self, endpoint: Endpoint, form: dict[str, str]) -> bytes:
+    async def _send(self, call: Call) -> Reply:
         """One request, by POST until the upstream says that it takes GET alone."""
-        status, body, headers = await self._exchange(endpoint, form)
-        if status == 405 and self._post:
+        by_post = self._post and call.endpoint.takes_post
+        reply = await self._exchange(call, by_post=by_post)
+        if reply[0] == 405 and by_post:
             self._post = False
-            status, body, headers = await self._exchange(endpoint, form)
+            reply = await self._exchange(call, by_post=False)
+        return reply
+
+    def _success(self, status: int, body: bytes, headers: httpx.Headers) -> bytes:
         if status == 200:
             return body
         raise self._failure(status, body, headers)
 
-    async def _exchange(self, endpoint: Endpoint, form: dict[str, str]) -> tuple[int, bytes, httpx.Headers]:
-        url = self._base + endpoint
-        authorization = self._credentials.headers()
+    def _envelope(self, call: Call, status: int, body: bytes, headers: httpx.Headers) -> RawAnswer:
+        if status in (200, 204):
+            no_store = "no-store" in headers.get("cache-control", "").lower()
+            return checked(RawAnswer(status, body, may_keep=not no_store and "set-cookie" not in headers))
+        if status >= 400 and status not in (401, 403, 429) and refusal_in(body):
+            # The engine's own words, for the client that speaks its protocol.
+            return RawAnswer(status, body, may_keep=False)
+        if status in (404, 405) or (status == 400 and not call.endpoint.is_core):
+            raise NotServed(call.endpoint, status)
+        raise self._failure(status, body, headers)
+
+    async def _exchange(self, call: Call, *, by_post: bool) -> Reply:
+        url, form = self._base + call.endpoint.path(call.label), call.form()
+        headers = self._credentials.headers() | dict(call.tenant.headers)
         request = (
-            self._client.build_request("POST", url, data=form, headers=authorization)
-            if self._post
-            else self._client.build_request("GET", url, params=form, headers=authorization)
+            self._client.build_request("POST", url, content=form, headers=headers | _FORM)
+            if by_post
+            else self._client.build_request("GET", f"{url}?{form.decode()}" if form else url, headers=headers)
         )
         try:
             response = await self._client.send(request, stream=True)

@@ -36,6 +36,10 @@ class Shared(Generic[T]):
     clock: Callable[[], float]
     observe: Callable[[Result], object] = lambda _result: None
     size: int = 256
+    # What a value weighs, and what all of them may weigh together.
+    weigh: Callable[[T], int] = lambda _value: 0
+    capacity: int = 0
+    _weight: int = 0
     _kept: OrderedDict[Hashable, _Kept[T]] = field(default_factory=OrderedDict)
     _flights: dict[Hashable, _Flight[T]] = field(default_factory=dict)
 
@@ -54,17 +58,24 @@ class Shared(Generic[T]):
 
     async def _produce(self, key: Hashable, produce: Callable[[], Awaitable[T]]) -> T:
         value = await produce()
-        self._kept.pop(key, None)
+        if key in self._kept:
+            self._weight -= self.weigh(self._kept.pop(key).value)
         lifetime = self.lifetime(value)
-        if lifetime > 0:
+        if lifetime > 0 and self.weigh(value) <= self.capacity:
             self._kept[key] = _Kept(value, self.clock() + lifetime)
+            self._weight += self.weigh(value)
             self._make_room()
         return value
 
     def _make_room(self) -> None:
-        """Let go of what has aged, oldest first, and of what is too many."""
-        while len(self._kept) > self.size or self.clock() >= next(iter(self._kept.values())).until:
-            self._kept.popitem(last=False)
+        """Let go of what has aged, oldest first, and of what is too many or too heavy."""
+        while (
+            len(self._kept) > self.size
+            or self._weight > self.capacity
+            or self.clock() >= next(iter(self._kept.values())).until
+        ):
+            _, oldest = self._kept.popitem(last=False)
+            self._weight -= self.weigh(oldest.value)
 
     async def _wait(self, key: Hashable, flight: _Flight[T]) -> T:
         flight.waiters += 1

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from gatewayz_metrics.errors import ConfigurationError, Misconfigured
 from gatewayz_metrics.upstream.answer import Vector
+from gatewayz_metrics.upstream.call import Call, RawAnswer
 
 
 class Instants(Protocol):
@@ -14,7 +15,10 @@ class Instants(Protocol):
 
 
 class Source(Instants, Protocol):
-    """An upstream that can be let go."""
+    """Something that answers for a Prometheus-compatible server."""
+
+    async def forward(self, call: Call) -> RawAnswer:
+        """The envelope of a call, as it is."""
 
     async def aclose(self) -> None:
         """Let go of every connection."""
@@ -31,6 +35,10 @@ class Unusable:
 
     async def instant(self, query: str, time: float | None = None) -> Vector:  # noqa: ARG002
         """Raise Misconfigured with the sentence that a stand-alone start would have stopped with."""
+        raise Misconfigured(self._sentence)
+
+    async def forward(self, call: Call) -> RawAnswer:  # noqa: ARG002
+        """Raise Misconfigured, too."""
         raise Misconfigured(self._sentence)
 
     async def aclose(self) -> None:

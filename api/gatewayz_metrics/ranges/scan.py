@@ -1,0 +1,78 @@
+"""A matrix taken apart without decoding it, when it is written exactly as Prometheus writes one.
+
+Twice as fast as decoding, and the text of every point stays as it was. Whatever looks different in
+any way is left to the decoder: None stands for that, never for a verdict. Splitting at `,"values":[[` is
+safe, as inside a string the quotes would be escaped.
+"""
+
+from array import array
+from itertools import accumulate
+from operator import lt
+from typing import Any
+
+import orjson
+
+from gatewayz_metrics.ranges.column import Column
+
+_HEAD = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":'
+_EMPTY = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
+_TAIL = b"]}}"
+_NEXT = b',{"metric":'
+_VALUES = b',"values":[['
+_OF_FLOATS = b'0123456789.,"[]+-eINanf'
+
+Scanned = list[tuple[bytes, dict[str, Any], Column]]
+
+
+def stamp(time_ms: int) -> bytes:
+    """The beginning of a point as Prometheus writes it: seconds, with three decimals when there are any."""
+    whole, ms = divmod(time_ms, 1000)
+    return b'%d.%03d,"' % (whole, ms) if ms else b'%d,"' % whole
+
+
+def scan(body: bytes, places: dict[bytes, int]) -> Scanned | None:
+    """Every series as the text and the content of its labels and a column; `places` tells where a stamp stands."""
+    body = body.rstrip()
+    if body == _EMPTY:
+        return []
+    if not body.startswith(_HEAD):
+        return None
+    metric, *rest = body[len(_HEAD) :].split(_VALUES)
+    found: Scanned = []
+    for number, chunk in enumerate(rest, 1):
+        values, end, follows = chunk.partition(b"]]}")
+        is_last = number == len(rest)
+        labels, column = _labels(metric), _column(values, places)
+        if labels is None or column is None or not end or (follows == _TAIL) is not is_last:
+            return None
+        found.append((metric, labels, column))
+        if not is_last and not follows.startswith(_NEXT):
+            return None
+        metric = follows[len(_NEXT) :]
+    return found or None
+
+
+def _labels(metric: bytes) -> dict[str, Any] | None:
+    try:
+        labels = orjson.loads(metric)
+    except orjson.JSONDecodeError:
+        return None
+    return labels if isinstance(labels, dict) else None
+
+
+def _column(values: bytes, places: dict[bytes, int]) -> Column | None:
+    points = values.split(b"],[")
+    # Where the times are of one length, slices do; tuples of halves would keep the garbage collector busy.
+    length = points[0].find(b'"') + 1
+    at = [places.get(point[:length], -1) for point in points]
+    if (
+        values.translate(None, _OF_FLOATS)
+        or values.count(b'"') != 2 * len(points)
+        or values.count(b'"],[') != len(points) - 1
+        or not values.endswith(b'"')
+        or -1 in at
+        or not all(map(lt, at, at[1:]))
+    ):
+        return None
+    ends = list(accumulate([len(point) + 3 for point in points]))
+    return Column(array("q", at), array("I", ends), b"[%b]," % values)

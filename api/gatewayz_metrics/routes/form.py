@@ -1,0 +1,76 @@
+"""The parameters of a Prometheus API request, merged from the URL and the body as Go's FormValue does.
+
+https://pkg.go.dev/net/http#Request.ParseForm: a form body counts for POST alone, its values stand
+before the URL's, and a parameter that is read once is the first of them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+
+from gatewayz_metrics.errors import LimitExceeded, RequestError
+from gatewayz_metrics.upstream.call import Pairs
+
+# Read once by every engine. Of anything else all values go on, as some are lists: match[], file[], extra_filters[].
+_READ_ONCE = """
+    query start end step time timeout limit lookback_delta stats metric limit_per_metric type exclude_alerts
+    group_limit group_next_token nocache dedup partial_response max_source_resolution
+"""
+_SINGLE = frozenset(_READ_ONCE.split())
+_FORM = "application/x-www-form-urlencoded"
+_MOST_FIELDS = 1000
+_FRAME = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Parameters in one order, however they came."""
+
+    pairs: Pairs
+
+    def get(self, name: str) -> str | None:
+        """The value that counts, or None."""
+        return next((value for key, value in self.pairs if key == name), None)
+
+    def without(self, *names: str) -> Pairs:
+        """All but some parameters."""
+        return tuple(pair for pair in self.pairs if pair[0] not in names)
+
+
+async def read_form(request: Request, max_query_length: int) -> Form:
+    """The merged parameters. Raises LimitExceeded for a body that no allowed query could need."""
+    url = request.scope["query_string"].decode("latin-1")
+    if request.method != "POST" or not request.headers.get("content-type", "").lower().startswith(_FORM):
+        return merged(url)
+    # Percent-encoding triples a query.
+    limit = 3 * max_query_length + _FRAME
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise LimitExceeded(f"The body has more than {limit:,} bytes", "MAX_QUERY_LENGTH", f"{max_query_length:,}")
+    return merged(url, body.decode("latin-1"))
+
+
+def merged(url: str, body: str = "") -> Form:
+    """The parameters of a query string and a form body, body first."""
+    found: dict[str, list[str]] = {}
+    for name, value in [*_pairs(body), *_pairs(url)]:
+        found.setdefault(name, []).append(value)
+    return Form(tuple((name, value) for name in sorted(found) for value in _counting(name, found[name])))
+
+
+def _pairs(text: str) -> Iterable[tuple[str, str]]:
+    try:
+        # Bytes that are no UTF-8 reach the engine as they came: it has words for them.
+        return parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise RequestError(f"The request has more than {_MOST_FIELDS} parameters.") from None
+
+
+def _counting(name: str, values: list[str]) -> Iterable[str]:
+    if name in _SINGLE:
+        return values[:1]
+    return sorted(set(values)) if name.endswith("[]") else values
