@@ -3,13 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench readme clean
+.PHONY: run test nightly check bench dashboards readme clean
 
 run: .venv/runs
 	@$(BIN)/gatewayz-metrics demo
 
 test: .venv/develops
 	@$(BIN)/pytest -n auto
+
+# Campaigns too long for every run.
+nightly: .venv/develops
+	@$(BIN)/pytest -m nightly --timeout 7200
 
 check: .venv/develops
 	$(BIN)/ruff check
@@ -18,6 +22,10 @@ check: .venv/develops
 
 bench: .venv/develops
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.refresh
+
+dashboards: .venv/develops
+	@$(BIN)/python -m dashboards
 
 readme: .venv/develops
 	@$(BIN)/python -m tests.support.readme

@@ -13,7 +13,7 @@ def write_world(path: Path, size: int) -> int:
     end = int(time.time()) // STEP * STEP
     begin = end - 60 * _MINUTES
     production = [series for series in deployments() if series.labels["env"] == "production"]
-    copies = [_copy(one, number) for number in range(size) for one in production]
+    copies = [copied(one, number) for number in range(size) for one in production]
     series = {(one.name, *sorted(one.labels.items())): one for one in copies}
     with path.open("w", encoding="utf-8") as file:
         for one in sorted(series.values(), key=lambda one: one.name):
@@ -24,7 +24,7 @@ def write_world(path: Path, size: int) -> int:
     return len(series)
 
 
-def _copy(one: Series, number: int) -> Series:
+def copied(one: Series, number: int) -> Series:
     """The series once more, as of another provider, model and route."""
     changed = {
         name: f"{value}-{number}" if name in ("provider", "model", "path", "table", "cache_name") else value

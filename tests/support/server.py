@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,9 +24,10 @@ def address(found: socket.socket) -> str:
 
 
 @contextmanager
-def running(app: FastAPI, on: socket.socket) -> Iterator[str]:
+def running(app: FastAPI, on: socket.socket, **config: Any) -> Iterator[str]:
     """The URL of an application that answers until the block ends."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+    config = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 5, **config}
+    server = uvicorn.Server(uvicorn.Config(app, **config))
     thread = threading.Thread(target=server.run, args=([on],))
     thread.start()
     try:
