@@ -1,0 +1,72 @@
+"""Business: customers and consumption."""
+
+from grafana_foundation_sdk.builders import table
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from dashboards import links, queries
+from dashboards import variables as v
+from dashboards.board import Row, board
+from dashboards.expressions import Expression
+from dashboards.panels import bars, donut, graph, number
+from dashboards.queries import Line
+from dashboards.service_panels import statistic
+from dashboards.tables import Column, Key, from_service
+
+CREDITS = "credits_used_total"
+SUBSCRIPTIONS = "subscription_count"
+
+
+def build() -> Dashboard:
+    """Keys, subscriptions, trials, tokens and credits."""
+    return board(
+        "gw-business",
+        "Business",
+        "Are we growing, and what do customers consume?",
+        variables=[v.datasource(), v.env()],
+        rows=[_now(), _customers(), _consumption()],
+        since="now-30d",
+        refresh="5m",
+        restarts=False,
+    )
+
+
+def _now() -> Row:
+    names = ("active_api_keys", "active_subscriptions", "active_trials", "total_tokens_used", "total_credits_used")
+    sizes = ((4, 4), (4, 4), (4, 4), (6, 4), (6, 4))
+    return "Now", [statistic(f"business.{name}", size=size) for name, size in zip(names, sizes, strict=True)]
+
+
+def _customers() -> Row:
+    subscriptions = v.gateway.now(SUBSCRIPTIONS)
+    by_plan = Expression(f"sum by (plan_type) ({subscriptions.promql})", subscriptions.unit, subscriptions.help)
+    total, before = subscriptions.promql, subscriptions.earlier("7d").promql
+    change = Expression(f"sum({total}) - sum({before})", subscriptions.unit, subscriptions.help)
+    return "Customers", [
+        graph("API keys", Line(v.gateway.now("active_api_keys"), "{{status}}"), size=(8, 8)),
+        graph("Subscriptions by plan", Line(by_plan, "{{plan_type}}"), size=(8, 8)),
+        graph("Trials", Line(v.gateway.now("trial_active"), "{{status}}"), size=(8, 8)),
+        number("Subscriptions against a week ago", change, size=(6, 8)),
+        _plans(),
+    ]
+
+
+def _consumption() -> Row:
+    a_day = v.gateway.increase(CREDITS, window="1d")
+    month = v.gateway.increase(CREDITS, window="7d").scaled("{} / 7 * 30", "currencyUSD")
+    by_provider = v.gateway.increase(CREDITS, ["provider"])
+    return "Consumption", [
+        bars("Credits a day", Line(a_day, "this week"), Line(a_day.earlier("7d"), "the week before"), interval="1d"),
+        number("Credits of a month", month, note="Thirty days at the rate of the last seven.", size=(4, 8)),
+        donut("Credits by provider", Line(by_provider, "{{provider}}"), links=[links.to_provider()], size=(8, 8)),
+    ]
+
+
+def _plans() -> table.Panel:
+    return from_service(
+        "Plans",
+        [Key("plan_type"), Key("billing_cycle")],
+        [Column("Subscriptions", v.gateway.now(SUBSCRIPTIONS), bar=True)],
+        [queries.from_catalogue(SUBSCRIPTIONS, format="table", legend="Subscriptions")],
+        note="The service's own answer, for the deployment that its SELECTOR names.",
+        size=(18, 8),
+    )

@@ -1,0 +1,96 @@
+"""Models: which are used, which fail, which are slow, what do they cost?"""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from dashboards import links, theme
+from dashboards import variables as v
+from dashboards.board import Row, board
+from dashboards.expressions import RANGE
+from dashboards.panels import columns, graph, heat
+from dashboards.queries import Line
+from dashboards.tables import Column, Key, joined
+
+CALLS = "model_inference_requests_total"
+SECONDS = "model_inference_duration_seconds"
+TOKENS = "tokens_used_total"
+CREDITS = "credits_used_total"
+
+_ROW = ("provider", "model")
+
+
+def build() -> Dashboard:
+    """Calls, durations, tokens and credits per model."""
+    return board(
+        "gw-models",
+        "Models",
+        "Which models are used, which fail, which are slow, and what do they cost?",
+        variables=[v.datasource(), v.env(), v.provider(), v.model()],
+        rows=[_calls(), _each(), _tokens(), _cost()],
+        since="now-24h",
+        refresh="1m",
+    )
+
+
+def _calls() -> Row:
+    chosen = v.models_of_providers
+    failed = chosen.where('status!="success"')
+    return "Calls", [
+        graph("Calls by model", Line(chosen.rate(CALLS, ["model"]), "{{model}}"), links=[links.to_model()]),
+        graph(
+            "Share of failed calls",
+            Line(chosen.share(failed, CALLS, ["provider"]), "{{provider}}"),
+            steps=theme.above(0.02, 0.1),
+            links=[links.to_provider()],
+            # By model it would mislead: a good call may carry another spelling than a failed one.
+            note="By provider: failed calls carry the client's spelling of a model.",
+        ),
+        heat("Durations of calls", chosen.buckets(SECONDS), note="Brighter: more calls took that long."),
+        graph(
+            "Time per call",
+            *(Line(chosen.quantile(q, SECONDS), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)),
+            note="60 s means 60 s or more: the last bucket.",
+        ),
+    ]
+
+
+def _each() -> Row:
+    chosen = v.models_of_providers
+    failed = chosen.where('status!="success"')
+    provider = Key("provider", [links.to_provider(links.cell("Provider"))])
+    return "Every model", [
+        joined(
+            "Models",
+            [provider, Key("model", [links.to_model(links.cell("Model"))])],
+            [
+                Column("Calls", chosen.increase(CALLS, _ROW)),
+                Column("Failed calls", failed.increase(CALLS, _ROW), theme.above(20, 100)),
+                *(
+                    Column(f"p{q * 100:g}", chosen.quantile(q, SECONDS, _ROW, RANGE), bar=True)
+                    for q in (0.5, 0.95, 0.99)
+                ),
+                Column("Tokens", chosen.increase(TOKENS, _ROW)),
+                Column("Credits", chosen.increase(CREDITS, _ROW)),
+            ],
+            sort="Calls",
+            note="Over the picked time. A failed call may stand in a row of its own, under the client's spelling.",
+        )
+    ]
+
+
+def _tokens() -> Row:
+    chosen = v.models_of_providers
+    per_call = chosen.rate(TOKENS, ["model"]).over(chosen.where('status="success"').rate(CALLS, ["model"]), "short")
+    return "Tokens", [
+        graph("Tokens per second by type", Line(chosen.rate(TOKENS, ["token_type"]), "{{token_type}}")),
+        graph("Tokens per call", Line(per_call, "{{model}}"), note="Per call that succeeded."),
+    ]
+
+
+def _cost() -> Row:
+    chosen = v.models_of_providers
+    spent = chosen.rate(CREDITS, ["model"]).scaled("1000 * {}", "currencyUSD")
+    per_thousand = spent.over(chosen.rate(TOKENS, ["model"]), "currencyUSD")
+    return "Cost", [
+        columns("Credits by model", chosen.increase(CREDITS, ["model"]).top(10), "model", note="The ten highest."),
+        graph("Credits per 1,000 tokens", Line(per_thousand, "{{model}}")),
+    ]

@@ -1,0 +1,125 @@
+"""Overview: is it us, is it them, is it money?"""
+
+from grafana_foundation_sdk.builders import table
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from dashboards import links, queries, slo, theme
+from dashboards import variables as v
+from dashboards.board import Row, board
+from dashboards.panels import dial, graph, number, ranking
+from dashboards.queries import Line
+from dashboards.service_panels import readiness, statistic
+from dashboards.tables import Column, Key, from_service
+
+_MODEL_LEGEND = "{{provider}} {{model}}"
+
+
+def build() -> Dashboard:
+    """The first dashboard to open."""
+    return board(
+        "gw-overview",
+        "Overview",
+        "Is it us, is it a provider, or is it money? Everything at a glance, each panel leads to more.",
+        variables=[v.datasource(), v.env(), v.app()],
+        rows=[_now(), _promise(), _traffic(), _providers()],
+        since="now-6h",
+    )
+
+
+def _now() -> Row:
+    return "Now", [
+        readiness(),
+        statistic("http.request_rate_per_minute", links=[links.to_board("HTTP", "gw-http")]),
+        statistic("http.error_rate", steps=theme.above(1, 5), links=[links.to_board("HTTP", "gw-http")]),
+        statistic("http.avg_latency_ms", steps=theme.above(2000, 5000), links=[_to_performance()]),
+        statistic("http.in_progress"),
+        statistic("providers.healthy_providers", links=[links.to_board("Providers", "gw-providers")]),
+    ]
+
+
+def _promise() -> Row:
+    return "Promise", [
+        number("Availability", slo.availability(v.http), steps=theme.below(theme.OBJECTIVE, 0.995), size=(4, 8)),
+        dial(
+            "Error budget left",
+            Line(slo.budget_left(v.http), "left"),
+            steps=theme.below(0.1, 0.5),
+            note=f"Of the {1 - theme.OBJECTIVE:.0%} that may fail in {theme.OBJECTIVE_DAYS}; "
+            "the server must keep its data that long.",
+            size=(6, 8),
+        ),
+        graph(
+            "Burn rate",
+            *(Line(slo.burn_rate(v.http, window), f"over {window}") for window in ("5m", "1h", "6h")),
+            steps=theme.above(theme.SLOW_BURN, theme.FAST_BURN),
+            note="How many times faster than allowed the error budget is used up; alerts follow the dashed lines.",
+            size=(14, 8),
+        ),
+    ]
+
+
+def _traffic() -> Row:
+    seconds = "fastapi_requests_duration_seconds"
+    return "Traffic", [
+        graph(
+            "Requests by status",
+            Line(v.http.rate("fastapi_requests_total", ["status_code"]), "{{status_code}}"),
+            links=[links.to_board("HTTP", "gw-http")],
+            size=(8, 8),
+        ),
+        graph(
+            "Time to answer",
+            *(Line(v.http.quantile(q, seconds), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)),
+            links=[_to_performance()],
+            note="5 s means 5 s or more: the last bucket.",
+            size=(8, 8),
+        ),
+        graph(
+            "Requests in progress",
+            Line(v.http.total("fastapi_requests_in_progress"), "in progress"),
+            size=(8, 8),
+        ),
+    ]
+
+
+def _providers() -> Row:
+    failed = v.gateway.where('status!="success"')
+    return "Providers, models, money", [
+        _health(),
+        ranking(
+            "Models with most failed calls",
+            Line(failed.increase("model_inference_requests_total", ["provider", "model"]).top(5), _MODEL_LEGEND),
+            steps=theme.above(20, 100),
+            links=[links.to_model()],
+            # A share would mislead: a failed call carries the client's spelling of a model, a good one the provider's.
+            note="Failed calls over the picked time, under the name that the client wrote.",
+        ),
+        number("Tokens per second", v.gateway.rate("tokens_used_total"), size=(6, 8)),
+        number("Credits", v.gateway.increase("credits_used_total"), note="Over the picked time.", size=(6, 8)),
+    ]
+
+
+def _health() -> table.Panel:
+    """Every provider with its state, joined by the service."""
+    provider = Key("provider", [links.to_provider(links.cell("Provider"))])
+    state, errors, seconds = "provider_availability", "provider_error_rate", "provider_response_time_seconds"
+    words = theme.texts(_1=("answers", theme.GREEN), _0=("down", theme.RED))
+    return from_service(
+        "Provider health",
+        [provider],
+        [
+            Column("State", v.gateway.now(state), theme.at_least(1), words=words),
+            Column("Failed calls", v.gateway.now(errors), theme.above(0.02, 0.1)),
+            Column("95th percentile", v.gateway.quantile(0.95, seconds), theme.above(2, 5)),
+        ],
+        [
+            queries.from_catalogue(state, format="table", join=True, legend="State"),
+            queries.from_catalogue(errors, format="table", join=True, legend="Failed calls"),
+            queries.from_catalogue(seconds, format="table", join=True, legend="95th percentile", function="p95"),
+        ],
+        note="Joined by the service, for the deployment that its SELECTOR names.",
+    )
+
+
+def _to_performance() -> links.Link:
+    return links.to_board("Performance", "gw-performance")

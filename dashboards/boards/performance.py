@@ -1,0 +1,116 @@
+"""Performance: percentiles, cache, database."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from dashboards import links, theme
+from dashboards import variables as v
+from dashboards.board import Row, board
+from dashboards.expressions import RANGE, Expression
+from dashboards.panels import dial, graph, heat
+from dashboards.queries import Line
+from dashboards.service_panels import readiness, statistic
+from dashboards.tables import Column, Key, joined
+
+HTTP = "fastapi_requests_duration_seconds"
+CALL = "model_inference_duration_seconds"
+CACHE = "cache_name"
+
+
+def build() -> Dashboard:
+    """Where the time goes."""
+    return board(
+        "gw-performance",
+        "Performance",
+        "Where does the time go: the gateway, the models, the cache or the database?",
+        variables=[v.datasource(), v.env(), v.app()],
+        rows=[_now(), _latency(), _cache(), _database(), _routes()],
+        since="now-6h",
+    )
+
+
+def _now() -> Row:
+    return "Now", [
+        readiness(),
+        statistic("http.avg_latency_ms", steps=theme.above(2000, 5000)),
+        statistic("models.avg_inference_latency_ms", steps=theme.above(3000, 10_000)),
+        statistic("providers.avg_response_time_ms", steps=theme.above(3000, 10_000)),
+        statistic("database.avg_query_latency_ms", steps=theme.above(50, 250)),
+        statistic("database.cache_hit_rate", steps=theme.below(50, 80)),
+    ]
+
+
+def _latency() -> Row:
+    return "Latency", [
+        graph(
+            "Time to answer, percentiles",
+            *(Line(v.http.quantile(q, HTTP), f"p{q * 100:g}") for q in (0.5, 0.9, 0.95, 0.99)),
+            note="5 s means 5 s or more: the last bucket.",
+        ),
+        graph(
+            "Answered within a second",
+            Line(_within_a_second(), "share"),
+            note="A share that falls before the mean rises.",
+        ),
+        graph(
+            "Gateway and model, means",
+            Line(v.http.mean(HTTP), "request"),
+            Line(v.gateway.mean(CALL), "model call"),
+            note="Means, for percentiles cannot be subtracted; many requests call no model.",
+        ),
+        heat("Durations of model calls", v.gateway.buckets(CALL), note="Brighter: more calls took that long."),
+    ]
+
+
+def _cache() -> Row:
+    ratio = v.gateway.now("cache_hit_ratio")
+    return "Cache", [
+        dial("Hit rate", Line(_hit_rate(), "hits"), steps=theme.below(0.5, 0.8), size=(6, 8)),
+        graph("Hit rate by cache", Line(ratio, f"{{{{{CACHE}}}}}"), size=(6, 8)),
+        graph(
+            "Look-ups",
+            Line(v.gateway.rate("cache_hits_total", [CACHE]), f"{{{{{CACHE}}}}} hits"),
+            Line(v.gateway.rate("cache_misses_total", [CACHE]), f"{{{{{CACHE}}}}} misses"),
+            size=(6, 8),
+        ),
+        graph("Size", Line(v.gateway.total("cache_size_bytes", [CACHE]), f"{{{{{CACHE}}}}}"), size=(6, 8)),
+    ]
+
+
+def _database() -> Row:
+    mean = v.gateway.now("database_query_duration_seconds_mean")
+    queries = v.gateway.rate("database_queries_total", ["operation"])
+    return "Database", [
+        graph("Time per query", Line(mean, "{{table}}"), note="Means: the gateway exports no percentiles of these."),
+        graph("Queries", Line(queries.scaled("{}", "ops"), "{{operation}}")),
+    ]
+
+
+def _routes() -> Row:
+    return "Slowest routes", [
+        joined(
+            "Routes by 95th percentile",
+            [Key("path", [links.to_board("HTTP", "gw-http")])],
+            [
+                Column("95th percentile", v.http.quantile(0.95, HTTP, ["path"], RANGE).top(15), theme.above(2, 5)),
+                Column("Mean", v.http.mean(HTTP, ["path"], RANGE), bar=True),
+            ],
+            sort="95th percentile",
+            note="Over the picked time.",
+        )
+    ]
+
+
+def _within_a_second() -> Expression:
+    # Clients and servers write the same bound as 1 or as 1.0.
+    fast = v.http.where('le=~"1|1.0"').raw(f"{HTTP}_bucket")
+    every = v.http.raw(f"{HTTP}_count")
+    window = "[$__rate_interval]"
+    promql = f"sum(rate({fast}{window})) / (sum(rate({every}{window})) > 0)"
+    return Expression(promql, "percentunit", "Share of requests that were answered within a second.")
+
+
+def _hit_rate() -> Expression:
+    hits, misses = v.gateway.rate("cache_hits_total"), v.gateway.rate("cache_misses_total")
+    some = f"({hits.promql} or vector(0))"
+    promql = f"{some} / (({some} + ({misses.promql} or vector(0))) > 0)"
+    return Expression(promql, "percentunit", "Share of cache look-ups that found their value, all caches together.")

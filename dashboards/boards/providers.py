@@ -1,0 +1,110 @@
+"""Providers: who answers, who fails, who is slow?"""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from dashboards import links, theme
+from dashboards import variables as v
+from dashboards.board import Row, board
+from dashboards.expressions import RANGE, Expression
+from dashboards.panels import dial, donut, graph, number, ranking, states, words
+from dashboards.queries import Line
+from dashboards.service_panels import counted
+
+CALLS = "model_inference_requests_total"
+SECONDS = "provider_response_time_seconds"
+AVAILABILITY = "provider_availability"
+
+
+def build() -> Dashboard:
+    """Health, errors, latency and traffic of the model providers."""
+    return board(
+        "gw-providers",
+        "Providers",
+        "Which provider answers, which fails, which is slow, and who gets the traffic?",
+        variables=[v.datasource(), v.env(), v.provider()],
+        rows=[_now(), _health(), _errors(), _latency(), _each()],
+        since="now-6h",
+    )
+
+
+def _now() -> Row:
+    names = ("total_providers", "healthy_providers", "degraded_providers", "unavailable_providers")
+    return "Now", [
+        counted("Providers", *(f"providers.{name}" for name in names), size=(16, 4)),
+        counted("Means", "providers.avg_response_time_ms", size=(4, 4)),
+        counted("Mean error rate", "providers.avg_error_rate", size=(4, 4)),
+    ]
+
+
+def _health() -> Row:
+    available = v.providers.now(AVAILABILITY)
+    over_range = available.scaled(f"avg_over_time({{}}[{RANGE}:])", "percentunit")
+    return "Health", [
+        states(
+            "Availability",
+            Line(available, "{{provider}}"),
+            theme.texts(_1=("answers", theme.GREEN), _0=("down", theme.RED)),
+            links=[links.to_provider()],
+        ),
+        ranking("Time available", Line(over_range, "{{provider}}"), steps=theme.below(0.95, 0.99), note=_PICKED),
+        *(number(title, v.gateway.now(f"gatewayz_providers_{state}"), note=_EXPORTER) for state, title in _COUNTS),
+        dial("Lowest health score", _lowest_score(), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(8, 4)),
+    ]
+
+
+def _errors() -> Row:
+    failed = v.providers.where('status!="success"')
+    return "Errors", [
+        graph(
+            "Error rate as reported",
+            Line(v.providers.now("provider_error_rate"), "{{provider}}"),
+            steps=theme.above(0.02, 0.1),
+            note="Where it disagrees with the counted one beside it, one of the two is wrong.",
+        ),
+        graph(
+            "Error rate as counted",
+            Line(v.providers.share(failed, CALLS, ["provider"]), "{{provider}}"),
+            steps=theme.above(0.02, 0.1),
+        ),
+    ]
+
+
+def _latency() -> Row:
+    return "Latency and traffic", [
+        graph(
+            "95th percentile by provider",
+            Line(v.providers.quantile(0.95, SECONDS, ["provider"]), "{{provider}}"),
+            steps=theme.above(2, 5),
+            note="10 s means 10 s or more: the last bucket.",
+        ),
+        donut("Share of traffic", Line(v.providers.increase(CALLS, ["provider"]), "{{provider}}"), note=_PICKED),
+    ]
+
+
+def _each() -> Row:
+    per_provider = number(
+        "$provider",
+        v.providers.share(v.providers.where('status!="success"'), CALLS, window=RANGE),
+        steps=theme.above(0.02, 0.1),
+        note="Failed calls over the picked time.",
+        size=(24, 4),
+    )
+    return "Failed calls, each provider", [
+        per_provider.repeat("provider").repeat_direction("h").max_per_row(6),
+        words("Where providers tell of their troubles", _STATUS_PAGES, size=(24, 4)),
+    ]
+
+
+def _lowest_score() -> Line:
+    score = v.providers.now("gatewayz_provider_health_score")
+    return Line(Expression(f"min({score.promql})", score.unit, score.help), "lowest")
+
+
+_PICKED = "Over the picked time."
+_EXPORTER = "From an exporter that few deployments run: N/A where there is none."
+_COUNTS = (("total", "Known"), ("healthy", "Healthy"), ("degraded", "Degraded"), ("down", "Down"))
+_STATUS_PAGES = (
+    "[OpenAI](https://status.openai.com) · [Anthropic](https://status.anthropic.com) · "
+    "[OpenRouter](https://status.openrouter.ai) · [Google Cloud](https://status.cloud.google.com) · "
+    "[Groq](https://groqstatus.com) · [Fireworks](https://status.fireworks.ai)"
+)

@@ -1,0 +1,206 @@
+"""The house panels. Each has title, meaning, unit, datasource, legend and tooltip; none can be left out."""
+
+from collections.abc import Sequence
+from typing import Protocol, Self, TypeVar
+
+from grafana_foundation_sdk.builders import (
+    barchart,
+    bargauge,
+    gauge,
+    heatmap,
+    piechart,
+    stat,
+    statetimeline,
+    text,
+    timeseries,
+)
+from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import heatmap as heatmap_models
+from grafana_foundation_sdk.models import piechart as piechart_models
+from grafana_foundation_sdk.models import text as text_models
+
+from dashboards import queries, theme
+from dashboards.expressions import Expression
+from dashboards.links import Link
+from dashboards.queries import Line
+
+Panel = Builder[models.Panel]
+
+
+class _Dressable(Protocol):
+    """What every panel builder of the SDK has."""
+
+    def title(self, title: str) -> Self: ...
+    def description(self, description: str) -> Self: ...
+    def unit(self, unit: str) -> Self: ...
+    def datasource(self, datasource: models.DataSourceRef) -> Self: ...
+    def span(self, w: int) -> Self: ...
+    def height(self, h: int) -> Self: ...
+    def interval(self, interval: str) -> Self: ...
+    def thresholds(self, thresholds: Builder[models.ThresholdsConfig]) -> Self: ...
+    def data_links(self, links: list[Builder[models.DashboardLink]]) -> Self: ...
+    def targets(self, targets: list[Builder[Dataquery]]) -> Self: ...
+
+
+P = TypeVar("P", bound=_Dressable)
+
+
+def dressed(
+    panel: P,
+    title: str,
+    about: Expression,
+    targets: Sequence[Builder[Dataquery]],
+    *,
+    note: str = "",
+    steps: theme.Steps | None = None,
+    links: Sequence[Link] = (),
+    size: tuple[int, int] = (12, 8),
+    source: models.DataSourceRef = queries.CHOSEN,
+) -> P:
+    """A panel with what all have in common; an expression tells its unit and meaning, a note what else to know."""
+    width, height = size
+    return (
+        panel.title(title)
+        .description(f"{about.help} {note}".strip())
+        .unit(about.unit)
+        .datasource(source)
+        .targets(list(targets))
+        .span(width)
+        .height(height)
+        # Without a floor a short range asks for windows that hold no two scrapes.
+        .interval(theme.SCRAPE_INTERVAL)
+        .thresholds(steps or theme.plain())
+        .data_links(list(links))
+    )
+
+
+def graph(
+    title: str,
+    *lines: Line,
+    note: str = "",
+    steps: theme.Steps | None = None,
+    links: Sequence[Link] = (),
+    size: tuple[int, int] = (12, 8),
+) -> timeseries.Panel:
+    """Lines over time; thresholds are drawn as dashed lines."""
+    if len({line.expression.unit for line in lines}) != 1:
+        raise ValueError(f"The lines of {title!r} have different units; draw them in panels of their own.")
+    panel = timeseries.Panel().legend(theme.legend()).tooltip(theme.tooltip()).line_width(1).fill_opacity(0)
+    panel.show_points(common.VisibilityMode.NEVER)
+    if steps is not None:
+        panel.thresholds_style(common_builders.GraphThresholdsStyleConfig().mode(_DASHED))
+    targets = [queries.over_time(line) for line in lines]
+    return dressed(panel, title, lines[0].expression, targets, note=note, steps=steps, links=links, size=size)
+
+
+def bars(
+    title: str, *lines: Line, interval: str = "", note: str = "", size: tuple[int, int] = (12, 8)
+) -> timeseries.Panel:
+    """Counts over time; one bar per interval, as wide as the expression's own window."""
+    panel = graph(title, *lines, note=note, size=size).draw_style(common.GraphDrawStyle.BARS).fill_opacity(60)
+    return panel.interval(interval) if interval else panel
+
+
+def number(
+    title: str,
+    expression: Expression,
+    *,
+    steps: theme.Steps | None = None,
+    note: str = "",
+    links: Sequence[Link] = (),
+    size: tuple[int, int] = (4, 4),
+) -> stat.Panel:
+    """One number at the end of the range."""
+    targets = [queries.at_the_end(Line(expression, title))]
+    return dressed(blank_number(), title, expression, targets, note=note, steps=steps, links=links, size=size)
+
+
+def dial(title: str, line: Line, *, steps: theme.Steps, note: str = "", size: tuple[int, int] = (6, 6)) -> gauge.Panel:
+    """A share of a whole, as a gauge from 0 to 1."""
+    panel = gauge.Panel().reduce_options(theme.last_value()).show_threshold_markers(True).min(0).max(1)
+    panel.orientation(common.VizOrientation.AUTO).no_value("N/A")
+    return dressed(panel, title, line.expression, [queries.at_the_end(line)], note=note, steps=steps, size=size)
+
+
+def ranking(
+    title: str, line: Line, *, steps: theme.Steps, links: Sequence[Link] = (), note: str = ""
+) -> bargauge.Panel:
+    """The largest of something, as bars with a number each."""
+    panel = (
+        bargauge.Panel()
+        .reduce_options(theme.last_value())
+        .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .value_mode(common.BarGaugeValueMode.COLOR)
+        .orientation(common.VizOrientation.HORIZONTAL)
+        .legend(theme.legend(shown=False))
+        .min(0)
+    )
+    targets = [queries.at_the_end(line)]
+    return dressed(panel, title, line.expression, targets, note=note, steps=steps, links=links)
+
+
+def donut(
+    title: str, line: Line, *, links: Sequence[Link] = (), note: str = "", size: tuple[int, int] = (12, 8)
+) -> piechart.Panel:
+    """How a whole is shared."""
+    shown = piechart.PieChartLegendOptions().display_mode(common.LegendDisplayMode.TABLE)
+    shown.placement(common.LegendPlacement.RIGHT).show_legend(True)
+    shown.values([piechart_models.PieChartLegendValues.PERCENT, piechart_models.PieChartLegendValues.VALUE])
+    panel = piechart.Panel().pie_type(piechart_models.PieChartType.DONUT).reduce_options(theme.last_value())
+    panel.legend(shown).tooltip(theme.tooltip())
+    return dressed(panel, title, line.expression, [queries.at_the_end(line)], links=links, note=note, size=size)
+
+
+def columns(title: str, expression: Expression, label: str, *, note: str = "") -> barchart.Panel:
+    """One bar per value of a label."""
+    panel = barchart.Panel().x_field(label).legend(theme.legend(shown=False)).tooltip(theme.tooltip())
+    panel.orientation(common.VizOrientation.HORIZONTAL).show_value(common.VisibilityMode.ALWAYS)
+    # The time of an instant is the same for all bars.
+    panel.with_transformation(
+        models.DataTransformerConfig(id_val="organize", options={"excludeByName": {"Time": True}})
+    )
+    panel.group_width(0.7).bar_width(0.9).x_tick_label_rotation(0).x_tick_label_max_length(30)
+    return dressed(panel, title, expression, [queries.as_rows(expression)], note=note)
+
+
+def heat(title: str, expression: Expression, *, note: str = "") -> heatmap.Panel:
+    """How often which value occurred, over time."""
+    colour = heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
+    colour.scale(heatmap_models.HeatmapColorScale.EXPONENTIAL).exponent(0.5).fill("dark-orange").reverse(False)
+    panel = heatmap.Panel().calculate(False).color(colour).cell_gap(1).show_legend()
+    panel.y_axis(heatmap.YAxisConfig().unit(expression.unit).axis_placement(common.AxisPlacement.LEFT))
+    panel.mode(common.TooltipDisplayMode.SINGLE).show_y_histogram().show_color_scale(False)
+    return dressed(panel, title, expression, [queries.as_heat(expression)], note=note)
+
+
+def states(
+    title: str, line: Line, words: models.ValueMap, *, links: Sequence[Link] = (), note: str = ""
+) -> statetimeline.Panel:
+    """Which state held when."""
+    panel = statetimeline.Panel().legend(theme.legend(shown=False)).tooltip(theme.tooltip()).mappings([words])
+    panel.show_value(common.VisibilityMode.NEVER).merge_values(True).row_height(0.8).fill_opacity(80)
+    return dressed(panel, title, line.expression, [queries.over_time(line)], links=links, note=note)
+
+
+def words(title: str, content: str, *, size: tuple[int, int] = (12, 6)) -> text.Panel:
+    """Text for people."""
+    width, height = size
+    return (
+        text.Panel().title(title).mode(text_models.TextMode.MARKDOWN).content(content).span(width).height(height)
+    ).description("What to know and where to look.")
+
+
+def blank_number(*, named: bool = False, fields: str = "") -> stat.Panel:
+    """A number without content yet; `named` shows what each is called, `fields` lets text in."""
+    mode = common.BigValueTextMode.VALUE_AND_NAME if named else common.BigValueTextMode.VALUE
+    panel = stat.Panel().reduce_options(theme.last_value().fields(fields)).text_mode(mode)
+    panel.color_mode(common.BigValueColorMode.VALUE).graph_mode(common.BigValueGraphMode.NONE)
+    panel.justify_mode(common.BigValueJustifyMode.AUTO).orientation(common.VizOrientation.AUTO)
+    return panel.no_value("N/A")
+
+
+_DASHED = common.GraphThresholdsStyleMode.DASHED

@@ -1,0 +1,70 @@
+"""Numbers that the service answers itself, without PromQL: one small request each, also when queries are slow."""
+
+from collections.abc import Sequence
+
+from gatewayz_metrics.catalogue import Statistic, grafana_unit
+from grafana_foundation_sdk.builders import stat
+
+from dashboards import panels, queries, theme
+from dashboards.expressions import Expression, catalogue
+from dashboards.links import Link
+
+_NOTE = "The service's own answer for the deployment that its SELECTOR names, whatever the variables above say."
+
+
+def statistic(
+    name: str,
+    *,
+    steps: theme.Steps | None = None,
+    links: Sequence[Link] = (),
+    size: tuple[int, int] = (4, 4),
+) -> stat.Panel:
+    """One number of the summary, as of now."""
+    about = described(name)
+    targets = [queries.from_summary(name)]
+    panel = panels.dressed(
+        panels.blank_number(),
+        title_of(name),
+        about,
+        targets,
+        note=_NOTE,
+        steps=steps,
+        links=links,
+        size=size,
+        source=queries.SUMMARY,
+    )
+    return panel.mappings([theme.missing()])
+
+
+def counted(title: str, *names: str, size: tuple[int, int] = (12, 4)) -> stat.Panel:
+    """Several statistics side by side, by the JSON datasource."""
+    targets = [queries.from_catalogue(name, instant=True, legend=title_of(name)) for name in names]
+    about = described(names[0])
+    panel = panels.blank_number(named=True)
+    return panels.dressed(panel, title, about, targets, note=_NOTE, size=size, source=queries.JSON)
+
+
+def readiness(*, size: tuple[int, int] = (4, 4)) -> stat.Panel:
+    """Whether the service reaches its upstream."""
+    about = Expression("", "string", "Whether the service reaches the Prometheus it asks: ok, or degraded.")
+    note = "Where this says degraded, every other panel is empty for that reason."
+    panel = panels.blank_number(fields="/.*/")
+    panels.dressed(
+        panel, "Metrics service", about, [queries.from_readiness()], note=note, size=size, source=queries.SUMMARY
+    )
+    return panel.mappings([theme.texts(ok=("ok", theme.GREEN), degraded=("degraded", theme.RED))])
+
+
+def described(name: str) -> Expression:
+    """A statistic's unit and meaning."""
+    found = catalogue().by_name[name]
+    if not isinstance(found, Statistic):
+        raise TypeError(f"{name} is a family; the summary holds statistics.")
+    return Expression("", grafana_unit(found.unit), found.help)
+
+
+def title_of(name: str) -> str:
+    """A statistic's key as people write it: `avg_latency_ms` is the average latency."""
+    words = name.partition(".")[2].removesuffix("_ms").split("_")
+    text = " ".join({"avg": "average", "api": "API"}.get(word, word) for word in words)
+    return text[0].upper() + text[1:]

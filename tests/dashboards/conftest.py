@@ -1,0 +1,71 @@
+"""The service over a Prometheus that has an hour of the simulated gateway and scrapes the service itself."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from gatewayz_metrics import Settings, create_app
+from gatewayz_metrics.demo import history, processes
+from gatewayz_metrics.demo.world import World
+
+from tests.support.server import address, listening, running
+
+HISTORY = 3600.0
+SCRAPES = 4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A service to ask, and the moment at which it has data of everything."""
+
+    client: httpx.Client
+    now: float
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    data = tmp_path_factory.mktemp("dashboards")
+    ours = listening()
+    _write_history(data)
+    with processes.prometheus(data / "tsdb", _config(address(ours))) as engine:
+        app = create_app(Settings(prometheus_url=engine.url, cache_ttl=0))
+        with running(app, ours) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+            _scraped(client)
+            yield Stage(client, time.time())
+
+
+def _write_history(data: Path) -> None:
+    now = time.time()
+    text = data / "history.om"
+    with text.open("w", encoding="utf-8") as file:
+        history.write(file, World(epoch=now - HISTORY), since=now - HISTORY, until=now)
+    processes.backfill(text, data / "tsdb")
+
+
+def _config(service: str) -> str:
+    job = {"job_name": "gatewayz-metrics", "static_configs": [{"targets": [service]}]}
+    quick = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    return json.dumps({"global": quick, "scrape_configs": [job]})
+
+
+def _scraped(client: httpx.Client) -> None:
+    """Until Prometheus has seen the service often enough for a rate; it looks for targets every five seconds."""
+    deadline = time.monotonic() + 30
+    query = f"count_over_time(gatewayz_metrics_upstream_up[1m]) >= {SCRAPES}"
+    while not client.post("/api/v1/query", data={"query": query}).json()["data"]["result"]:
+        assert time.monotonic() < deadline, "Prometheus did not scrape the service"
+        _use(client)
+        time.sleep(0.5)
+
+
+def _use(client: httpx.Client) -> None:
+    """Some of everything that the service counts."""
+    now = time.time()
+    span = {"query": "up", "start": now - 600, "end": now, "step": 15}
+    client.get("/prometheus/metrics/summary")
+    client.post("/api/v1/query_range", data=span)
+    client.post("/api/v1/query", data={"query": "up"})

@@ -1,0 +1,74 @@
+"""Which metrics exist, of which type and with which labels: what the gateway and the service export."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.demo import landscape
+from gatewayz_metrics.demo.ledger import Family
+from gatewayz_metrics.telemetry import Telemetry
+
+SCRAPED = frozenset({"job", "instance", "env", "source", "aggregated_by"})
+
+# Exported by every Python process, and defined by no catalogue.
+PROCESS = {
+    "process_start_time_seconds": "gauge",
+    "process_cpu_seconds_total": "counter",
+    "process_resident_memory_bytes": "gauge",
+    "process_open_fds": "gauge",
+    "process_max_fds": "gauge",
+}
+_SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A series name, the type of its family, and the labels it can have."""
+
+    name: str
+    family: str
+    type: str
+    labels: frozenset[str]
+
+
+@cache
+def metrics() -> dict[str, Metric]:
+    return {metric.name: metric for metric in (*_gateway(), *_own(), *_processes())}
+
+
+def own() -> set[str]:
+    """The families that the service measures about itself."""
+    return {metric.family for metric in _own()}
+
+
+def _gateway() -> Iterator[Metric]:
+    exported = {family.name: family.labels for family in _exported()}
+    for family in load().families:
+        labels = frozenset((*family.by, *exported.get(family.name, ())))
+        yield from _series(family.name, family.type, labels)
+
+
+def _exported() -> Iterator[Family]:
+    for value in vars(landscape).values():
+        if isinstance(value, Family):
+            yield value
+
+
+def _own() -> Iterator[Metric]:
+    telemetry = Telemetry()
+    for family in telemetry.registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        collector = next(c for c in vars(telemetry).values() if getattr(c, "_name", "") == family.name)
+        yield from _series(name, family.type, frozenset(collector._labelnames))
+
+
+def _processes() -> Iterator[Metric]:
+    for name, kind in PROCESS.items():
+        yield from _series(name, kind, frozenset())
+
+
+def _series(name: str, kind: str, labels: frozenset[str]) -> Iterator[Metric]:
+    for suffix in _SUFFIXES.get(kind, ("",)):
+        more = {"le"} if suffix == "_bucket" else set()
+        yield Metric(name + suffix, name, kind, labels | SCRAPED | more)

@@ -1,0 +1,149 @@
+"""The generated dashboards as tests read them: panels, targets, variables, links, filled-in expressions."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import promql_parser
+
+from dashboards.generate import documents
+
+Document = dict[str, Any]
+
+BUILTINS = {
+    "__rate_interval": "1m",
+    "__range": "1h",
+    "__interval": "15s",
+    "interval": "1m",
+}
+_VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
+_LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A query of a panel, with where it stands."""
+
+    board: str
+    panel: Document
+    query: Document
+
+    @property
+    def kind(self) -> str:
+        return str(self.panel["datasource"]["type"])
+
+    @property
+    def place(self) -> str:
+        return f"{self.board}: {self.panel['title']} {self.query['refId']}"
+
+
+@cache
+def boards() -> tuple[Document, ...]:
+    return tuple(documents())
+
+
+def board(uid: str) -> Document:
+    return next(each for each in boards() if each["uid"] == uid)
+
+
+def uids() -> list[str]:
+    return [each["uid"] for each in boards()]
+
+
+def panels(document: Document) -> Iterator[Document]:
+    """Every panel that shows something."""
+    for panel in document["panels"]:
+        assert panel.get("panels", []) == [], "a collapsed row hides panels from these tests"
+        if panel["type"] != "row":
+            yield panel
+
+
+def targets(document: Document, kind: str = "") -> Iterator[Target]:
+    for panel in panels(document):
+        for query in panel.get("targets", []):
+            found = Target(document["uid"], panel, query)
+            if kind in ("", found.kind):
+                yield found
+
+
+def every_panel() -> list[tuple[str, Document]]:
+    return [(each["uid"], panel) for each in boards() for panel in panels(each)]
+
+
+def every_promql() -> list[Target]:
+    return [target for each in boards() for target in targets(each, "prometheus")]
+
+
+def variables(document: Document) -> list[Document]:
+    found: list[Document] = document["templating"]["list"]
+    return found
+
+
+def label_values(variable: Document) -> tuple[str, str]:
+    """The selector and the label of a query variable."""
+    match = _LABEL_VALUES.fullmatch(variable["query"]["query"])
+    assert match, variable["query"]
+    return match[1], match[2]
+
+
+def links(panel: Document) -> Iterator[Document]:
+    config = panel.get("fieldConfig", {})
+    yield from config.get("defaults", {}).get("links", [])
+    for override in config.get("overrides", []):
+        for each in override["properties"]:
+            if each["id"] == "links":
+                yield from each["value"]
+
+
+def used_variables(text: str) -> set[str]:
+    return {name for name in _VARIABLE.findall(text) if not name.startswith("__")}
+
+
+def filled(promql: str, **values: str) -> str:
+    """The expression with every variable and macro in place; a label without a value matches all."""
+    chosen = BUILTINS | values
+    return _VARIABLE.sub(lambda name: chosen.get(name[1], ".+"), promql)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a parsed expression and what it stands in."""
+
+    expr: Any
+    parents: tuple[Any, ...]
+
+    @property
+    def function(self) -> str:
+        """The name of the function directly around it."""
+        parent = self.parents[-1] if self.parents else None
+        return parent.func.name if isinstance(parent, promql_parser.Call) else ""
+
+
+def walk(expr: Any, parents: tuple[Any, ...] = ()) -> Iterator[Node]:
+    yield Node(expr, parents)
+    for child in _children(expr):
+        yield from walk(child, (*parents, expr))
+
+
+def parsed(promql: str) -> list[Node]:
+    return list(walk(promql_parser.parse(filled(promql))))
+
+
+def selectors(promql: str) -> list[Node]:
+    return [node for node in parsed(promql) if isinstance(node.expr, promql_parser.VectorSelector)]
+
+
+def matchers(selector: Any) -> dict[str, str]:
+    return {m.name: m.value for m in selector.matchers.matchers}
+
+
+def _children(expr: Any) -> list[Any]:
+    if isinstance(expr, promql_parser.BinaryExpr):
+        return [expr.lhs, expr.rhs]
+    if isinstance(expr, promql_parser.Call):
+        return list(expr.args)
+    if isinstance(expr, promql_parser.MatrixSelector):
+        return [expr.vector_selector]
+    return [expr.expr] if hasattr(expr, "expr") else []

@@ -1,0 +1,213 @@
+"""Every query of every panel, variable, annotation and alert, asked of the service over the simulated gateway."""
+
+import json
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any
+
+import pytest
+
+from dashboards import alerts, alerts_file
+from tests.dashboards import reading
+from tests.dashboards.conftest import Stage
+from tests.dashboards.reading import Document, Target
+
+_NO_PROCESS = "the simulated gateway exports no process metrics"
+_NO_SCORE = "the health score lived for one day: nothing exports it"
+_NO_TRIALS = "no code of the gateway counts trials; the summary says N/A"
+_AN_HOUR = "the history is an hour long, so there is no week before"
+_NOTHING_WRONG = "nothing of the kind happened: a counter has no series before its first event"
+
+EMPTY = {
+    "gw-http: Processor A": _NO_PROCESS,
+    "gw-http: Memory A": _NO_PROCESS,
+    "gw-http: Open files A": _NO_PROCESS,
+    "annotation Gateway restarts": _NO_PROCESS,
+    "gw-providers: Lowest health score A": _NO_SCORE,
+    "gw-business: Trials A": _NO_TRIALS,
+    "gw-business: Active trials A": _NO_TRIALS,
+    "gw-business: Subscriptions against a week ago A": _AN_HOUR,
+    "gw-business: Credits a day B": _AN_HOUR,
+    "gw-service: Refused, warned, asked apart A": _NOTHING_WRONG,
+    "alert no-data": "there is data: that is what it asks",
+    "alert budget-burns-fast": "the budget does not burn: what it asks holds only while it does",
+    "alert budget-burns-slowly": "the budget does not burn: what it asks holds only while it does",
+}
+PLAUSIBLE = {
+    "percentunit": (0, 1),
+    "percent": (0, 100),
+    "s": (0, 120),
+    "ms": (0, 120_000),
+    "reqps": (0, 1000),
+}
+ANYTHING_POSITIVE = (0, 1e12)
+MAY_BE_NEGATIVE = {"gw-overview: Error budget left A", "gw-business: Subscriptions against a week ago A"}
+CHOICES: tuple[dict[str, str], ...] = (
+    {"env": "production"},
+    {"env": "production", "provider": "(openai|google-vertex)", "model": "(gpt-4o|google/gemini-2\\\\.5-pro)"},
+)
+
+
+@pytest.mark.parametrize("values", CHOICES, ids=["all", "some"])
+@pytest.mark.parametrize("uid", reading.uids())
+def test_every_promql_query_has_plausible_answers(stage: Stage, uid: str, values: dict[str, str]) -> None:
+    for target in reading.targets(reading.board(uid), "prometheus"):
+        found = _values(_asked(stage, target, values))
+        assert bool(found) != (target.place in EMPTY), f"{target.place}: {len(found)} values"
+        _check(target, found)
+
+
+@pytest.mark.parametrize("uid", reading.uids())
+def test_every_variable_has_values(stage: Stage, uid: str) -> None:
+    for variable in reading.variables(reading.board(uid)):
+        if variable["type"] == "query":
+            selector, label = reading.label_values(variable)
+            params: dict[str, str | float] = {"match[]": reading.filled(selector, env="production"), **_span(stage)}
+            answer = stage.client.get(f"/api/v1/label/{label}/values", params=params)
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["data"], variable["name"]
+
+
+@pytest.mark.parametrize("board", reading.boards(), ids=reading.uids())
+def test_every_annotation_can_be_asked(stage: Stage, board: Document) -> None:
+    for annotation in board["annotations"]["list"]:
+        found = _over_time(stage, reading.filled(annotation["expr"], env="production"))
+        assert bool(found) != (f"annotation {annotation['name']}" in EMPTY)
+
+
+@pytest.mark.parametrize("alert", alerts.ALL, ids=lambda alert: alert.name)
+def test_every_alert_can_be_asked_and_none_fires(stage: Stage, alert: alerts.Alert) -> None:
+    found = _values(_now(stage, alerts_file.expression(alert)))
+
+    assert bool(found) != (f"alert {alert.name}" in EMPTY)
+    # A provider may be in trouble in the simulated world at any time.
+    if not alert.name.startswith("provider"):
+        assert not [value for value in found if _fires(alert, value)]
+
+
+def _fires(alert: alerts.Alert, value: float) -> bool:
+    return value > alert.threshold if alert.operator == ">" else value < alert.threshold
+
+
+@pytest.mark.parametrize("uid", reading.uids())
+def test_every_number_of_the_summary_is_there(stage: Stage, uid: str) -> None:
+    for target in reading.targets(reading.board(uid), "yesoreyeram-infinity-datasource"):
+        found = _row(stage, target)
+        for column in target.query["columns"]:
+            assert column["selector"] in found, target.place
+            value = found[column["selector"]]
+            assert (value is None) == (target.place in EMPTY), target.place
+            if column["type"] == "number" and value is not None:
+                assert isinstance(value, int | float)
+                _check(target, [value])
+
+
+def _row(stage: Stage, target: Target) -> Document:
+    """What Infinity makes a row of: the document below the root selector."""
+    params = {each["key"]: each["value"] for each in target.query["url_options"]["params"]}
+    answer = stage.client.get(target.query["url"], params=params)
+    assert answer.status_code == 200, answer.text
+    found: Document = answer.json()
+    for step in filter(None, target.query["root_selector"].split(".")):
+        found = found[step]
+    return found
+
+
+@pytest.mark.parametrize("uid", reading.uids())
+def test_every_query_of_the_json_datasource_has_an_answer(stage: Stage, uid: str) -> None:
+    for panel in reading.panels(reading.board(uid)):
+        if panel.get("datasource", {}).get("type") != "simpod-json-datasource":
+            continue
+        elements = _panel_answer(stage, panel)
+        assert elements, panel["title"]
+        if panel["type"] == "table":
+            _check_table(panel, elements)
+        else:
+            for element in elements:
+                assert [value for value, _ in element["datapoints"] if value is not None], element
+
+
+def _panel_answer(stage: Stage, panel: Document) -> list[Document]:
+    targets = [{**query, "payload": json.loads(query["payload"])} for query in panel["targets"]]
+    span = {"from": round((stage.now - 3600) * 1000), "to": round(stage.now * 1000)}
+    body = {"range": span, "intervalMs": 15_000, "maxDataPoints": 500, "targets": targets}
+    answer = stage.client.post("/query", json=body)
+    assert answer.status_code == 200, answer.text
+    found: list[Document] = answer.json()
+    assert not [notice for each in found for notice in each.get("meta", {}).get("notices", [])]
+    return found
+
+
+def _check_table(panel: Document, elements: list[Document]) -> None:
+    """Columns are called as the panel's overrides expect, and hold numbers."""
+    (table,) = elements
+    names, rows = _columns_and_rows(table)
+    organized = next(t["options"] for t in panel["transformations"] if t["id"] == "organize")
+    shown = [organized["renameByName"].get(name, name) for name in names]
+    for override in panel["fieldConfig"]["overrides"]:
+        assert override["matcher"]["options"] in shown, shown
+    assert rows
+    for row in rows:
+        assert [value for value in row if isinstance(value, int | float)]
+
+
+def _columns_and_rows(table: Document) -> tuple[list[str], list[list[Any]]]:
+    """Of a table, or of the frame that it becomes when it holds what JSON cannot, such as NaN."""
+    if "columns" in table:
+        return [column["text"] for column in table["columns"]], table["rows"]
+    names = [field["name"] for field in table["schema"]["fields"]]
+    return names, [list(row) for row in zip(*table["data"]["values"], strict=True)]
+
+
+def _asked(stage: Stage, target: Target, values: dict[str, str]) -> list[Document]:
+    promql = reading.filled(target.query["expr"], **values)
+    return _now(stage, promql) if target.query.get("instant") else _over_time(stage, promql)
+
+
+def _now(stage: Stage, promql: str) -> list[Document]:
+    return _answer(stage, "query", {"query": promql, "time": stage.now})
+
+
+def _over_time(stage: Stage, promql: str) -> list[Document]:
+    return _answer(stage, "query_range", {"query": promql, "step": 15, **_span(stage)})
+
+
+def _span(stage: Stage) -> dict[str, float]:
+    return {"start": stage.now - 1800, "end": stage.now}
+
+
+def _answer(stage: Stage, path: str, form: dict[str, Any]) -> list[Document]:
+    answer = stage.client.post(f"/api/v1/{path}", data=form)
+    assert answer.status_code == 200, f"{form['query']}: {answer.text}"
+    found: list[Document] = answer.json()["data"]["result"]
+    return found
+
+
+def _values(result: list[Document]) -> list[float]:
+    return [float(value) for series in result for _, value in series.get("values", [series.get("value")])]
+
+
+def _check(target: Target, found: list[float]) -> None:
+    """Whether the values can be what their unit says."""
+    low, high = PLAUSIBLE.get(_unit(target), ANYTHING_POSITIVE)
+    if target.place in MAY_BE_NEGATIVE:
+        low = -1000
+    odd = [value for value in found if isfinite(value) and not low - 1e-9 <= value <= high + 1e-9]
+    assert not odd, f"{target.place} in {_unit(target)}: {odd[:3]}"
+    assert all(isfinite(value) for value in found), f"{target.place}: not a number"
+
+
+def _unit(target: Target) -> str:
+    if target.panel["type"] == "heatmap":
+        return "short"  # the unit is that of the axis; the values are counts
+    return next(_column_units(target), target.panel["fieldConfig"]["defaults"]["unit"])
+
+
+def _column_units(target: Target) -> Iterator[str]:
+    """The unit of the table column that a target fills."""
+    for transformation in target.panel.get("transformations", []):
+        names = transformation["options"].get("renameByName", {})
+        name = names.get(f"Value #{target.query['refId']}", names.get("Value", ""))
+        for override in target.panel["fieldConfig"]["overrides"]:
+            if override["matcher"]["options"] == name:
+                yield from (p["value"] for p in override["properties"] if p["id"] == "unit")
