@@ -7,9 +7,14 @@ import httpx
 import pytest
 from gatewayz_metrics.demo import processes
 from gatewayz_metrics.demo.processes import EngineProcess
+from hypothesis import settings
 
 from tests.support import samples
 from tests.support.engine import Engine
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

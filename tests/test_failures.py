@@ -39,6 +39,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 DEADLINE = 0.3
+PATIENCE = 5.0  # where nothing stalls: a busy machine must not turn another failure into a timeout
 SLACK = 1.5  # what an answer may take beyond the deadline on a busy machine; the fakes stall for far longer
 
 USER, PASSWORD, TOKEN, HEADER, BEARER = (
@@ -57,6 +58,10 @@ class Failure:
     scheme: str = "http"
     closed: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deadline(self) -> float:
+        return DEADLINE if self.code == "timeout" else PATIENCE
 
 
 SENTENCES = {
@@ -139,7 +144,7 @@ def failing(failure: Failure) -> Iterator[str]:
 def guarded(url: str, failure: Failure) -> Settings:
     return Settings(
         prometheus_url=url,
-        prometheus_timeout=DEADLINE,
+        prometheus_timeout=failure.deadline,
         prometheus_headers={"X-Scope-OrgID": HEADER},
         api_tokens=(TOKEN,),
         cache_ttl=0,
@@ -180,8 +185,10 @@ def test_every_route_answers_whatever_the_upstream_does(name: str, caplog: pytes
     failure = FAILURES[name]
     caplog.set_level(logging.DEBUG)
     with failing(failure) as url, TestClient(create_app(guarded(url, failure)), headers=CALLER) as client:
-        seen = [
-            assert_summary_explains(client, SENTENCES[failure.code]),
+        begun = time.perf_counter()
+        seen = [assert_summary_explains(client, SENTENCES[failure.code])]
+        waited = time.perf_counter() - begun
+        seen += [
             *(assert_page_explains(client, route, SENTENCES[failure.code]) for route in TEXT_ROUTES),
             assert_openmetrics_is_empty(client),
             *assert_others_do_not_care(client),
@@ -189,6 +196,7 @@ def test_every_route_answers_whatever_the_upstream_does(name: str, caplog: pytes
         metrics = own(client)
         seen.append(client.get("/metrics"))
 
+    assert waited < failure.deadline + SLACK
     assert metrics["gatewayz_metrics_upstream_up"] == 0
     assert metrics["gatewayz_metrics_upstream_last_success_timestamp_seconds"] == 0
     assert outcomes(metrics) == {failure.code}
@@ -240,11 +248,11 @@ def assert_others_do_not_care(client: TestClient) -> list[Any]:
 
 
 def timed(client: TestClient, path: str, **headers: str) -> Any:
-    """An answer that came within the deadline and with a 200."""
+    """An answer that came in time and with a 200."""
     begun = time.perf_counter()
     answer = client.get(path, headers=headers)
 
-    assert time.perf_counter() - begun < DEADLINE + SLACK
+    assert time.perf_counter() - begun < PATIENCE + SLACK
     assert answer.status_code == 200
     return answer
 

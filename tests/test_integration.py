@@ -16,13 +16,14 @@ from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings, setup_prometheus_routes
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.integration import Installation
+from gatewayz_metrics.upstream.endpoint import Endpoint
 from starlette.staticfiles import StaticFiles
 
 from tests.support import fake_upstream as fakes
 from tests.support.fake_upstream import FakeUpstream
 
 PAGES = ["summary", *load().categories, "all", "docs"]
-OURS = {f"/prometheus/metrics/{page}" for page in PAGES}
+OURS = {f"/prometheus/metrics/{page}" for page in PAGES} | set(Endpoint)
 
 Setup = Callable[[FastAPI], Installation]
 Host = Callable[[Setup], FastAPI]
@@ -158,7 +159,8 @@ def test_setting_up_twice_is_harmless(upstream: FakeUpstream, inside: bool) -> N
         # A second set of routes would warn of duplicate operation ids here, and warnings are errors.
         schema = client.get("/openapi.json").json()
 
-    assert added == 1
+    # The metrics routes and the Prometheus API.
+    assert added == 2
     assert set(schema["paths"]) == OURS
     assert len(app.router.routes) == before
 
