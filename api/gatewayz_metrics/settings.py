@@ -131,7 +131,7 @@ class Settings(Access):
     tenants: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_token_map)] = Field(
         {},
         repr=False,
-        description="Tokens that read one tenant's data alone, a JSON object: `{\"token\": \"team-a\"}` for Mimir, "
+        description='Tokens for the data of one tenant alone, a JSON object: `{"token": "team-a"}` for Mimir, '
         '`{"token": "team=a"}` (a label) for VictoriaMetrics.',
     )
     allow_promql: bool = Field(True, description="Whether panels may ask for PromQL text, or for the catalogue alone.")
