@@ -28,7 +28,7 @@ from gatewayz_metrics.promql.macros import Span
 from gatewayz_metrics.render import annotations, lists, query
 from gatewayz_metrics.routes.compression import compressed
 from gatewayz_metrics.routes.json_body import json_body
-from gatewayz_metrics.routes.surface import Speak, surface_route
+from gatewayz_metrics.routes.surface import Speak, count_refusal, headers_of, surface_route
 from gatewayz_metrics.service import Service
 
 log = logging.getLogger(__name__)
@@ -163,17 +163,11 @@ def speaker(service: Service, *, logs: bool = False) -> Speak:
 
     def speak(error: ServiceError) -> Response:
         cause = error.first if isinstance(error, TargetsFailed) else error
-        if limit := getattr(cause, "limit", None):
-            service.telemetry.refusals.labels(limit if isinstance(limit, str) else "max_response_bytes").inc()
+        count_refusal(service.telemetry, cause)
         if logs:
             log.warning("A list of the query editor stays empty: %s", error.sentence)
-        headers = {}
-        if cause.status == 401:
-            headers["WWW-Authenticate"] = 'Bearer realm="gatewayz-metrics"'
-        if isinstance(cause, MethodNotAllowed):
-            headers["Allow"] = cause.allowed
         body = {"message": error.sentence, "error": {"code": cause.code, "message": error.sentence}}
-        return Response(orjson.dumps(body), _status(cause), headers, "application/json")
+        return Response(orjson.dumps(body), _status(cause), headers_of(cause), "application/json")
 
     return speak
 

@@ -13,7 +13,7 @@ from gatewayz_metrics.render.exposition import exposition
 from gatewayz_metrics.render.summary import summary
 from gatewayz_metrics.routes.accept import negotiate
 from gatewayz_metrics.routes.parameters import CATEGORY, TIME, VALUES, described, parameters
-from gatewayz_metrics.routes.surface import surface_route
+from gatewayz_metrics.routes.surface import headers_of, surface_route
 from gatewayz_metrics.security import Tokens
 from gatewayz_metrics.telemetry import Telemetry
 
@@ -81,13 +81,8 @@ def metrics_router(layer: QueryLayer, tokens: Tokens, telemetry: Telemetry) -> A
 
 def speak(error: ServiceError) -> Response:
     """An error in the words of the metrics routes."""
-    headers = {}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="gatewayz-metrics"'
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = error.allowed
     body = orjson.dumps({"error": error.sentence, "code": error.code}, option=orjson.OPT_APPEND_NEWLINE)
-    return Response(body, error.status, headers, "application/json")
+    return Response(body, error.status, headers_of(error), "application/json")
 
 
 def _known(given: frozenset[str], sections: dict[str, str]) -> frozenset[str]:

@@ -12,7 +12,7 @@ from gatewayz_metrics.errors import MethodNotAllowed, ReadOnly, ServiceError, Un
 from gatewayz_metrics.render.envelope import failure
 from gatewayz_metrics.routes.compression import compressed
 from gatewayz_metrics.routes.questions import Questions
-from gatewayz_metrics.routes.surface import surface_route
+from gatewayz_metrics.routes.surface import count_refusal, headers_of, surface_route
 from gatewayz_metrics.service import Service
 from gatewayz_metrics.upstream.endpoint import Endpoint
 
@@ -72,15 +72,9 @@ def speaker(service: Service) -> Callable[[ServiceError], Response]:
     """How this surface tells an error: in the API's envelope, with a status that Grafana shows."""
 
     def speak(error: ServiceError) -> Response:
-        if limit := getattr(error, "limit", None):
-            service.telemetry.refusals.labels(limit if isinstance(limit, str) else "max_response_bytes").inc()
+        count_refusal(service.telemetry, error)
         status, body = failure(error)
-        headers = {"Cache-Control": "no-store"}
-        if status == 401:
-            headers["WWW-Authenticate"] = 'Bearer realm="gatewayz-metrics"'
-        if isinstance(error, MethodNotAllowed):
-            headers["Allow"] = error.allowed
-        return Response(body, status, headers, "application/json")
+        return Response(body, status, {"Cache-Control": "no-store", **headers_of(error)}, "application/json")
 
     return speak
 

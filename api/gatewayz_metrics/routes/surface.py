@@ -13,12 +13,25 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from gatewayz_metrics.errors import InvalidParameter, ServiceError
+from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError
 from gatewayz_metrics.telemetry import Telemetry
 
 Speak = Callable[[ServiceError], Response]
 Guard = Callable[[Request], None]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def headers_of(error: ServiceError) -> dict[str, str]:
+    """What HTTP wants beside some statuses (RFC 9110, 11.6.1 and 10.2.1)."""
+    if error.status == 401:
+        return {"WWW-Authenticate": 'Bearer realm="gatewayz-metrics"'}
+    return {"Allow": error.allowed} if isinstance(error, MethodNotAllowed) else {}
+
+
+def count_refusal(telemetry: Telemetry, error: ServiceError) -> None:
+    """Count an error that is one of our limits, under its setting."""
+    if limit := getattr(error, "limit", None):
+        telemetry.refusals.labels(limit if isinstance(limit, str) else "max_response_bytes").inc()
 
 
 def surface_route(telemetry: Telemetry, speak: Speak, guard: Guard | None = None) -> type[APIRoute]:
