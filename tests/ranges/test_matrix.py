@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from gatewayz_metrics.breath import at_once
 from gatewayz_metrics.errors import BadAnswer
 from gatewayz_metrics.ranges.entry import Entry
 from gatewayz_metrics.ranges.matrix import Grid, Matrix, OffGrid, _decoded, matrix, written
@@ -37,7 +38,7 @@ SERIES = [
 
 
 def test_what_is_taken_apart_is_put_together_again() -> None:
-    found = matrix(body(SERIES, infos=["an info"]), GRID, FIRST, FIRST + 3)
+    found = at_once(matrix(body(SERIES, infos=["an info"]), GRID, FIRST, FIRST + 3))
 
     assert json.loads(written(found.series, FIRST, FIRST + 3, infos=found.infos)) == json.loads(
         body(SERIES, infos=["an info"])
@@ -45,7 +46,7 @@ def test_what_is_taken_apart_is_put_together_again() -> None:
 
 
 def test_a_part_holds_its_points_and_no_empty_series() -> None:
-    found = matrix(body(SERIES), GRID, FIRST, FIRST + 3)
+    found = at_once(matrix(body(SERIES), GRID, FIRST, FIRST + 3))
 
     expected = [{"metric": {"a": '"],["', "ü": "☃"}, "values": [[at(2), "NaN"]]}]
     assert json.loads(written(found.series, FIRST + 2, FIRST + 2)) == json.loads(body(expected))
@@ -54,7 +55,7 @@ def test_a_part_holds_its_points_and_no_empty_series() -> None:
 def test_pieces_make_the_whole_with_histograms() -> None:
     entry = Entry()
     for place in (3, 0, 2, 1):
-        part = matrix(_part(place), GRID, FIRST + place, FIRST + place)
+        part = at_once(matrix(_part(place), GRID, FIRST + place, FIRST + place))
         entry = entry.with_piece(part, 0.0, 1.0)
 
     assert json.loads(written(entry.series, FIRST, FIRST + 3)) == json.loads(body(SERIES))
@@ -77,7 +78,7 @@ def _part(place: int) -> bytes:
 def test_an_entry_forgets_points_with_the_coverage_that_aged() -> None:
     entry = Entry()
     for place, read_at in ((0, 0.0), (1, 50.0), (2, 0.0), (3, 50.0)):
-        entry = entry.with_piece(matrix(_part(place), GRID, FIRST + place, FIRST + place), read_at, 1.0)
+        entry = entry.with_piece(at_once(matrix(_part(place), GRID, FIRST + place, FIRST + place)), read_at, 1.0)
 
     left = entry.pruned(since=20.0)
 
@@ -99,7 +100,7 @@ def test_an_entry_forgets_points_with_the_coverage_that_aged() -> None:
 )
 def test_points_that_were_not_asked_for_are_noticed(points: list[Any]) -> None:
     with pytest.raises(OffGrid):
-        matrix(body([{"metric": {}, "values": points}]), GRID, FIRST, FIRST + 3)
+        at_once(matrix(body([{"metric": {}, "values": points}]), GRID, FIRST, FIRST + 3))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_points_that_were_not_asked_for_are_noticed(points: list[Any]) -> None:
 )
 def test_what_is_no_matrix_is_refused(broken: bytes) -> None:
     with pytest.raises(BadAnswer):
-        matrix(broken, Grid(0, 1000), 0, 10)
+        at_once(matrix(broken, Grid(0, 1000), 0, 10))
 
 
 def test_notes_of_several_answers_are_each_told_once_and_not_too_many() -> None:
@@ -144,7 +145,11 @@ def test_scanning_and_decoding_find_the_same(result: list[Any], ending: str, not
     result = [one | {"values": [[at(place), value] for place, value in one["values"]]} for one in result]
     text = body(result, **({"infos": ["an info"]} if noted else {})) + ending.encode()
 
-    assert outcome(matrix, text) == outcome(_decoded, text)
+    assert outcome(whole, text) == outcome(_decoded, text)
+
+
+def whole(text: bytes, grid: Grid, first: int, last: int) -> Matrix:
+    return at_once(matrix(text, grid, first, last))
 
 
 def outcome(read: Callable[[bytes, Grid, int, int], Matrix], text: bytes) -> object:
@@ -159,6 +164,6 @@ def test_what_prometheus_writes_is_scanned_and_stays_as_it_was() -> None:
     text = body(SERIES[:1])
     places = {stamp(GRID.time_ms(FIRST + place)): FIRST + place for place in range(4)}
 
-    assert scan(text, places) is not None
-    found = matrix(text, GRID, FIRST, FIRST + 3)
+    assert len(list(scan(text, places))) == 1
+    found = at_once(matrix(text, GRID, FIRST, FIRST + 3))
     assert written(found.series, FIRST, FIRST + 3) == text

@@ -2,6 +2,7 @@ import gc
 import json
 import tracemalloc
 
+from gatewayz_metrics.breath import at_once
 from gatewayz_metrics.ranges.entry import Entry
 from gatewayz_metrics.ranges.matrix import Grid, matrix
 from gatewayz_metrics.ranges.store import Store
@@ -17,7 +18,7 @@ def entry(series: int, points: int) -> Entry:
         for number in range(series)
     ]
     body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": found}}).encode()
-    return Entry().with_piece(matrix(body, GRID, 0, max(points - 1, 0)), 0.0, 1.0)
+    return Entry().with_piece(at_once(matrix(body, GRID, 0, max(points - 1, 0))), 0.0, 1.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4), st.integers(1, 40)), max_size=30))

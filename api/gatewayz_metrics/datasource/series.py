@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from gatewayz_metrics.datasource.breath import Breath, without_collections
+from gatewayz_metrics.breath import Breath, without_collections
 from gatewayz_metrics.errors import BadAnswer, QueryRefused
 from gatewayz_metrics.upstream.answer import envelope
 

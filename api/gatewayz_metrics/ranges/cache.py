@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from gatewayz_metrics.breath import in_pieces
 from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused
 from gatewayz_metrics.ranges.entry import Entry
 from gatewayz_metrics.ranges.extents import alive
@@ -172,7 +173,7 @@ class Ranges:
         if raw.status != 200:
             return Piece(raw, None, "refused")
         try:
-            found = matrix(raw.body, key.grid, *gap)
+            found = await in_pieces(matrix(raw.body, key.grid, *gap))
         except OffGrid:
             return Piece(raw, None, "off-grid")
         except QueryRefused:

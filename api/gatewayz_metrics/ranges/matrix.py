@@ -1,6 +1,6 @@
 """A range query's envelope taken apart into columns, and columns put together into an envelope."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -9,7 +9,7 @@ import orjson
 
 from gatewayz_metrics.errors import BadAnswer
 from gatewayz_metrics.ranges.column import EMPTY, Column
-from gatewayz_metrics.ranges.scan import scan, stamp
+from gatewayz_metrics.ranges.scan import Unlike, scan, stamp
 from gatewayz_metrics.upstream.answer import envelope
 
 # Sorting these pairs gives the order in which Prometheus writes a matrix.
@@ -86,14 +86,19 @@ class Matrix:
     is_partial: bool = False
 
 
-def matrix(body: bytes, grid: Grid, first: int, last: int) -> Matrix:
-    """A success body as columns. Raises OffGrid, or BadAnswer when it is no matrix at all."""
-    scanned = scan(body, {stamp(grid.time_ms(place)): place for place in range(first, last + 1)})
-    if scanned is not None:
-        series = {_sorted(labels): Series(metric, values) for metric, labels, values in scanned}
-        if len(series) == len(scanned):
-            return Matrix(first, last, series)
-    return _decoded(body, grid, first, last)
+def matrix(body: bytes, grid: Grid, first: int, last: int) -> Generator[None, None, Matrix]:
+    """A success body as columns, a series at a time. Raises OffGrid, or BadAnswer when it is no matrix at all."""
+    places = {stamp(grid.time_ms(place)): place for place in range(first, last + 1)}
+    series: dict[Labels, Series] = {}
+    try:
+        for number, (metric, labels, values) in enumerate(scan(body, places), 1):
+            series[_sorted(labels)] = Series(metric, values)
+            if len(series) < number:
+                return _decoded(body, grid, first, last)
+            yield
+    except Unlike:
+        return _decoded(body, grid, first, last)
+    return Matrix(first, last, series)
 
 
 def _decoded(body: bytes, grid: Grid, first: int, last: int) -> Matrix:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
+from gatewayz_metrics.breath import Breath
 from gatewayz_metrics.datasource.answers import Answer, Failure, Outcome
-from gatewayz_metrics.datasource.breath import Breath
 from gatewayz_metrics.datasource.targets import Form
 from gatewayz_metrics.render.annotations import event_frame
 from gatewayz_metrics.render.frames import frames

@@ -3,10 +3,13 @@
 import asyncio
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 _PIECE_SECONDS = 0.02
+
+T = TypeVar("T")
 
 
 class Breath:
@@ -32,3 +35,25 @@ def without_collections() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def at_once(work: Generator[None, None, T]) -> T:
+    """The result of work that comes in pieces, without a pause."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+
+async def in_pieces(work: Generator[None, None, T]) -> T:
+    """The result of work that comes in pieces, with others running in between."""
+    breath = Breath()
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        await breath()
