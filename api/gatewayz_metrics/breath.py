@@ -37,16 +37,6 @@ def without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def at_once(work: Generator[None, None, T]) -> T:
-    """The result of work that comes in pieces, without a pause."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-
 async def in_pieces(work: Generator[None, None, T]) -> T:
     """The result of work that comes in pieces, with others running in between."""
     breath = Breath()

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gatewayz_metrics.breath import at_once
 from gatewayz_metrics.errors import BadAnswer
 from gatewayz_metrics.ranges.entry import Entry
 from gatewayz_metrics.ranges.matrix import Grid, Matrix, OffGrid, _decoded, matrix, written
 from gatewayz_metrics.ranges.scan import scan, stamp
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.pieces import at_once
 
 GRID = Grid(phase_ms=781, step_ms=500)
 FIRST = GRID.index(1_760_000_000_281)

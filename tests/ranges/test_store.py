@@ -2,12 +2,13 @@ import gc
 import json
 import tracemalloc
 
-from gatewayz_metrics.breath import at_once
 from gatewayz_metrics.ranges.entry import Entry
 from gatewayz_metrics.ranges.matrix import Grid, matrix
 from gatewayz_metrics.ranges.store import Store
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.pieces import at_once
 
 GRID = Grid(0, 15_000)
 
