@@ -71,11 +71,6 @@ def last_value() -> common_builders.ReduceDataOptions:
     return common_builders.ReduceDataOptions().calcs(["lastNotNull"])
 
 
-def by_threshold() -> builders.FieldColor:
-    """Colours that follow the thresholds."""
-    return builders.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
-
-
 def texts(**results: tuple[str, str]) -> models.ValueMap:
     """Values shown as a word in a colour: `_1=("up", GREEN)` for the value 1."""
     return models.ValueMap(

@@ -6,7 +6,6 @@ from pathlib import Path
 import httpx
 import pytest
 from gatewayz_metrics.demo import processes
-from gatewayz_metrics.demo.processes import EngineProcess
 from hypothesis import settings
 
 from tests.support import samples
@@ -50,6 +49,3 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("PROMETHEUS_URL", "API_TOKENS", "SELECTOR", "CATALOGUE", "CACHE_TTL", "PORT", "HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-
-
-__all__ = ["EngineProcess"]

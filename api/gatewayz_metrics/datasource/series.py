@@ -12,9 +12,8 @@ import orjson
 
 from gatewayz_metrics.breath import Breath, without_collections
 from gatewayz_metrics.errors import BadAnswer, QueryRefused
-from gatewayz_metrics.upstream.answer import envelope
+from gatewayz_metrics.upstream.answer import envelope, remarks
 
-_WARNINGS = 20
 _SERIES = b'{"metric":{'
 _HISTOGRAM = "Native histograms are left out: they are no numbers; use histogram_quantile or the like."
 
@@ -41,7 +40,7 @@ async def decode(body: bytes) -> Found:
     breath = Breath()
     pieces, rest = _apart(body)
     document = envelope(rest)
-    notices = list(_notices(document))
+    notices = list(remarks(document, "warnings", "infos"))
     series: list[Series] = []
     try:
         items: Iterable[bytes | dict[str, Any]] = chain(pieces, _items(document["data"]))
@@ -98,13 +97,3 @@ def _items(data: dict[str, Any]) -> list[dict[str, Any]]:
     if kind not in ("matrix", "vector"):
         raise BadAnswer(f"a {str(kind)[:20]!r} instead of series")
     return list(result)
-
-
-def _notices(document: dict[str, Any]) -> list[str]:
-    found = [
-        str(text)[:500]
-        for kind in ("warnings", "infos")
-        for text in (document[kind] if isinstance(document.get(kind), list) else [])[:_WARNINGS]
-    ]
-    # VictoriaMetrics' cluster says so when a storage node did not answer.
-    return [*found, "The upstream calls its answer partial."] if document.get("isPartial") is True else found

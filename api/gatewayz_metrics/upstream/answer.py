@@ -15,7 +15,7 @@ from gatewayz_metrics.errors import BadAnswer, QueryRefused
 # What engines write. Python's float() also takes `1_0` and line ends, and a Decimal of
 # 1e999999999 would be written out digit by digit.
 _VALUE = re.compile(r"NaN|[+-]?Inf|[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
-_WARNINGS = 20
+_REMARKS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def vector(body: bytes) -> Vector:
         samples = tuple(_sample(series) for series in data["result"])
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise BadAnswer("a malformed vector") from exc
-    return Vector(samples, _warnings(document))
+    return Vector(samples, remarks(document, "warnings"))
 
 
 def envelope(body: bytes) -> dict[str, Any]:
@@ -90,9 +90,13 @@ def _sample(series: dict[str, Any]) -> Sample:
     return Sample(labels, value)
 
 
-def _warnings(document: dict[str, Any]) -> tuple[str, ...]:
-    given = document.get("warnings") or []
-    texts = [str(text)[:500] for text in given[:_WARNINGS]] if isinstance(given, list) else []
+def remarks(document: dict[str, Any], *kinds: str) -> tuple[str, ...]:
+    """What an answer says about itself under `warnings` or `infos`, bounded, and whether it calls itself partial."""
+    found = [str(text)[:500] for kind in kinds for text in _listed(document.get(kind))[:_REMARKS]]
     # VictoriaMetrics' cluster says so when a storage node did not answer.
     partial = ["The upstream calls its answer partial."] if document.get("isPartial") is True else []
-    return tuple(texts + partial)
+    return (*found, *partial)
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
