@@ -17,7 +17,7 @@ _LETTERS = "ABCDEFGHIJ"
 
 
 @dataclass(frozen=True)
-class Column:
+class ValueColumn:
     """A column of values with its colours."""
 
     name: str
@@ -28,7 +28,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Key:
+class KeyColumn:
     """A column of labels with what a click on it opens."""
 
     label: str
@@ -40,7 +40,9 @@ class Key:
         return self.label.replace("_", " ").capitalize()
 
 
-def joined(title: str, keys: Sequence[Key], columns: Sequence[Column], *, sort: str, note: str = "") -> table.Panel:
+def joined(
+    title: str, keys: Sequence[KeyColumn], columns: Sequence[ValueColumn], *, sort: str, note: str = ""
+) -> table.Panel:
     """One row per combination of labels, one column per expression."""
     panel = _dressed_table(title, columns, [queries.as_rows(column.expression) for column in columns], note)
     values = {f"Value #{letter}": column.name for letter, column in zip(_LETTERS, columns, strict=False)}
@@ -56,8 +58,8 @@ def joined(title: str, keys: Sequence[Key], columns: Sequence[Column], *, sort: 
 
 def from_service(
     title: str,
-    keys: Sequence[Key],
-    columns: Sequence[Column],
+    keys: Sequence[KeyColumn],
+    columns: Sequence[ValueColumn],
     targets: Sequence[Builder[Dataquery]],
     *,
     note: str = "",
@@ -72,7 +74,7 @@ def from_service(
 
 def _dressed_table(
     title: str,
-    columns: Sequence[Column],
+    columns: Sequence[ValueColumn],
     targets: Sequence[Builder[Dataquery]],
     note: str,
     *,
@@ -86,7 +88,7 @@ def _dressed_table(
     return panel
 
 
-def _properties(column: Column) -> list[models.DynamicConfigValue]:
+def _properties(column: ValueColumn) -> list[models.DynamicConfigValue]:
     found = [models.DynamicConfigValue("unit", column.expression.unit)]
     if column.steps is not None:
         found.append(models.DynamicConfigValue("thresholds", column.steps.build()))
@@ -99,7 +101,7 @@ def _properties(column: Column) -> list[models.DynamicConfigValue]:
     return found
 
 
-def _with_keys(panel: table.Panel, keys: Sequence[Key]) -> table.Panel:
+def _with_keys(panel: table.Panel, keys: Sequence[KeyColumn]) -> table.Panel:
     for key in keys:
         if key.links:
             links = [link.build() for link in key.links]

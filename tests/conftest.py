@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatewayz_metrics.demo import processes
+from gatewayz_demo import processes
 from hypothesis import settings
 
 from tests.support import samples
@@ -21,7 +21,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A real Prometheus over the known hour."""
     data = tmp_path_factory.mktemp("prometheus")
     processes.backfill(samples.openmetrics(data / "samples.om"), data / "tsdb")
-    with processes.prometheus(data / "tsdb") as process:
+    with processes.start_prometheus(data / "tsdb") as process:
         yield Engine("prometheus", process.url)
 
 
@@ -29,7 +29,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A real VictoriaMetrics over the same hour."""
     data = tmp_path_factory.mktemp("victoria")
-    with processes.victoria_metrics(data, extra_flags=["-search.disableCache"]) as process:
+    with processes.start_victoria_metrics(data, extra_flags=["-search.disableCache"]) as process:
         page = samples.exposition_with_times(data / "samples.txt").read_bytes()
         httpx.post(f"{process.url}/api/v1/import/prometheus", content=page).raise_for_status()
         httpx.get(f"{process.url}/internal/force_flush").raise_for_status()

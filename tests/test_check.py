@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Response
+from gatewayz_demo import processes
 from gatewayz_metrics import Settings, create_app
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.demo import processes
 
 from tests.support import samples
 from tests.support.server import listening, running
@@ -27,7 +27,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     begin = int(time.time()) // samples.STEP * samples.STEP - 3600
     processes.backfill(samples.openmetrics(data / "fresh.om", start=begin), data / "tsdb")
     with (
-        processes.prometheus(data / "tsdb") as engine,
+        processes.start_prometheus(data / "tsdb") as engine,
         running(create_app(Settings(prometheus_url=engine.url, selector='env="production"')), listening()) as url,
     ):
         yield url

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings, setup_prometheus_routes
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.integration import Installation
-from gatewayz_metrics.upstream.endpoint import Endpoint
+from gatewayz_metrics.upstream.request import Endpoint
 from starlette.staticfiles import StaticFiles
 
 from tests.support import fake_upstream as fakes

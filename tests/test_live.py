@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI, Response
+from gatewayz_demo import processes
 from gatewayz_metrics import Settings, create_app
-from gatewayz_metrics.demo import processes
 
 from tests.support.engine import Engine
 from tests.support.server import address, listening, running
@@ -62,7 +62,7 @@ def test_being_scraped_by_the_prometheus_we_ask_changes_no_number(tmp_path: Path
             },
         ],
     }
-    with running(gateway(), exporter), processes.prometheus(tmp_path, json.dumps(config)) as process:
+    with running(gateway(), exporter), processes.start_prometheus(tmp_path, json.dumps(config)) as process:
         engine = Engine("prometheus", process.url)
         with running(create_app(Settings(prometheus_url=process.url, cache_ttl=0)), ours) as url:
             until(lambda: _rounds(engine, SOURCE) >= 3, 10)
@@ -89,7 +89,7 @@ def _stable(url: str) -> dict[str, Any]:
 
 
 def test_an_upstream_that_dies_and_returns_under_load_is_never_our_error(tmp_path: Path) -> None:
-    with processes.prometheus(tmp_path) as process:
+    with processes.start_prometheus(tmp_path) as process:
         settings = Settings(prometheus_url=process.url, cache_ttl=0.1, prometheus_timeout=2)
         with running(create_app(settings), listening()) as url, _Load(url) as load:
             until(lambda: load.seen["ok"] > 20, 10)

@@ -6,11 +6,11 @@ import time
 
 import pytest
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.errors import QueryRefused, Suspended, Unreachable
-from gatewayz_metrics.promql.join import share_out
+from gatewayz_metrics.errors import CircuitOpen, QueryRefused, Unreachable
+from gatewayz_metrics.promql.build import balance
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.answer import Sample, Vector
+from gatewayz_metrics.upstream.response import Sample, Vector
 
 
 class Refusing:
@@ -36,7 +36,7 @@ class Recovering:
     async def instant(self, query: str, time: float | None = None) -> Vector:  # noqa: ARG002
         self.asked += 1
         if self.asked > 1 and not self.probed:
-            raise Suspended(Unreachable("prometheus:9090"), 5)
+            raise CircuitOpen(Unreachable("prometheus:9090"), 5)
         await asyncio.sleep(0.01)
         self.probed = True
         return Vector((Sample({"_part": query.partition('"_part","')[2].partition('"')[0]}, "1"),))
@@ -71,7 +71,7 @@ class Load:
 @pytest.mark.parametrize("groups", [1, 2, 4, 40])
 def test_work_is_shared_out_evenly(groups: int) -> None:
     items = [Load(weight) for weight in (1, 10, 3, 3, 2, 1, 7, 1)]
-    shares = share_out(items, groups)
+    shares = balance(items, groups)
 
     assert sorted(item.weight for share in shares for item in share) == sorted(item.weight for item in items)
     assert len(shares) == min(groups, len(items))

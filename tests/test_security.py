@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.upstream.endpoint import Endpoint
+from gatewayz_metrics.upstream.request import Endpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

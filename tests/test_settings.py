@@ -10,8 +10,8 @@ import pytest
 from gatewayz_metrics import Settings
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.promql.template import Slots
-from gatewayz_metrics.promql.text import matchers
+from gatewayz_metrics.promql.build import Slots
+from gatewayz_metrics.promql.matchers import normalize_matchers
 from gatewayz_metrics.settings import read_settings, read_tokens
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
@@ -403,7 +403,7 @@ def test_an_accepted_selector_stays_inside_its_braces(text: str) -> None:
 
 def selector_of(text: str) -> str | None:
     try:
-        return matchers(text)
+        return normalize_matchers(text)
     except ValueError:
         return None
 

@@ -15,7 +15,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from gatewayz_metrics.catalogue import Catalogue, Family
-from gatewayz_metrics.render.summary import MISSING
+from gatewayz_metrics.metrics_api.summary import MISSING
 
 Look = Callable[[str, httpx.Response], Iterator["Finding"]]
 

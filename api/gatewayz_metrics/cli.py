@@ -13,18 +13,18 @@ from typing import Annotated, Any
 import httpx
 import typer
 import uvicorn
+from gatewayz_demo.errors import DemoError
+from gatewayz_demo.run import embedded_upstream
 from rich.console import Console
 from rich.table import Table
 from uvicorn.loops.auto import auto_loop_factory
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check
-from gatewayz_metrics.demo.errors import DemoError
-from gatewayz_metrics.demo.run import embedded_upstream
 from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.http.server_protocol import LongUrlProtocol
 from gatewayz_metrics.main import create_app
-from gatewayz_metrics.promql.template import Slots
-from gatewayz_metrics.protocol import Protocol
+from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.settings import Settings, read_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
@@ -130,7 +130,7 @@ async def _serve(settings: Settings, listening: socket.socket | None = None, *, 
     listening = listening or _listen(settings)
     config = uvicorn.Config(
         create_app(settings),
-        http=Protocol,
+        http=LongUrlProtocol,
         access_log=False,
         server_header=False,
         log_level="warning",

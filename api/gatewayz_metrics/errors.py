@@ -328,7 +328,7 @@ class Misconfigured(UpstreamError):
     code = "misconfigured"
 
 
-class Suspended(UpstreamError):
+class CircuitOpen(UpstreamError):
     """The upstream failed so often that it gets a pause; nothing was sent."""
 
     status, code = 503, "suspended"

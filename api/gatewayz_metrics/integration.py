@@ -13,14 +13,14 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from gatewayz_metrics.routes.json_datasource import json_datasource_router
-from gatewayz_metrics.routes.metrics import metrics_router
-from gatewayz_metrics.routes.prometheus import prometheus_router
-from gatewayz_metrics.service import Service, guest
+from gatewayz_metrics.json_datasource.routes import json_datasource_router
+from gatewayz_metrics.metrics_api.routes import metrics_router
+from gatewayz_metrics.prometheus_api.routes import prometheus_router
+from gatewayz_metrics.service import Service, create_embedded_service
 from gatewayz_metrics.settings import Settings
 
 
-class Routes:
+class MountedRoutes:
     """Routers that stand in front of an application's own routes until they are removed."""
 
     def __init__(self, app: FastAPI, *routers: APIRouter) -> None:
@@ -57,7 +57,7 @@ class Installation:
         self._prometheus_api = prometheus_api
         self._json_datasource = json_datasource
         self._service: Service | None = None
-        self._routes: Routes | None = None
+        self._routes: MountedRoutes | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def __await__(self) -> Generator[Any, None, "Installation"]:
@@ -85,9 +85,9 @@ class Installation:
             # The application was started before, in a loop that has ended with its connections.
             present.leave()
         self.loop = asyncio.get_running_loop()
-        self._service = guest(self._settings, self._prometheus_url)
+        self._service = create_embedded_service(self._settings, self._prometheus_url)
         service = self._service
-        self._routes = Routes(self._app, *self._routers(service))
+        self._routes = MountedRoutes(self._app, *self._routers(service))
         self._app.state.gatewayz_metrics = self
         # Run by applications that use start-up and shutdown events; a lifespan leaves it alone.
         self._app.router.on_shutdown.append(self.aclose)

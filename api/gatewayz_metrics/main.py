@@ -8,12 +8,12 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from gatewayz_metrics.errors import MethodNotAllowed, RequestError, UnknownRoute
-from gatewayz_metrics.integration import Routes
-from gatewayz_metrics.routes.cors import Cors
-from gatewayz_metrics.routes.json_datasource import json_datasource_router
-from gatewayz_metrics.routes.metrics import PREFIX, metrics_router, speak
-from gatewayz_metrics.routes.operations import operations_router
-from gatewayz_metrics.routes.prometheus import prometheus_router
+from gatewayz_metrics.http.cors import Cors
+from gatewayz_metrics.integration import MountedRoutes
+from gatewayz_metrics.json_datasource.routes import json_datasource_router
+from gatewayz_metrics.metrics_api.routes import PREFIX, metrics_router, speak
+from gatewayz_metrics.operations.routes import operations_router
+from gatewayz_metrics.prometheus_api.routes import prometheus_router
 from gatewayz_metrics.service import Service
 from gatewayz_metrics.settings import Settings, read_settings
 
@@ -29,7 +29,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         service = Service(settings or read_settings())
         parts = (service.layer, service.tokens, service.telemetry)
         app.state.cors_origins = service.settings.cors_origins
-        routes = Routes(
+        routes = MountedRoutes(
             app,
             metrics_router(*parts),
             operations_router(*parts),

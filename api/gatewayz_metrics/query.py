@@ -15,13 +15,12 @@ from math import ceil
 from typing import NamedTuple, TypeVar
 
 from gatewayz_metrics.catalogue import Catalogue, Statistic
-from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused, ServiceError, Suspended, UpstreamError
-from gatewayz_metrics.promql.join import PART_LABEL, join, share_out
-from gatewayz_metrics.promql.template import Slots
+from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
+from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.answer import Sample
-from gatewayz_metrics.upstream.shared import Shared
-from gatewayz_metrics.upstream.source import Instants
+from gatewayz_metrics.upstream.client import InstantQueries
+from gatewayz_metrics.upstream.response import Sample
+from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ _FAILURE_LIFETIME = 1.0
 T = TypeVar("T")
 
 
-class Measured(NamedTuple):
+class NamedSample(NamedTuple):
     """One sample under the name that the catalogue gives it; the value is the engine's text."""
 
     name: str
@@ -49,7 +48,7 @@ class Measured(NamedTuple):
 class Reading:
     """The answer to one question: samples, or an error, or (with neither) no data."""
 
-    samples: tuple[Measured, ...] = ()
+    samples: tuple[NamedSample, ...] = ()
     error: ServiceError | None = None
 
 
@@ -82,7 +81,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BatchPart:
     """What belongs into one query: the names share a fate and come from the same instant."""
 
     names: tuple[str, ...]
@@ -96,7 +95,7 @@ class QueryLayer:
     def __init__(
         self,
         catalogue: Catalogue,
-        source: Instants,
+        source: InstantQueries,
         telemetry: Telemetry,
         *,
         selector: str = "",
@@ -111,7 +110,9 @@ class QueryLayer:
         self._ttl = cache_ttl
         self._patience = patience
         self._now = now
-        self._snapshots: Shared[Snapshot] = Shared(self._lifetime, clocks.monotonic, telemetry.of_cache())
+        self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
+            self._lifetime, clocks.monotonic, telemetry.of_cache()
+        )
 
     async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
         """The statistics of some sections (all when none is named) at a Unix time, or now."""
@@ -127,38 +128,38 @@ class QueryLayer:
 
     async def probe(self) -> UpstreamError | None:
         """Why the upstream cannot answer right now, or None when it can."""
-        question = Question(("probe",), (("probe", "vector(1)"),), 1)
+        question = BatchPart(("probe",), (("probe", "vector(1)"),), 1)
         return (await self._snapshots.get("probe", lambda: self._take([[question]], None))).outage
 
-    def _of_statistics(self, sections: frozenset[str]) -> list[list[Question]]:
+    def _of_statistics(self, sections: frozenset[str]) -> list[list[BatchPart]]:
         """A question per expression, in groups: two statistics that ask the same are asked once."""
         names: dict[str, list[Statistic]] = {}
         for statistic in self.catalogue.in_sections(sections):
             names.setdefault(self.slots.fill(statistic.expr), []).append(statistic)
         questions = [
-            Question(tuple(s.name for s in same), ((same[0].name, promql),), same[0].weight)
+            BatchPart(tuple(s.name for s in same), ((same[0].name, promql),), same[0].weight)
             for promql, same in names.items()
         ]
-        return share_out(questions, min(_STATISTIC_GROUPS, ceil(len(questions) / _STATISTICS_PER_GROUP)))
+        return balance(questions, min(_STATISTIC_GROUPS, ceil(len(questions) / _STATISTICS_PER_GROUP)))
 
-    def _of_families(self, category: str | None) -> list[list[Question]]:
+    def _of_families(self, category: str | None) -> list[list[BatchPart]]:
         """A question per family, in groups: parts of a histogram must be of one instant."""
         questions = [
-            Question(
+            BatchPart(
                 (family.name,),
                 tuple((term.sample, self.slots.fill(term.template)) for term in family.terms),
                 family.weight,
             )
             for family in self.catalogue.in_category(category)
         ]
-        return share_out(questions, 1 if category else _FAMILY_GROUPS)
+        return balance(questions, 1 if category else _FAMILY_GROUPS)
 
     def _lifetime(self, snapshot: Snapshot) -> float:
         return min(self._ttl, _FAILURE_LIFETIME) if snapshot.disturbed else self._ttl
 
-    async def _take(self, groups: Sequence[Sequence[Question]], time: float | None) -> Snapshot:
+    async def _take(self, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
         at = self._now() if time is None else time
-        one_round = _Round(self._source, self._telemetry, time, clocks.monotonic() + self._patience)
+        one_round = _BatchRun(self._source, self._telemetry, time, clocks.monotonic() + self._patience)
         answers = await asyncio.gather(*(one_round.ask(group) for group in groups))
         if not all(answer.suspended for answer in answers):
             # One group was the probe that ended a pause, and the others came too early to know.
@@ -169,60 +170,60 @@ class QueryLayer:
         return Snapshot(at, readings, tuple(warnings))
 
 
-class _Answer(NamedTuple):
+class _BatchResult(NamedTuple):
     readings: dict[str, Reading]
     warnings: tuple[str, ...] = ()
 
     @property
     def suspended(self) -> bool:
         """Whether nothing was asked, because the upstream is given a pause."""
-        return all(isinstance(reading.error, Suspended) for reading in self.readings.values())
+        return all(isinstance(reading.error, CircuitOpen) for reading in self.readings.values())
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
+class _BatchRun:
     """One group of questions on its way to the upstream and back."""
 
-    source: Instants
+    source: InstantQueries
     telemetry: Telemetry
     time: float | None
     # When to stop looking for the guilty one: halving asks again and again, a caller waits but once.
     until: float
 
-    async def ask(self, questions: Sequence[Question]) -> _Answer:
+    async def ask(self, questions: Sequence[BatchPart]) -> _BatchResult:
         """Every name's reading; failures are readings too."""
         try:
-            vector = await self.source.instant(join(part for q in questions for part in q.parts), self.time)
-            return _Answer(_sorted_out(questions, vector.samples), vector.warnings)
+            vector = await self.source.instant(batch(part for q in questions for part in q.parts), self.time)
+            return _BatchResult(_split_by_part(questions, vector.samples), vector.warnings)
         except (QueryRefused, AnswerTooLarge) as exc:
             if len(questions) > 1 and clocks.monotonic() < self.until:
                 return await self._apart(questions)
             log.warning("No value for %s: %s", ", ".join(q.names[0] for q in questions), exc.sentence)
-            return _failed(questions, exc)
+            return _all_failed(questions, exc)
         except UpstreamError as exc:
-            return _failed(questions, exc)
+            return _all_failed(questions, exc)
 
-    async def _apart(self, questions: Sequence[Question]) -> _Answer:
+    async def _apart(self, questions: Sequence[BatchPart]) -> _BatchResult:
         self.telemetry.join_fallbacks.inc()
         half = len(questions) // 2
         left, right = await asyncio.gather(self.ask(questions[:half]), self.ask(questions[half:]))
-        return _Answer(left.readings | right.readings, left.warnings + right.warnings)
+        return _BatchResult(left.readings | right.readings, left.warnings + right.warnings)
 
 
-def _failed(questions: Iterable[Question], error: ServiceError) -> _Answer:
-    return _Answer({name: Reading(error=error) for question in questions for name in question.names})
+def _all_failed(questions: Iterable[BatchPart], error: ServiceError) -> _BatchResult:
+    return _BatchResult({name: Reading(error=error) for question in questions for name in question.names})
 
 
-def _sorted_out(questions: Sequence[Question], samples: Iterable[Sample]) -> dict[str, Reading]:
+def _split_by_part(questions: Sequence[BatchPart], samples: Iterable[Sample]) -> dict[str, Reading]:
     """The joined answer, sample by sample to the question it belongs to."""
-    found: dict[str, list[Measured]] = {part: [] for question in questions for part, _ in question.parts}
+    found: dict[str, list[NamedSample]] = {part: [] for question in questions for part, _ in question.parts}
     for sample in samples:
         labels = sample.labels
         labels.pop("__name__", None)
         part = labels.pop(PART_LABEL, "")
         if part not in found:
             raise BadAnswer("a series that was not asked for")
-        found[part].append(Measured(part, labels, sample.value))
+        found[part].append(NamedSample(part, labels, sample.value))
     readings: dict[str, Reading] = {}
     for question in questions:
         parts = dict.fromkeys(part for part, _ in question.parts)

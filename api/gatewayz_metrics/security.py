@@ -8,10 +8,10 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from gatewayz_metrics.errors import Unauthorized
-from gatewayz_metrics.upstream.tenant import NOBODY, Tenant
+from gatewayz_metrics.upstream.request import UNRESTRICTED, Tenant
 
 
-class Tokens:
+class ServiceTokens:
     """The tokens that open this service; none at all leaves it open."""
 
     def __init__(self, tokens: Iterable[SecretStr]) -> None:
@@ -35,10 +35,10 @@ class Tokens:
         return any(matches)
 
 
-class Callers:
+class Authenticator:
     """Who may use the Prometheus API: the service's own tokens for everything, a tenant's for its own data."""
 
-    def __init__(self, tokens: Tokens, tenants: Mapping[str, Tenant]) -> None:
+    def __init__(self, tokens: ServiceTokens, tenants: Mapping[str, Tenant]) -> None:
         self._tokens = tokens
         self._tenants = [(_digest(token.encode()), tenant) for token, tenant in tenants.items()]
 
@@ -53,7 +53,7 @@ class Callers:
             if found:
                 return found[0]
         self._tokens.check(request)
-        return NOBODY
+        return UNRESTRICTED
 
 
 def _shown(headers: list[str]) -> bytes | None:

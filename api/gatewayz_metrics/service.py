@@ -5,15 +5,14 @@ import logging
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.query import QueryLayer
-from gatewayz_metrics.ranges import Ranges
-from gatewayz_metrics.security import Callers, Tokens
+from gatewayz_metrics.range_cache import RangeCache
+from gatewayz_metrics.security import Authenticator, ServiceTokens
 from gatewayz_metrics.settings import Settings, read_settings, read_tokens
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.client import Upstream
-from gatewayz_metrics.upstream.gate import Gate
-from gatewayz_metrics.upstream.source import Source, Unusable
-from gatewayz_metrics.upstream.tenant import tenants
-from gatewayz_metrics.upstream.whole import Answers
+from gatewayz_metrics.upstream.client import MisconfiguredUpstream, UpstreamApi, UpstreamClient
+from gatewayz_metrics.upstream.limits import QueryLimiter
+from gatewayz_metrics.upstream.request import tenants_by_token
+from gatewayz_metrics.upstream.response_cache import ResponseCache
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +27,9 @@ class Service:
     def __init__(self, settings: Settings, *, fault: ConfigurationError | None = None) -> None:
         """Raises ConfigurationError when the catalogue or a certificate file cannot be used."""
         self.telemetry = Telemetry()
-        self.tokens = Tokens(settings.api_tokens)
+        self.tokens = ServiceTokens(settings.api_tokens)
         catalogue = load(None if fault else settings.catalogue)
-        self._source: Source = Unusable(fault) if fault else Upstream(settings, self.telemetry)
+        self._source: UpstreamApi = MisconfiguredUpstream(fault) if fault else UpstreamClient(settings, self.telemetry)
         self.layer = QueryLayer(
             catalogue,
             self._source,
@@ -40,18 +39,18 @@ class Service:
             patience=settings.prometheus_timeout,
         )
 
-        gate = Gate(self._source, settings)
+        gate = QueryLimiter(self._source, settings)
         self.settings = settings
-        self.callers = Callers(self.tokens, tenants(settings))
-        self.answers = Answers(gate, self.telemetry, keeps=settings.cache_ttl > 0)
-        self.ranges = Ranges(gate, settings, self.telemetry)
+        self.callers = Authenticator(self.tokens, tenants_by_token(settings))
+        self.answers = ResponseCache(gate, self.telemetry, keeps=settings.cache_ttl > 0)
+        self.ranges = RangeCache(gate, settings, self.telemetry)
 
     async def aclose(self) -> None:
         """Close the connections to the upstream."""
         await self._source.aclose()
 
 
-def guest(settings: Settings | None, prometheus_url: str | None) -> Service:
+def create_embedded_service(settings: Settings | None, prometheus_url: str | None) -> Service:
     """A service inside somebody else's application, which must not die of our settings."""
     try:
         settings = settings or read_settings(prometheus_url=prometheus_url)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.promql.text import LABEL_NAME, matchers
+from gatewayz_metrics.promql.matchers import LABEL_NAME, normalize_matchers
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
@@ -201,7 +201,7 @@ class Settings(Access):
     @field_validator("selector")
     @classmethod
     def _is_matchers(cls, selector: str) -> str:
-        return matchers(selector)
+        return normalize_matchers(selector)
 
     @field_validator("tenants")
     @classmethod

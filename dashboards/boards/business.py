@@ -10,7 +10,7 @@ from dashboards.expressions import Expression
 from dashboards.panels import bars, donut, graph, number
 from dashboards.queries import Line
 from dashboards.service_panels import statistic
-from dashboards.tables import Column, Key, from_service
+from dashboards.tables import KeyColumn, ValueColumn, from_service
 
 CREDITS = "credits_used_total"
 SUBSCRIPTIONS = "subscription_count"
@@ -64,8 +64,8 @@ def _consumption() -> Row:
 def _plans() -> table.Panel:
     return from_service(
         "Plans",
-        [Key("plan_type"), Key("billing_cycle")],
-        [Column("Subscriptions", v.gateway.now(SUBSCRIPTIONS), bar=True)],
+        [KeyColumn("plan_type"), KeyColumn("billing_cycle")],
+        [ValueColumn("Subscriptions", v.gateway.now(SUBSCRIPTIONS), bar=True)],
         [queries.from_catalogue(SUBSCRIPTIONS, format="table", legend="Subscriptions")],
         note="The service's own answer, for the deployment that its SELECTOR names.",
         size=(18, 8),

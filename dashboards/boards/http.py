@@ -8,7 +8,7 @@ from dashboards.board import Row, board
 from dashboards.expressions import RANGE, Expression
 from dashboards.panels import bars, graph, heat
 from dashboards.queries import Line
-from dashboards.tables import Column, Key, joined
+from dashboards.tables import KeyColumn, ValueColumn, joined
 
 REQUESTS = "fastapi_requests_total"
 SECONDS = "fastapi_requests_duration_seconds"
@@ -76,11 +76,11 @@ def _routes() -> Row:
     return "Routes", [
         joined(
             "Every route",
-            [Key("path")],
+            [KeyColumn("path")],
             [
-                Column("Requests", v.http.increase(REQUESTS, ["path"]), bar=True),
-                Column("Failed", slo.error_share(v.http, RANGE, ("path",)), theme.above(0.01, 0.05)),
-                Column("95th percentile", v.http.quantile(0.95, SECONDS, ["path"], RANGE), theme.above(2, 5)),
+                ValueColumn("Requests", v.http.increase(REQUESTS, ["path"]), bar=True),
+                ValueColumn("Failed", slo.error_share(v.http, RANGE, ("path",)), theme.above(0.01, 0.05)),
+                ValueColumn("95th percentile", v.http.quantile(0.95, SECONDS, ["path"], RANGE), theme.above(2, 5)),
             ],
             sort="Requests",
             note="Over the picked time.",

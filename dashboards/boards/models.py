@@ -8,7 +8,7 @@ from dashboards.board import Row, board
 from dashboards.expressions import RANGE
 from dashboards.panels import columns, graph, heat
 from dashboards.queries import Line
-from dashboards.tables import Column, Key, joined
+from dashboards.tables import KeyColumn, ValueColumn, joined
 
 CALLS = "model_inference_requests_total"
 SECONDS = "model_inference_duration_seconds"
@@ -56,20 +56,20 @@ def _calls() -> Row:
 def _each() -> Row:
     chosen = v.models_of_providers
     failed = chosen.where('status!="success"')
-    provider = Key("provider", [links.to_provider(links.cell("Provider"))])
+    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))])
     return "Every model", [
         joined(
             "Models",
-            [provider, Key("model", [links.to_model(links.cell("Model"))])],
+            [provider, KeyColumn("model", [links.to_model(links.cell("Model"))])],
             [
-                Column("Calls", chosen.increase(CALLS, _ROW)),
-                Column("Failed calls", failed.increase(CALLS, _ROW), theme.above(20, 100)),
+                ValueColumn("Calls", chosen.increase(CALLS, _ROW)),
+                ValueColumn("Failed calls", failed.increase(CALLS, _ROW), theme.above(20, 100)),
                 *(
-                    Column(f"p{q * 100:g}", chosen.quantile(q, SECONDS, _ROW, RANGE), bar=True)
+                    ValueColumn(f"p{q * 100:g}", chosen.quantile(q, SECONDS, _ROW, RANGE), bar=True)
                     for q in (0.5, 0.95, 0.99)
                 ),
-                Column("Tokens", chosen.increase(TOKENS, _ROW)),
-                Column("Credits", chosen.increase(CREDITS, _ROW)),
+                ValueColumn("Tokens", chosen.increase(TOKENS, _ROW)),
+                ValueColumn("Credits", chosen.increase(CREDITS, _ROW)),
             ],
             sort="Calls",
             note="Over the picked time. A failed call may stand in a row of its own, under the client's spelling.",

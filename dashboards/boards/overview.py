@@ -9,7 +9,7 @@ from dashboards.board import Row, board
 from dashboards.panels import dial, graph, number, ranking
 from dashboards.queries import Line
 from dashboards.service_panels import readiness, statistic
-from dashboards.tables import Column, Key, from_service
+from dashboards.tables import KeyColumn, ValueColumn, from_service
 
 _MODEL_LEGEND = "{{provider}} {{model}}"
 
@@ -101,16 +101,16 @@ def _providers() -> Row:
 
 def _health() -> table.Panel:
     """Every provider with its state, joined by the service."""
-    provider = Key("provider", [links.to_provider(links.cell("Provider"))])
+    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))])
     state, errors, seconds = "provider_availability", "provider_error_rate", "provider_response_time_seconds"
     words = theme.texts(_1=("answers", theme.GREEN), _0=("down", theme.RED))
     return from_service(
         "Provider health",
         [provider],
         [
-            Column("State", v.gateway.now(state), theme.at_least(1), words=words),
-            Column("Failed calls", v.gateway.now(errors), theme.above(0.02, 0.1)),
-            Column("95th percentile", v.gateway.quantile(0.95, seconds), theme.above(2, 5)),
+            ValueColumn("State", v.gateway.now(state), theme.at_least(1), words=words),
+            ValueColumn("Failed calls", v.gateway.now(errors), theme.above(0.02, 0.1)),
+            ValueColumn("95th percentile", v.gateway.quantile(0.95, seconds), theme.above(2, 5)),
         ],
         [
             queries.from_catalogue(state, format="table", join=True, legend="State"),

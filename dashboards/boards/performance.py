@@ -9,7 +9,7 @@ from dashboards.expressions import RANGE, Expression
 from dashboards.panels import dial, graph, heat
 from dashboards.queries import Line
 from dashboards.service_panels import readiness, statistic
-from dashboards.tables import Column, Key, joined
+from dashboards.tables import KeyColumn, ValueColumn, joined
 
 HTTP = "fastapi_requests_duration_seconds"
 CALL = "model_inference_duration_seconds"
@@ -89,10 +89,10 @@ def _routes() -> Row:
     return "Slowest routes", [
         joined(
             "Routes by 95th percentile",
-            [Key("path", [links.to_board("HTTP", "gw-http")])],
+            [KeyColumn("path", [links.to_board("HTTP", "gw-http")])],
             [
-                Column("95th percentile", v.http.quantile(0.95, HTTP, ["path"], RANGE).top(15), theme.above(2, 5)),
-                Column("Mean", v.http.mean(HTTP, ["path"], RANGE), bar=True),
+                ValueColumn("95th percentile", v.http.quantile(0.95, HTTP, ["path"], RANGE).top(15), theme.above(2, 5)),
+                ValueColumn("Mean", v.http.mean(HTTP, ["path"], RANGE), bar=True),
             ],
             sort="95th percentile",
             note="Over the picked time.",

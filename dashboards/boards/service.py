@@ -9,7 +9,7 @@ from dashboards.expressions import RANGE, Expression
 from dashboards.panels import graph, number, states
 from dashboards.queries import Line
 from dashboards.service_panels import readiness
-from dashboards.tables import Column, Key, joined
+from dashboards.tables import KeyColumn, ValueColumn, joined
 
 PREFIX = "gatewayz_metrics"
 REQUESTS = f"{PREFIX}_http_requests_total"
@@ -103,10 +103,10 @@ def _routes() -> Row:
     return "Routes", [
         joined(
             "Every route of the service",
-            [Key("route")],
+            [KeyColumn("route")],
             [
-                Column("Requests", v.service.increase(REQUESTS, ["route"]), bar=True),
-                Column("Mean", v.service.mean(SECONDS, ["route"], RANGE), theme.above(1, 5)),
+                ValueColumn("Requests", v.service.increase(REQUESTS, ["route"]), bar=True),
+                ValueColumn("Mean", v.service.mean(SECONDS, ["route"], RANGE), theme.above(1, 5)),
             ],
             sort="Requests",
             note="Over the picked time.",

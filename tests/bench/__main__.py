@@ -6,17 +6,16 @@ from pathlib import Path
 from statistics import median
 
 import httpx
+from gatewayz_demo import processes
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.demo import processes
-from gatewayz_metrics.promql.join import join
-from gatewayz_metrics.promql.template import Slots
+from gatewayz_metrics.promql.build import Slots, batch
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.demo_data import write_world
 from tests.bench.load import Call, paired, throughput
 from tests.bench.old_module import OldModule
 from tests.bench.servers import serving
-from tests.bench.world import write_world
 
 SERVICE = "gatewayz_metrics.main:app"
 SUMMARY = "/prometheus/metrics/summary"
@@ -28,12 +27,12 @@ async def measure(engine: str, cold: str, warm: str, reference: str) -> Table:
     table = Table("What", "Ours", "Against", "", "Ratio")
     old = OldModule(engine)
     statistics, slots = load().statistics, Slots()
-    one_join = join((statistic.name, slots.fill(statistic.expr)) for statistic in statistics)
+    one_batch = batch((statistic.name, slots.fill(statistic.expr)) for statistic in statistics)
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         summary: dict[str, Call] = {
             "ours": lambda: client.get(f"{cold}{SUMMARY}"),
             "the old module's way": old.summary,
-            "the engine's own single join": lambda: client.post(f"{engine}/api/v1/query", data={"query": one_join}),
+            "the engine's own single join": lambda: client.post(f"{engine}/api/v1/query", data={"query": one_batch}),
         }
         _rows(table, "/summary, cold", await paired(summary, ROUNDS))
         everything: dict[str, Call] = {
@@ -67,7 +66,7 @@ def main() -> None:
             series = write_world(Path(folder, "world.om"), size)
             processes.backfill(Path(folder, "world.om"), Path(folder, "tsdb"))
             with (
-                processes.prometheus(Path(folder, "tsdb")) as engine,
+                processes.start_prometheus(Path(folder, "tsdb")) as engine,
                 serving(SERVICE, "/livez", PROMETHEUS_URL=engine.url, CACHE_TTL="0") as cold,
                 serving(SERVICE, "/livez", PROMETHEUS_URL=engine.url) as warm,
                 serving("tests.bench.servers:prebuilt", "/bytes") as reference,

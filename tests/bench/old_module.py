@@ -2,7 +2,7 @@
 
 import httpx
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.promql.template import Slots
+from gatewayz_metrics.promql.build import Slots
 
 
 class OldModule:

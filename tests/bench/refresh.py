@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import median
 
 import httpx
-from gatewayz_metrics.demo import processes
+from gatewayz_demo import processes
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.demo_data import copied
 from tests.bench.servers import serving
-from tests.bench.world import copied
 from tests.support.samples import STEP, deployments
 
 HOURS = 6
@@ -110,7 +110,7 @@ def history(folder: Path) -> Iterator[tuple[str, int]]:
             file.writelines(f"{head} {one.curve(at - begin)!r} {at}\n" for at in range(begin, end + 1, STEP))
         file.write("# EOF\n")
     processes.backfill(folder / "world.om", folder / "tsdb")
-    with processes.prometheus(folder / "tsdb") as engine:
+    with processes.start_prometheus(folder / "tsdb") as engine:
         yield engine.url, now
 
 

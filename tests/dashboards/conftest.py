@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gatewayz_demo import history, processes
+from gatewayz_demo.simulator import Simulator
 from gatewayz_metrics import Settings, create_app
-from gatewayz_metrics.demo import history, processes
-from gatewayz_metrics.demo.world import World
 
 from tests.support.server import address, listening, running
 
@@ -31,7 +31,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     data = tmp_path_factory.mktemp("dashboards")
     ours = listening()
     _write_history(data)
-    with processes.prometheus(data / "tsdb", _config(address(ours))) as engine:
+    with processes.start_prometheus(data / "tsdb", _config(address(ours))) as engine:
         app = create_app(Settings(prometheus_url=engine.url, cache_ttl=0))
         with running(app, ours) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
             _scraped(client)
@@ -42,7 +42,7 @@ def _write_history(data: Path) -> None:
     now = time.time()
     text = data / "history.om"
     with text.open("w", encoding="utf-8") as file:
-        history.write(file, World(epoch=now - HISTORY), since=now - HISTORY, until=now)
+        history.write_history(file, Simulator(epoch=now - HISTORY), since=now - HISTORY, until=now)
     processes.backfill(text, data / "tsdb")
 
 

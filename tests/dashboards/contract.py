@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from gatewayz_demo import topology
+from gatewayz_demo.metric_store import ExportedFamily
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.demo import landscape
-from gatewayz_metrics.demo.ledger import Family
 from gatewayz_metrics.telemetry import Telemetry
 
 SCRAPED = frozenset({"job", "instance", "env", "source", "aggregated_by"})
@@ -49,9 +49,9 @@ def _gateway() -> Iterator[Metric]:
         yield from _series(family.name, family.type, labels)
 
 
-def _exported() -> Iterator[Family]:
-    for value in vars(landscape).values():
-        if isinstance(value, Family):
+def _exported() -> Iterator[ExportedFamily]:
+    for value in vars(topology).values():
+        if isinstance(value, ExportedFamily):
             yield value
 
 

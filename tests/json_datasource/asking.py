@@ -5,14 +5,14 @@ from typing import Any
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from tests.json_datasource import world
+from tests.json_datasource import recorded_data
 
 Element = dict[str, Any]
 
 
 def replay(client: TestClient, number: str, **changes: object) -> Response:
     """A recorded request sent again, with some fields of its body exchanged."""
-    request = world.recorded(number)
+    request = recorded_data.recorded(number)
     body = {"json": request["body"] | changes} if "body" in request else {}
     return client.request(request["method"], request["path"] or "/", headers=request["headers"], **body)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from gatewayz_metrics.demo import processes
+from gatewayz_demo import processes
 
-from tests.json_datasource import world
+from tests.json_datasource import recorded_data
 from tests.support.client import serving
 from tests.support.engine import Engine
 
@@ -16,8 +16,8 @@ from tests.support.engine import Engine
 def recorded_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A real Prometheus over the known hours."""
     data = tmp_path_factory.mktemp("recorded")
-    processes.backfill(world.openmetrics(data / "world.om"), data / "tsdb")
-    with processes.prometheus(data / "tsdb") as process:
+    processes.backfill(recorded_data.openmetrics(data / "world.om"), data / "tsdb")
+    with processes.start_prometheus(data / "tsdb") as process:
         yield Engine("prometheus", process.url)
 
 
@@ -25,7 +25,7 @@ def recorded_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalogue of that world's metrics."""
     path = tmp_path_factory.mktemp("catalogue") / "world.toml"
-    path.write_text(world.CATALOGUE, "utf-8")
+    path.write_text(recorded_data.CATALOGUE, "utf-8")
     return path
 
 

@@ -3,11 +3,11 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.json_datasource import world
+from tests.json_datasource import recorded_data
 from tests.json_datasource.asking import Element, answer, panel, question
 
 MINUTE = 60_000
-TEN = world.TEN * 1000
+TEN = recorded_data.TEN * 1000
 SCOPED = {"__annotation": {"text": "Waves", "value": {"name": "Waves"}}}
 
 
@@ -89,6 +89,6 @@ def test_too_many_events_are_cut_and_told(client: TestClient) -> None:
     alternating = "(wide and on () (minute() % 2 == 0))"
     [cut] = panel(client, alternating, scopedVars=SCOPED)
 
-    assert every == world.WIDE - 1  # the first one stays zero
+    assert every == recorded_data.WIDE - 1  # the first one stays zero
     assert len(cut["data"]["values"][0]) == 1000
     assert "the first 1,000 are shown" in cut["schema"]["meta"]["notices"][0]["text"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from gatewayz_metrics.demo import cache
+from gatewayz_demo import fetch
 
 from tests.json_datasource.asking import panel, panels
 
@@ -27,9 +27,9 @@ def package() -> Path:
     npm = shutil.which("npm")
     if shutil.which("node") is None or npm is None:
         pytest.skip("Node and npm are not installed.")
-    folder = cache.folder() / f"grafana-data-{VERSION}"
+    folder = fetch.folder() / f"grafana-data-{VERSION}"
     folder.mkdir(exist_ok=True)
-    with cache.locked(folder / "lock"):
+    with fetch.locked(folder / "lock"):
         if not (folder / "complete").exists():
             _install(npm, folder)
     return folder

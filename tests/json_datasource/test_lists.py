@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.json_datasource import world
+from tests.json_datasource import recorded_data
 from tests.json_datasource.asking import Element, answer, assert_error
 from tests.support.engine import Engine
 
@@ -37,7 +37,7 @@ def test_every_form(client: TestClient, payload: object, values: list[str]) -> N
 def test_query_results_hold_series_value_and_time(client: TestClient) -> None:
     found = variable(client, {"target": 'query_result(sum by (job) (up{job="api"}))'})
 
-    assert found == [f'{{job="api"}} 3 {(world.TEN + 3600) * 1000}']
+    assert found == [f'{{job="api"}} 3 {(recorded_data.TEN + 3600) * 1000}']
 
 
 def test_targets_are_the_catalogues_names(client: TestClient) -> None:
@@ -101,7 +101,7 @@ def test_odd_keys_reach_no_other_path(client: TestClient, key: str) -> None:
 
 
 def test_lists_are_limited(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewayz_metrics.datasource.tags._MOST", 7)
+    monkeypatch.setattr("gatewayz_metrics.json_datasource.editor._MOST", 7)
 
     assert len(tags(client, "/tag-values", key="n")) == 7
 

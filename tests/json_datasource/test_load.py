@@ -15,14 +15,14 @@ import httpx
 import pytest
 from gatewayz_metrics import Settings, create_app
 
-from tests.json_datasource import world
+from tests.json_datasource import recorded_data
 from tests.json_datasource.asking import question
 from tests.support.engine import Engine
 from tests.support.server import address, listening
 
 POINTS = 1000
 STEP_MS = 15_000
-LAST_MS = (world.END - STEP_MS // 1000) * 1000
+LAST_MS = (recorded_data.END - STEP_MS // 1000) * 1000
 WIDE = {
     "range": {"from": LAST_MS - (POINTS - 1) * STEP_MS, "to": LAST_MS},
     "intervalMs": STEP_MS,
@@ -88,7 +88,7 @@ def longest_wait(engine: Engine, folder: Path, cache: str, shape: str) -> float:
 
     for found in answers:
         elements = found.json()
-        assert len(elements) == world.WIDE
+        assert len(elements) == recorded_data.WIDE
         points = [len(e["datapoints"] if shape == "time_series" else e["data"]["values"][1]) for e in elements]
         assert set(points) == {POINTS}
     assert len(waits) > 20

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.json_datasource import world
+from tests.json_datasource import recorded_data
 from tests.json_datasource.asking import Element, answer, panel, question
 from tests.support.engine import Engine
 
@@ -46,9 +46,9 @@ FILTERS = {
     r'instance!~"c\\.d:2"': {"key": "instance", "operator": "!=|", "value": "c.d:2"},
 }
 
-ranges = st.tuples(st.integers(world.START * 1000, (world.END - 60) * 1000), st.integers(1000, 3 * 3600 * 1000)).map(
-    lambda pair: (pair[0], min(pair[0] + pair[1], world.END * 1000))
-)
+ranges = st.tuples(
+    st.integers(recorded_data.START * 1000, (recorded_data.END - 60) * 1000), st.integers(1000, 3 * 3600 * 1000)
+).map(lambda pair: (pair[0], min(pair[0] + pair[1], recorded_data.END * 1000)))
 intervals = st.one_of(st.none(), st.integers(1, 900_000))
 widths = st.one_of(st.none(), st.integers(50, 3000))
 filters = st.lists(st.sampled_from(sorted(FILTERS)), unique=True, max_size=3)
@@ -99,9 +99,9 @@ def assert_same(found: dict[Labels, Points], expected: dict[Labels, Points]) -> 
 
 def grid(span: tuple[int, int], interval: int | None, width: int | None) -> tuple[float, float, float]:
     """The aligned points in seconds; without an interval Grafana's own rounding is tested elsewhere."""
-    from gatewayz_metrics.datasource.timing import nice
+    from gatewayz_metrics.json_datasource.timing import round_interval
 
-    step = max(15_000, interval or nice((span[1] - span[0]) / (width or 500)))
+    step = max(15_000, interval or round_interval((span[1] - span[0]) / (width or 500)))
     return span[0] // step * step / 1000, span[1] // step * step / 1000, step / 1000
 
 
@@ -220,7 +220,7 @@ def test_statistics_are_their_expressions(recorded_engine: Engine, client: TestC
     found = panel(client, name)
 
     assert found[0]["title"] == name
-    assert_same(shown(found), direct(recorded_engine, promql, world.TEN, world.TEN + 3600, 60))
+    assert_same(shown(found), direct(recorded_engine, promql, recorded_data.TEN, recorded_data.TEN + 3600, 60))
 
 
 def test_the_deployments_selector_stays_in_force(recorded_engine: Engine, catalogue: Any, client: TestClient) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.json_datasource import world
+from tests.json_datasource import recorded_data
 from tests.json_datasource.asking import answer, assert_error, executed, notices, replay
 from tests.support.engine import Engine
 
@@ -59,7 +59,7 @@ def test_04_options_are_live_and_narrowed_by_the_others(client: TestClient) -> N
 
 
 def test_05_filters_are_in_every_selector_and_escapes_repaired(client: TestClient) -> None:
-    request = world.recorded("05")["body"]
+    request = recorded_data.recorded("05")["body"]
     [wide, empty] = request["targets"]
     wide = wide | {"target": wide["target"].replace("[5s]", "[5m]") + " / up"}
 
@@ -76,7 +76,7 @@ def test_05_filters_are_in_every_selector_and_escapes_repaired(client: TestClien
 
 
 def test_05_the_legend_of_the_payload_names_the_series(client: TestClient) -> None:
-    [target, _] = world.recorded("05")["body"]["targets"]
+    [target, _] = recorded_data.recorded("05")["body"]["targets"]
     target = target | {"target": target["target"].replace("[5s]", "[5m]")}
 
     found = answer(replay(client, "05", targets=[target]))
@@ -124,7 +124,7 @@ def test_10_every_macro_and_every_stray_variable(client: TestClient) -> None:
     assert executed(found["M2"]).startswith("Expr: 1m\n")
     assert executed(found["M4"]).startswith("Expr: 3600s\n")
     for ref_id in ("M14", "M15", "M16", "M17", "M18", "M30", "M31", "M32"):
-        written = next(t["target"] for t in world.recorded("10")["body"]["targets"] if t["refId"] == ref_id)
+        written = next(t["target"] for t in recorded_data.recorded("10")["body"]["targets"] if t["refId"] == ref_id)
         assert written in notices(found[ref_id])[0]
     assert "M12" not in found  # the empty one
     assert len(found) == 35
@@ -163,7 +163,7 @@ def test_12_a_long_range_is_within_what_engines_answer(client: TestClient) -> No
 
 def test_13_raw_times_are_ignored(client: TestClient) -> None:
     found = answer(replay(client, "13"))
-    body = world.recorded("13")["body"]
+    body = recorded_data.recorded("13")["body"]
 
     assert len(found) == 5
     assert found[0]["datapoints"][0] == [1.0, MINUTE_BEFORE]
@@ -266,7 +266,7 @@ def test_25_series_and_a_table_in_one_answer(client: TestClient) -> None:
 def test_26_the_first_plugins_annotations_are_an_array_of_events(client: TestClient) -> None:
     [event] = answer(replay(client, "26"))
 
-    assert event["annotation"] == world.recorded("26")["body"]["annotation"]
+    assert event["annotation"] == recorded_data.recorded("26")["body"]["annotation"]
     assert (event["time"], event["timeEnd"]) == (1746095400000, 1746095685000)
     assert event["title"] == "Deploys"
 
@@ -283,4 +283,4 @@ def test_every_filterless_text_reaches_the_engine_as_written(recorded_engine: En
     found = answer(replay(client, "13", targets=[{"refId": "A", "target": text}]))
 
     assert executed(found[0]).startswith(f"Expr: {text}")
-    assert len(found) == len(recorded_engine.vector(text, world.TEN))
+    assert len(found) == len(recorded_engine.vector(text, recorded_data.TEN))

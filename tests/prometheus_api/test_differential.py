@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.prometheus_api import expressions
-from tests.prometheus_api.world import STEP, World, world
+from tests.prometheus_api.seeded_engine import STEP, World, world
 from tests.support.client import serving
 
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.prometheus_api.world import World, world
-from tests.ranges.relay import Relay
+from tests.prometheus_api.seeded_engine import World, world
+from tests.range_cache.relay import Relay
 from tests.support import samples
 from tests.support.client import serving
 from tests.support.engine import Engine

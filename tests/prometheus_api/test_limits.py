@@ -12,10 +12,10 @@ import httpx
 import pytest
 from gatewayz_metrics import Settings, create_app
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.protocol import Protocol
+from gatewayz_metrics.http.server_protocol import LongUrlProtocol
 from gatewayz_metrics.settings import read_settings
 
-from tests.ranges.relay import Relay
+from tests.range_cache.relay import Relay
 from tests.support import samples
 from tests.support.client import serving
 from tests.support.engine import Engine
@@ -114,7 +114,7 @@ def test_a_long_get_gets_an_envelope(prometheus: Engine, length: int) -> None:
 
 
 def test_a_url_that_no_parser_takes_is_told_about_post() -> None:
-    with running(create_app(Settings()), listening(), http=Protocol) as url:
+    with running(create_app(Settings()), listening(), http=LongUrlProtocol) as url:
         answers = [_raw(url, b"GET /api/v1/query?query=%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 70_000))]
         answers.append(_raw(url, b"this is not HTTP\r\n\r\n"))
 

@@ -5,8 +5,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from gatewayz_metrics.routes.form import merged
-from gatewayz_metrics.routes.span import duration, moment
+from gatewayz_metrics.prometheus_api.parameters import duration, merge_params, moment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,7 +104,7 @@ def test_ends_and_points_are_judged_as_the_engine_judges_them(api: TestClient, p
 
 
 def test_the_body_stands_before_the_url() -> None:
-    form = merged("query=url&match[]=c&match[]=a&x=1", "query=body&match[]=b&x=2")
+    form = merge_params("query=url&match[]=c&match[]=a&x=1", "query=body&match[]=b&x=2")
 
     assert form.pairs == (
         ("match[]", "a"),
@@ -118,7 +117,7 @@ def test_the_body_stands_before_the_url() -> None:
 
 
 def test_a_semicolon_is_text() -> None:
-    assert merged("query=a;b=c").pairs == (("query", "a;b=c"),)
+    assert merge_params("query=a;b=c").pairs == (("query", "a;b=c"),)
 
 
 PAIRS = st.lists(st.tuples(st.sampled_from(["query", "start", "match[]", "x", "y"]), st.text(max_size=5)), max_size=8)
@@ -132,9 +131,9 @@ def test_the_order_of_parameters_makes_no_difference(pairs: list[tuple[str, str]
     random.shuffle(names)
     shuffled = [(name, value) for name in names for value in found[name]]
 
-    canonical = merged(urlencode(pairs)).pairs
-    assert merged(urlencode(shuffled)).pairs == canonical
-    assert merged(urlencode(canonical)).pairs == canonical
+    canonical = merge_params(urlencode(pairs)).pairs
+    assert merge_params(urlencode(shuffled)).pairs == canonical
+    assert merge_params(urlencode(canonical)).pairs == canonical
 
 
 RANGE = {"start": str(samples.START), "end": str(samples.START + 600), "step": "15"}

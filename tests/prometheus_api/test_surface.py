@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings, setup_prometheus_routes
 from gatewayz_metrics.errors import InvalidParameter
-from gatewayz_metrics.upstream.endpoint import Endpoint
+from gatewayz_metrics.upstream.request import Endpoint
 
 from tests.support import samples
 from tests.support.client import serving

@@ -12,7 +12,7 @@ import httpx
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
-from gatewayz_metrics.demo import processes
+from gatewayz_demo import processes
 
 from tests.prometheus_api import expressions
 from tests.support import samples
@@ -76,7 +76,7 @@ def test_every_expression_answers_as_the_engine_does(client: TestClient, victori
 
 def test_points_off_the_grid_are_not_kept(tmp_path: Path) -> None:
     """With a cache of its own it moves ranges, unless a question says nocache."""
-    with processes.victoria_metrics(tmp_path) as engine:
+    with processes.start_victoria_metrics(tmp_path) as engine:
         page = samples.exposition_with_times(tmp_path / "samples.txt").read_bytes()
         httpx.post(f"{engine.url}/api/v1/import/prometheus", content=page).raise_for_status()
         httpx.get(f"{engine.url}/internal/force_flush").raise_for_status()

@@ -2,7 +2,7 @@
 
 import re
 
-from gatewayz_metrics.promql.filters import literal
+from gatewayz_metrics.promql.matchers import literal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 

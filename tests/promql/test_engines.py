@@ -5,11 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from gatewayz_metrics.promql.filters import Filter, literal, matchers_of
-from gatewayz_metrics.promql.macros import Span, expand
-from gatewayz_metrics.promql.repair import repair
-from gatewayz_metrics.promql.selectors import inject
-from gatewayz_metrics.promql.syntax import read
+from gatewayz_metrics.promql.macros import MacroContext, expand_macros
+from gatewayz_metrics.promql.matchers import Filter, format_filters, literal
+from gatewayz_metrics.promql.parser import parse
+from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +20,7 @@ from tests.support.engine import Engine
 ENV = 'env="production"'
 ADDED = ("env", "Equal", "production")
 TIMES = range(samples.START + 600, samples.END + 1, 1000)
-SPAN = Span(samples.START * 1000, samples.END * 1000, 15_000)
+SPAN = MacroContext(samples.START * 1000, samples.END * 1000, 15_000)
 
 
 class Asked:
@@ -60,14 +59,14 @@ def asked(prometheus: Engine) -> Iterator[Asked]:
 @given(QUERIES)
 def test_what_the_grammar_makes_is_valid_before_and_after(asked: Asked, query: str) -> None:
     assert asked.accepts(query)
-    assert asked.accepts(inject(query, ENV))
+    assert asked.accepts(inject_matchers(query, ENV))
 
 
 @examples(100)
 @given(damaged())
 def test_what_the_engine_accepts_is_read_without_fault(asked: Asked, query: str) -> None:
     if asked.accepts(query):
-        syntax = read(query)
+        syntax = parse(query)
         assert syntax.fault is None or "carriage return" in syntax.fault
 
 
@@ -75,7 +74,7 @@ def test_what_the_engine_accepts_is_read_without_fault(asked: Asked, query: str)
 @given(damaged())
 def test_whatever_is_injected_and_runs_is_filtered_everywhere(asked: Asked, query: str) -> None:
     try:
-        text = inject(query, ENV)
+        text = inject_matchers(query, ENV)
     except ValueError:
         return
     if asked.accepts(text):
@@ -87,7 +86,7 @@ def test_whatever_is_injected_and_runs_is_filtered_everywhere(asked: Asked, quer
 def test_any_text_comes_back_from_a_string_and_from_a_matcher(asked: Asked, value: str) -> None:
     assert asked.ask(literal(value))[1] == value
 
-    (absent,) = asked.ask(f"absent({inject('nosuch', f'a={literal(value)}')})")
+    (absent,) = asked.ask(f"absent({inject_matchers('nosuch', f'a={literal(value)}')})")
     assert absent["metric"] == ({"a": value} if value else {})
 
 
@@ -131,12 +130,12 @@ def test_what_the_engine_accepts_is_read_and_filtered(asked: Asked, query: str) 
         return
     if "\r" in query:
         with pytest.raises(ValueError, match="carriage return"):
-            inject(query, ENV)
+            inject_matchers(query, ENV)
         return
 
-    formatted = asked.formatted(inject(query, ENV)).replace("`", '"')
+    formatted = asked.formatted(inject_matchers(query, ENV)).replace("`", '"')
 
-    assert formatted.count(ENV) == len(read(query).selectors) > 0
+    assert formatted.count(ENV) == len(parse(query).selectors) > 0
 
 
 # A query and the same query filtered by hand.
@@ -181,13 +180,13 @@ FILTERED = [
 
 @pytest.mark.parametrize(("query", "by_hand"), FILTERED)
 def test_an_injected_matcher_gives_what_one_written_by_hand_gives(engine: Engine, query: str, by_hand: str) -> None:
-    matchers = matchers_of([Filter("env", "=", "production")])
+    matchers = format_filters([Filter("env", "=", "production")])
 
     for time in TIMES:
         expected = _values(engine, by_hand, time)
         assert expected
         # Engines add floats in the order in which series happen to arrive.
-        assert _values(engine, inject(query, matchers), time) == pytest.approx(expected)
+        assert _values(engine, inject_matchers(query, matchers), time) == pytest.approx(expected)
 
 
 def _values(engine: Engine, query: str, time: float) -> dict[frozenset[tuple[str, str]], float]:
@@ -197,8 +196,8 @@ def _values(engine: Engine, query: str, time: float) -> dict[frozenset[tuple[str
 @pytest.mark.parametrize("value", [text for text in samples.HOSTILE if text])
 def test_a_hostile_value_selects_its_own_series(asked: Asked, value: str) -> None:
     for operator in ("=", "=|"):
-        matchers = matchers_of([Filter("env", "=", "hostile"), Filter("model", operator, value, (value,))])
-        (series,) = asked.ask(inject("model_inference_requests_total", matchers))
+        matchers = format_filters([Filter("env", "=", "hostile"), Filter("model", operator, value, (value,))])
+        (series,) = asked.ask(inject_matchers("model_inference_requests_total", matchers))
         assert series["metric"]["model"] == value
 
 
@@ -207,7 +206,9 @@ def test_a_repaired_variable_selects_its_series(asked: Asked) -> None:
         ("=", r"google\/gemini-2\.0-flash-exp:free"),
         ("=~", r"(google\/gemini-2\.0-flash-exp:free|x)"),
     ):
-        query = repair(f'count by (model) (model_inference_requests_total{{env="production",model{sign}"{value}"}})')
+        query = repair_escapes(
+            f'count by (model) (model_inference_requests_total{{env="production",model{sign}"{value}"}})'
+        )
         (series,) = asked.ask(query)
         assert series["metric"]["model"] == "google/gemini-2.0-flash-exp:free"
 
@@ -215,7 +216,7 @@ def test_a_repaired_variable_selects_its_series(asked: Asked) -> None:
 def test_expanded_macros_run(asked: Asked) -> None:
     query = "sum(increase(up[$__range])) / ${__range_s} + sum(rate(up[[[__rate_interval]]] @ 0)) or vector($__to)"
 
-    assert asked.ask(expand(query, SPAN))
+    assert asked.ask(expand_macros(query, SPAN))
 
 
 # Prometheus reads these in one way and VictoriaMetrics in another, so nobody can say what a filter would do.
@@ -228,7 +229,7 @@ AMBIGUOUS = [
 @pytest.mark.parametrize("query", AMBIGUOUS)
 def test_what_engines_read_in_different_ways_is_refused(query: str) -> None:
     with pytest.raises(ValueError, match=r"raw string ends with a backslash|carriage return"):
-        inject(query, ENV)
+        inject_matchers(query, ENV)
 
 
 def test_victoria_metrics_goes_on_where_a_comment_has_ended(victoria_metrics: Engine, asked: Asked) -> None:

@@ -2,7 +2,7 @@ import time
 
 import pytest
 from gatewayz_metrics.promql.lexer import Kind, lex
-from gatewayz_metrics.promql.syntax import read
+from gatewayz_metrics.promql.parser import parse
 from hypothesis import given
 
 from tests.promql.grammar import QUERIES, TEXTS, examples
@@ -21,13 +21,13 @@ def test_the_tokens_of_any_text_are_the_text(text: str) -> None:
 @examples(80)
 @given(TEXTS)
 def test_reading_never_fails_and_loses_nothing(text: str) -> None:
-    assert "".join(token.text for token in read(text).tokens) == text
+    assert "".join(token.text for token in parse(text).tokens) == text
 
 
 @examples(60)
 @given(QUERIES)
 def test_a_valid_query_has_no_error_token_and_every_word_has_its_place(text: str) -> None:
-    kinds = {token.kind for token in read(text).tokens}
+    kinds = {token.kind for token in parse(text).tokens}
 
     assert not kinds & {Kind.ERROR, Kind.WORD}
 
@@ -100,7 +100,7 @@ def test_several_tokens(text: str, texts: list[str]) -> None:
 def test_a_word_is_what_its_place_makes_it(text: str, kinds: str) -> None:
     words = {Kind.METRIC, Kind.LABEL, Kind.FUNCTION, Kind.AGGREGATOR, Kind.KEYWORD, Kind.WORD}
 
-    found = [token for token in read(text).tokens if token.kind in words or token.text.lower() in ("inf", "nan")]
+    found = [token for token in parse(text).tokens if token.kind in words or token.text.lower() in ("inf", "nan")]
 
     assert " ".join(token.kind for token in found) == kinds
 
@@ -136,5 +136,5 @@ def test_time_grows_with_the_length_and_no_faster(unit: str) -> None:
 
 def _timed(text: str) -> float:
     start = time.process_time()
-    read(text)
+    parse(text)
     return time.process_time() - start

@@ -1,10 +1,17 @@
 import pytest
-from gatewayz_metrics.promql.macros import NAMES, Span, expand, is_known, refuse_unresolved, unresolved
+from gatewayz_metrics.promql.macros import (
+    MACRO_NAMES,
+    MacroContext,
+    expand_macros,
+    find_unresolved,
+    is_known,
+    refuse_unresolved,
+)
 from hypothesis import given
 
 from tests.promql.grammar import TEXTS, examples
 
-SPAN = Span(from_ms=1_746_093_605_000, to_ms=1_746_097_205_000, step_ms=5000)
+SPAN = MacroContext(from_ms=1_746_093_605_000, to_ms=1_746_097_205_000, step_ms=5000)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +31,7 @@ SPAN = Span(from_ms=1_746_093_605_000, to_ms=1_746_097_205_000, step_ms=5000)
 def test_a_macro_in_its_spellings(name: str, value: str) -> None:
     spellings = [f"${name}", f"${{{name}}}", f"[[{name}]]", f"${{{name}:raw}}", f"[[{name}:pipe]]"]
 
-    assert [expand(f"a[{text}] + 1", SPAN) for text in spellings] == [f"a[{value}] + 1"] * 5
+    assert [expand_macros(f"a[{text}] + 1", SPAN) for text in spellings] == [f"a[{value}] + 1"] * 5
     assert all(is_known(text) for text in spellings)
 
 
@@ -37,7 +44,7 @@ def test_a_macro_in_its_spellings(name: str, value: str) -> None:
     ],
 )
 def test_a_time_in_a_date_format(text: str, value: str) -> None:
-    assert expand(text, SPAN) == value
+    assert expand_macros(text, SPAN) == value
 
 
 @pytest.mark.parametrize(
@@ -47,11 +54,11 @@ def test_a_time_in_a_date_format(text: str, value: str) -> None:
 def test_the_rate_interval_covers_four_scrapes_or_a_step_and_a_scrape(
     step_ms: int, scrape_ms: int, window: str
 ) -> None:
-    assert expand("$__rate_interval", Span(0, 1, step_ms, scrape_ms)) == window
+    assert expand_macros("$__rate_interval", MacroContext(0, 1, step_ms, scrape_ms)) == window
 
 
 def test_a_range_is_rounded_to_seconds() -> None:
-    assert expand("$__range_s $__range $__range_ms", Span(0, 1500, 200)) == "2 2s 1500"
+    assert expand_macros("$__range_s $__range $__range_ms", MacroContext(0, 1500, 200)) == "2 2s 1500"
 
 
 @pytest.mark.parametrize(
@@ -60,12 +67,15 @@ def test_a_range_is_rounded_to_seconds() -> None:
      "${__from:date:YYYY}", "${__interval.x}", "$1", "$", "${", "[[__range", "[[:alpha:]]", "$$"],
 )  # fmt: skip
 def test_anything_else_stays(text: str) -> None:
-    assert expand(text, SPAN) == text
+    assert expand_macros(text, SPAN) == text
     assert not is_known(text)
 
 
 def test_macros_in_strings_are_replaced_as_grafana_does() -> None:
-    assert expand('label_replace(a, "range", "$__range", "", "")', SPAN) == 'label_replace(a, "range", "3600s", "", "")'
+    assert (
+        expand_macros('label_replace(a, "range", "$__range", "", "")', SPAN)
+        == 'label_replace(a, "range", "3600s", "", "")'
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +91,7 @@ def test_macros_in_strings_are_replaced_as_grafana_does() -> None:
     ],
 )
 def test_what_has_no_value_is_told_by_name(text: str, names: tuple[str, ...]) -> None:
-    assert unresolved(text) == names
+    assert find_unresolved(text) == names
 
 
 def test_a_leftover_is_refused_with_a_sentence() -> None:
@@ -93,7 +103,7 @@ def test_a_leftover_is_refused_with_a_sentence() -> None:
 @examples(80)
 @given(TEXTS)
 def test_expanding_twice_is_expanding_once(text: str) -> None:
-    once = expand(text, SPAN)
+    once = expand_macros(text, SPAN)
 
-    assert expand(once, SPAN) == once
-    assert not any(f"${{{name}}}" in once for name in NAMES)
+    assert expand_macros(once, SPAN) == once
+    assert not any(f"${{{name}}}" in once for name in MACRO_NAMES)

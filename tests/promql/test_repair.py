@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from gatewayz_metrics.promql.repair import repair
+from gatewayz_metrics.promql.rewrite import repair_escapes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,27 +45,27 @@ def formatted(value: str) -> str:
     ],
 )  # fmt: skip
 def test_a_repair(query: str, expected: str | None) -> None:
-    assert repair(query) == (query if expected is None else expected)
+    assert repair_escapes(query) == (query if expected is None else expected)
 
 
 @examples(160)
 @given(TEXTS)
 def test_repairing_twice_is_repairing_once(text: str) -> None:
-    once = repair(text)
+    once = repair_escapes(text)
 
-    assert repair(once) == once
+    assert repair_escapes(once) == once
 
 
 @examples(60)
 @given(QUERIES)
 def test_a_valid_query_is_left_alone(query: str) -> None:
-    assert repair(query) == query
+    assert repair_escapes(query) == query
 
 
 @examples(120)
 @given(TEXTS)
 def test_only_backslashes_come_and_go(text: str) -> None:
-    assert repair(text).replace("\\", "") == text.replace("\\", "")
+    assert repair_escapes(text).replace("\\", "") == text.replace("\\", "")
 
 
 @examples(80)
@@ -73,7 +73,7 @@ def test_only_backslashes_come_and_go(text: str) -> None:
 def test_a_variable_means_its_value_again(value: str) -> None:
     query = f'up{{a="{formatted(value)}",b=~"{formatted(value)}",c=~"({formatted(value)}|x)"}}'
 
-    matchers = {name: found for name, _, found in oracle.selectors(repair(query))[0].matchers}
+    matchers = {name: found for name, _, found in oracle.selectors(repair_escapes(query))[0].matchers}
 
     assert matchers["a"] == value
     assert re.fullmatch(matchers["b"], value)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.render.docs import routes_table
+from gatewayz_metrics.metrics_api.docs import render_routes_table
 from gatewayz_metrics.settings import Settings
 from pydantic import SecretStr
 
@@ -19,7 +19,7 @@ def with_tables(text: str) -> str:
 
 
 def _routes() -> Iterator[str]:
-    return routes_table(load())
+    return render_routes_table(load())
 
 
 def _statistics() -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The pause for an upstream that keeps failing."""
 
 import pytest
-from gatewayz_metrics.errors import RateLimited, Suspended, TimedOut, Unreachable, UpstreamError
-from gatewayz_metrics.upstream.breaker import FAILURES, PAUSE, Breaker
+from gatewayz_metrics.errors import CircuitOpen, RateLimited, TimedOut, Unreachable, UpstreamError
+from gatewayz_metrics.upstream.breaker import FAILURES, PAUSE, CircuitBreaker
 
 DOWN = Unreachable("prometheus:9090")
 
@@ -21,31 +21,31 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker(clock)
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(clock)
 
 
-def fail(breaker: Breaker, times: int = FAILURES, error: UpstreamError = DOWN) -> None:
+def fail(breaker: CircuitBreaker, times: int = FAILURES, error: UpstreamError = DOWN) -> None:
     for _ in range(times):
         breaker.failed(error)
 
 
-def lets_through(breaker: Breaker) -> bool:
+def lets_through(breaker: CircuitBreaker) -> bool:
     try:
         breaker.check()
-    except Suspended:
+    except CircuitOpen:
         return False
     return True
 
 
 @pytest.mark.parametrize(("failures", "passes"), [(0, True), (FAILURES - 1, True), (FAILURES, False)])
-def test_it_opens_after_failures_in_a_row(breaker: Breaker, failures: int, passes: bool) -> None:
+def test_it_opens_after_failures_in_a_row(breaker: CircuitBreaker, failures: int, passes: bool) -> None:
     fail(breaker, failures)
 
     assert lets_through(breaker) is passes
 
 
-def test_a_success_between_starts_the_count_again(breaker: Breaker) -> None:
+def test_a_success_between_starts_the_count_again(breaker: CircuitBreaker) -> None:
     fail(breaker, FAILURES - 1)
     breaker.succeeded()
     fail(breaker, FAILURES - 1)
@@ -54,21 +54,21 @@ def test_a_success_between_starts_the_count_again(breaker: Breaker) -> None:
 
 
 @pytest.mark.parametrize(("passed", "passes"), [(PAUSE - 0.01, False), (PAUSE, True)])
-def test_the_pause_ends(breaker: Breaker, clock: Clock, passed: float, passes: bool) -> None:
+def test_the_pause_ends(breaker: CircuitBreaker, clock: Clock, passed: float, passes: bool) -> None:
     fail(breaker)
     clock.now += passed
 
     assert lets_through(breaker) is passes
 
 
-def test_one_probe_goes_first(breaker: Breaker, clock: Clock) -> None:
+def test_one_probe_goes_first(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE
 
     assert [lets_through(breaker) for _ in range(3)] == [True, False, False]
 
 
-def test_a_probe_that_succeeds_opens_the_way_for_all(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_that_succeeds_opens_the_way_for_all(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE
     breaker.check()
@@ -77,18 +77,18 @@ def test_a_probe_that_succeeds_opens_the_way_for_all(breaker: Breaker, clock: Cl
     assert [lets_through(breaker) for _ in range(3)] == [True] * 3
 
 
-def test_a_probe_that_fails_means_another_pause(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_that_fails_means_another_pause(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE
     breaker.check()
     clock.now += 1
     breaker.failed(TimedOut(8))
 
-    with pytest.raises(Suspended, match=r"did not answer within 8 s.* The next attempt is in 5\.0 s\."):
+    with pytest.raises(CircuitOpen, match=r"did not answer within 8 s.* The next attempt is in 5\.0 s\."):
         breaker.check()
 
 
-def test_a_probe_that_is_given_up_is_followed_by_another(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_that_is_given_up_is_followed_by_another(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE
     breaker.check()
@@ -97,11 +97,11 @@ def test_a_probe_that_is_given_up_is_followed_by_another(breaker: Breaker, clock
     assert lets_through(breaker)
 
 
-def test_it_says_what_happened_and_when_it_goes_on(breaker: Breaker, clock: Clock) -> None:
+def test_it_says_what_happened_and_when_it_goes_on(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += 2
 
-    with pytest.raises(Suspended) as caught:
+    with pytest.raises(CircuitOpen) as caught:
         breaker.check()
 
     assert caught.value.sentence == f"{DOWN.sentence} The next attempt is in 3.0 s."
@@ -110,7 +110,7 @@ def test_it_says_what_happened_and_when_it_goes_on(breaker: Breaker, clock: Cloc
 
 @pytest.mark.parametrize(("asked", "pause"), [(2.0, 2.0), (60.0, 60.0), (86400.0, 60.0)])
 def test_a_rate_limit_counts_at_once_for_as_long_as_asked(
-    breaker: Breaker, clock: Clock, asked: float, pause: float
+    breaker: CircuitBreaker, clock: Clock, asked: float, pause: float
 ) -> None:
     fail(breaker, 1, RateLimited(asked))
     clock.now += pause - 0.01
@@ -121,7 +121,7 @@ def test_a_rate_limit_counts_at_once_for_as_long_as_asked(
 
 
 @pytest.mark.parametrize("asked", [None, 0.0])
-def test_a_rate_limit_without_a_time_counts_as_any_failure(breaker: Breaker, asked: float | None) -> None:
+def test_a_rate_limit_without_a_time_counts_as_any_failure(breaker: CircuitBreaker, asked: float | None) -> None:
     fail(breaker, FAILURES - 1, RateLimited(asked))
     assert lets_through(breaker)
 

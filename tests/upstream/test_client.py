@@ -25,8 +25,8 @@ from gatewayz_metrics.errors import (
     UpstreamError,
 )
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.answer import Vector
-from gatewayz_metrics.upstream.client import Upstream
+from gatewayz_metrics.upstream.client import UpstreamClient
+from gatewayz_metrics.upstream.response import Vector
 
 from tests.support import fake_upstream as fakes
 from tests.support.fake_upstream import Exchange, FakeUpstream, answering, in_turn
@@ -38,7 +38,7 @@ def asked(url: str, times: int = 1, *, between: Callable[[], object] = lambda: N
     """The last of some answers of one client."""
 
     async def ask() -> Vector:
-        async with Upstream(Settings(prometheus_url=url, **options), Telemetry()) as upstream:
+        async with UpstreamClient(Settings(prometheus_url=url, **options), Telemetry()) as upstream:
             for _ in range(times - 1):
                 await upstream.instant(QUERY)
                 between()
@@ -60,7 +60,7 @@ def test_the_path_of_the_url_is_kept(prefix: str) -> None:
 
 def test_a_query_travels_as_a_form_with_an_exact_time() -> None:
     async def ask(url: str) -> None:
-        async with Upstream(Settings(prometheus_url=url), Telemetry()) as upstream:
+        async with UpstreamClient(Settings(prometheus_url=url), Telemetry()) as upstream:
             await upstream.instant('up{a="ü&=+%\n"}', 1_760_000_000.1234)
             await upstream.instant("up")
 
@@ -224,7 +224,7 @@ def test_whatever_the_transport_raises_is_one_of_our_errors(raised: Exception, e
         raise raised
 
     async def ask() -> None:
-        async with Upstream(Settings(), Telemetry(), transport=httpx.MockTransport(broken)) as upstream:
+        async with UpstreamClient(Settings(), Telemetry(), transport=httpx.MockTransport(broken)) as upstream:
             await upstream.instant(QUERY)
 
     with pytest.raises(error) as caught:
@@ -236,7 +236,7 @@ def test_whatever_the_transport_raises_is_one_of_our_errors(raised: Exception, e
 def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:
     async def give_up(url: str) -> str:
         telemetry = Telemetry()
-        async with Upstream(Settings(prometheus_url=url), telemetry) as upstream:
+        async with UpstreamClient(Settings(prometheus_url=url), telemetry) as upstream:
             for _ in range(8):
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(upstream.instant(QUERY), 0.05)

@@ -21,10 +21,10 @@ def load(path: Path | None = None) -> Catalogue:
         text = path.read_text("utf-8") if path else files(__package__).joinpath("gatewayz.toml").read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"The catalogue {name} cannot be read ({exc}); check CATALOGUE.") from exc
-    return parse(text, name)
+    return parse_catalogue(text, name)
 
 
-def parse(text: str, name: str) -> Catalogue:
+def parse_catalogue(text: str, name: str) -> Catalogue:
     """The catalogue in a TOML text; `name` is what errors call it."""
     try:
         document = _entries(tomllib.loads(text))

@@ -11,18 +11,17 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from gatewayz_metrics.promql.join import PART_LABEL
-from gatewayz_metrics.promql.selectors import selectors
-from gatewayz_metrics.promql.template import MARKER_LABEL, Slots, slots_in, with_label
-from gatewayz_metrics.promql.text import LABEL_NAME, METRIC_NAME
+from gatewayz_metrics.promql.build import EXPORT_LABEL, PART_LABEL, Slots, count_selectors, with_label
+from gatewayz_metrics.promql.matchers import LABEL_NAME, METRIC_NAME
+from gatewayz_metrics.promql.rewrite import find_selectors
 
 RESERVED_PAGES = frozenset({"summary", "all", "docs"})
-RESERVED_LABELS = frozenset({"le", "quantile", PART_LABEL, MARKER_LABEL})
+RESERVED_LABELS = frozenset({"le", "quantile", PART_LABEL, EXPORT_LABEL})
 
 _SOURCE = re.compile(rf"({METRIC_NAME.pattern})\{{\$selector")
 
 FamilyType = Literal["counter", "gauge", "histogram", "summary"]
-Format = Literal["exact", "rounded"]
+NumberFormat = Literal["exact", "rounded"]
 
 
 def _label(name: str) -> str:
@@ -34,7 +33,7 @@ def _label(name: str) -> str:
 
 
 def _expression(template: str) -> str:
-    if not slots_in(template) or _has_open_selector(Slots().fill(template)):
+    if not count_selectors(template) or _has_open_selector(Slots().fill(template)):
         raise ValueError(
             f"the expression {template.strip()!r} lacks a $selector; put one into the braces of every selector, "
             "or other deployments' series (and our own exports) get into the number."
@@ -45,7 +44,7 @@ def _expression(template: str) -> str:
 def _has_open_selector(promql: str) -> bool:
     """Whether some selector sees everything; text that cannot be judged is left to the engine."""
     try:
-        return any(MARKER_LABEL not in selector.labels for selector in selectors(promql))
+        return any(EXPORT_LABEL not in selector.labels for selector in find_selectors(promql))
     except ValueError:
         return False
 
@@ -54,7 +53,7 @@ LabelName = Annotated[str, AfterValidator(_label)]
 Expression = Annotated[str, AfterValidator(_expression)]
 
 
-class Entry(BaseModel):
+class CatalogueEntry(BaseModel):
     """What families and statistics have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +70,7 @@ class Term(NamedTuple):
     template: str
 
 
-class Family(Entry):
+class Family(CatalogueEntry):
     """A metric family of the text routes."""
 
     type: FamilyType
@@ -138,10 +137,10 @@ def _sum_by(labels: tuple[str, ...], sample: str) -> str:
     return f"sum{by}({sample}{{$selector}})"
 
 
-class Statistic(Entry):
+class Statistic(CatalogueEntry):
     """One number of the summary; `name` is `section.key`."""
 
-    format: Format = "rounded"
+    format: NumberFormat = "rounded"
     expr: Expression
 
     @property
@@ -162,7 +161,7 @@ class Statistic(Entry):
     @property
     def weight(self) -> int:
         """What it costs to ask: how many selectors the engine has to read."""
-        return slots_in(self.expr)
+        return count_selectors(self.expr)
 
 
 class Catalogue(BaseModel):
@@ -179,7 +178,12 @@ class Catalogue(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        for problem in (*self._unusable_pages(), *self._strays(), *self._broken_quantiles(), *self._clashes()):
+        for problem in (
+            *self._unusable_pages(),
+            *self._unknown_categories(),
+            *self._broken_quantiles(),
+            *self._clashes(),
+        ):
             raise ValueError(problem)
         return self
 
@@ -188,7 +192,7 @@ class Catalogue(BaseModel):
             if category in RESERVED_PAGES or not LABEL_NAME.fullmatch(category):
                 yield f"the category {category!r} cannot be a route of its own; choose another name."
 
-    def _strays(self) -> Iterator[str]:
+    def _unknown_categories(self) -> Iterator[str]:
         for family in self.families:
             for category in family.categories:
                 if category not in self.categories:

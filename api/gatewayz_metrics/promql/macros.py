@@ -4,9 +4,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gatewayz_metrics.promql.calls import places
-from gatewayz_metrics.promql.lexer import MACRO, Kind, lex
-from gatewayz_metrics.promql.values import duration
+from gatewayz_metrics.promql.lexer import MACRO, Kind, lex, locate_tokens
+from gatewayz_metrics.promql.times import format_duration
 
 SCRAPE_MS = 15_000
 
@@ -15,7 +14,7 @@ _NEUTRAL = frozenset(["", "csv", "distributed", "glob", "json", "percentencode",
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class MacroContext:
     """What the macros stand for: the range asked for, its step and the scrape interval, in milliseconds."""
 
     from_ms: int
@@ -33,22 +32,22 @@ class Span:
         range_ms = self.to_ms - self.from_ms
         range_s = (range_ms + 500) // 1000
         return {
-            "__interval": duration(self.step_ms),
+            "__interval": format_duration(self.step_ms),
             "__interval_ms": str(self.step_ms),
             "__range": f"{range_s}s",
             "__range_s": str(range_s),
             "__range_ms": str(range_ms),
-            "__rate_interval": duration(self.rate_interval_ms),
+            "__rate_interval": format_duration(self.rate_interval_ms),
             "__rate_interval_ms": str(self.rate_interval_ms),
             "__from": str(self.from_ms),
             "__to": str(self.to_ms),
         }
 
 
-NAMES = frozenset(Span(0, 0, 1).values())
+MACRO_NAMES = frozenset(MacroContext(0, 0, 1).values())
 
 
-def expand(promql: str, span: Span) -> str:
+def expand_macros(promql: str, span: MacroContext) -> str:
     """The text with every known macro replaced, inside strings too; anything else stays as written."""
     values = span.values()
     return MACRO.sub(lambda macro: _value(macro, values) or macro[0], promql)
@@ -57,13 +56,13 @@ def expand(promql: str, span: Span) -> str:
 def is_known(text: str) -> bool:
     """Whether the text is a macro that `expand` replaces."""
     macro = MACRO.fullmatch(text)
-    return macro is not None and _value(macro, dict.fromkeys(NAMES, "0")) is not None
+    return macro is not None and _value(macro, dict.fromkeys(MACRO_NAMES, "0")) is not None
 
 
-def unresolved(promql: str) -> tuple[str, ...]:
+def find_unresolved(promql: str) -> tuple[str, ...]:
     """The macros and variables still in the text as written, but not the group references of label_replace."""
     found: dict[str, None] = {}
-    for token, call, _, _ in places(lex(promql)):
+    for token, call, _, _ in locate_tokens(lex(promql)):
         if token.kind is Kind.MACRO:
             found[token.text] = None
         elif token.kind is Kind.STRING and call != "label_replace":
@@ -73,7 +72,7 @@ def unresolved(promql: str) -> tuple[str, ...]:
 
 def refuse_unresolved(promql: str) -> None:
     """Raises ValueError with a sentence when a macro or variable has no value."""
-    if names := unresolved(promql):
+    if names := find_unresolved(promql):
         raise ValueError(
             f"Nothing gave {', '.join(names)} a value. "
             "Grafana replaces the variables of a dashboard only on that dashboard: write the value itself here."

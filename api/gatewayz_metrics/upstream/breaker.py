@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from gatewayz_metrics.errors import RateLimited, Suspended, UpstreamError
+from gatewayz_metrics.errors import CircuitOpen, RateLimited, UpstreamError
 
 FAILURES = 5
 PAUSE = 5.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after five failures in a row, lets one probe through after five seconds.
 
     Only failures of the upstream itself count: refused queries do not, and callers that
@@ -27,7 +27,7 @@ class Breaker:
             return
         left = self._open_until - self._clock()
         if left > 0:
-            raise Suspended(self._cause, left)
+            raise CircuitOpen(self._cause, left)
         # Whoever comes while the probe is under way is still turned away.
         self._open_until = self._clock() + PAUSE
 

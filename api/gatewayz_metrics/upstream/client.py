@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +18,7 @@ from gatewayz_metrics.errors import (
     BadAnswer,
     ConfigurationError,
     ConnectionLost,
+    Misconfigured,
     NotServed,
     PoolExhausted,
     QueryRefused,
@@ -31,12 +32,51 @@ from gatewayz_metrics.errors import (
 )
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.answer import Vector, refusal_in, vector
-from gatewayz_metrics.upstream.body import read_body
-from gatewayz_metrics.upstream.breaker import Breaker
-from gatewayz_metrics.upstream.call import Call, RawAnswer, checked
-from gatewayz_metrics.upstream.credentials import Credentials
-from gatewayz_metrics.upstream.endpoint import Endpoint
+from gatewayz_metrics.upstream.auth import UpstreamAuth
+from gatewayz_metrics.upstream.breaker import CircuitBreaker
+from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, check_envelope
+from gatewayz_metrics.upstream.response import Vector, parse_refusal, parse_vector, read_body
+
+# DOC What the rooms above need of an upstream.
+
+
+class InstantQueries(Protocol):
+    """Something that answers instant queries."""
+
+    async def instant(self, query: str, time: float | None = None) -> Vector:
+        """The vector of an expression at a Unix time (seconds), or now."""
+
+
+class UpstreamApi(InstantQueries, Protocol):
+    """Something that answers for a Prometheus-compatible server."""
+
+    async def forward(self, call: ApiRequest) -> ApiResponse:
+        """The envelope of a call, as it is."""
+
+    async def aclose(self) -> None:
+        """Let go of every connection."""
+
+
+class MisconfiguredUpstream:
+    """Stands in for an upstream whose settings cannot work, and says so to whoever asks.
+
+    A host application must not die of our settings; its routes explain themselves instead.
+    """
+
+    def __init__(self, cause: ConfigurationError) -> None:
+        self._sentence = cause.sentence
+
+    async def instant(self, query: str, time: float | None = None) -> Vector:  # noqa: ARG002
+        """Raise Misconfigured with the sentence that a stand-alone start would have stopped with."""
+        raise Misconfigured(self._sentence)
+
+    async def forward(self, call: ApiRequest) -> ApiResponse:  # noqa: ARG002
+        """Raise Misconfigured, too."""
+        raise Misconfigured(self._sentence)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +84,10 @@ _KEEPALIVE_SECONDS = 15.0  # below what servers allow, so that few connections d
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 T = TypeVar("T")
-Reply = tuple[int, bytes, httpx.Headers]
+HttpReply = tuple[int, bytes, httpx.Headers]
 
 
-class Upstream:
+class UpstreamClient:
     """A Prometheus-compatible server that answers instant queries.
 
     `transport` replaces the network in tests. Raises QueryRefused when the upstream
@@ -62,10 +102,10 @@ class Upstream:
         self._deadline = settings.prometheus_timeout
         self._limit = settings.max_response_bytes
         self._telemetry = telemetry
-        self._breaker = Breaker(time.monotonic)
+        self._breaker = CircuitBreaker(time.monotonic)
         self._post = True
         self._outage_logged = False
-        self._credentials = Credentials(settings)
+        self._credentials = UpstreamAuth(settings)
         self._client = _client(settings, transport)
 
     async def __aenter__(self) -> Self:
@@ -81,22 +121,22 @@ class Upstream:
     async def instant(self, query: str, time: float | None = None) -> Vector:
         """The vector that an expression has at a Unix time (seconds), or now."""
         at = () if time is None else (("time", f"{time:.3f}"),)
-        call = Call(Endpoint.QUERY, (("query", query), *at))
+        call = ApiRequest(Endpoint.QUERY, (("query", query), *at))
 
         async def ask() -> Vector:
-            return vector(self._success(*await self._fetch(call)))
+            return parse_vector(self._success(*await self._fetch(call)))
 
         found = await self._measured(Endpoint.QUERY, ask)
         self._telemetry.warnings.inc(len(found.warnings))
         return found
 
-    async def forward(self, call: Call) -> RawAnswer:
+    async def forward(self, call: ApiRequest) -> ApiResponse:
         """The envelope of any call as the upstream wrote it: a success, a refusal, or nothing (204).
 
         Raises an UpstreamError when it is no envelope, NotServed when the upstream has no such path.
         """
 
-        async def ask() -> RawAnswer:
+        async def ask() -> ApiResponse:
             return self._envelope(call, *await self._fetch(call))
 
         return await self._measured(call.endpoint, ask)
@@ -146,7 +186,7 @@ class Upstream:
         self._telemetry.upstream_up.set(1)
         self._telemetry.upstream_last_success.set_to_current_time()
 
-    async def _fetch(self, call: Call) -> Reply:
+    async def _fetch(self, call: ApiRequest) -> HttpReply:
         """A whole reply in time. A connection that died while idle is replaced once."""
         try:
             async with asyncio.timeout(self._deadline):
@@ -157,7 +197,7 @@ class Upstream:
         except TimeoutError as exc:
             raise TimedOut(self._deadline) from exc
 
-    async def _send(self, call: Call) -> Reply:
+    async def _send(self, call: ApiRequest) -> HttpReply:
         """One request, by POST until the upstream says that it takes GET alone."""
         by_post = self._post and call.endpoint.takes_post
         reply = await self._exchange(call, by_post=by_post)
@@ -171,18 +211,18 @@ class Upstream:
             return body
         raise self._failure(status, body, headers)
 
-    def _envelope(self, call: Call, status: int, body: bytes, headers: httpx.Headers) -> RawAnswer:
+    def _envelope(self, call: ApiRequest, status: int, body: bytes, headers: httpx.Headers) -> ApiResponse:
         if status in (200, 204):
             no_store = "no-store" in headers.get("cache-control", "").lower()
-            return checked(RawAnswer(status, body, may_keep=not no_store and "set-cookie" not in headers))
-        if status >= 400 and status not in (401, 403, 429) and refusal_in(body):
+            return check_envelope(ApiResponse(status, body, cacheable=not no_store and "set-cookie" not in headers))
+        if status >= 400 and status not in (401, 403, 429) and parse_refusal(body):
             # The engine's own words, for the client that speaks its protocol.
-            return RawAnswer(status, body, may_keep=False)
+            return ApiResponse(status, body, cacheable=False)
         if status in (404, 405) or (status == 400 and not call.endpoint.is_core):
             raise NotServed(call.endpoint, status)
         raise self._failure(status, body, headers)
 
-    async def _exchange(self, call: Call, *, by_post: bool) -> Reply:
+    async def _exchange(self, call: ApiRequest, *, by_post: bool) -> HttpReply:
         url, form = self._base + call.endpoint.path(call.label), call.form()
         headers = self._credentials.headers() | dict(call.tenant.headers)
         request = (
@@ -223,7 +263,7 @@ class Upstream:
             return AccessRefused(status)
         if status == 429:
             return RateLimited(_pause(headers.get("retry-after")))
-        refused = refusal_in(body)
+        refused = parse_refusal(body)
         if refused is not None and refused.error_type == "timeout":
             return TimedOut(self._deadline)
         if refused is not None and status in (400, 422):

@@ -1,0 +1,1 @@
+"""The demonstration: engine binaries, their processes, and a simulated gateway to watch."""

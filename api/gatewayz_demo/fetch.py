@@ -1,0 +1,255 @@
+"""The cache folder: where fetched engines and demo data live between runs."""
+
+import fcntl
+import hashlib
+import ipaddress
+import os
+import platform
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from importlib.resources import files
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from gatewayz_demo.errors import EngineUnavailable, FetchFailed
+
+# DOC Progress lines: who starts something long is told what happens.
+
+
+Progress = Callable[[str], None]
+
+
+def ignore_progress(_: str) -> None:
+    """Says nothing."""
+
+
+def folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The cache folder of this user, created when missing."""
+    home = environ.get("HOME") or tempfile.gettempdir()
+    path = Path(environ.get("XDG_CACHE_HOME") or Path(home, ".cache"), "gatewayz-metrics")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        why = f"The cache folder {path} cannot be created ({exc.strerror})"
+        raise EngineUnavailable(f"{why}; set XDG_CACHE_HOME to a place that can be written.") from exc
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone with whatever the lock file stands for; waits for others."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def locked_or_busy(path: Path) -> Iterator[bool]:
+    """Whether the lock was free; holds it if so, and never waits."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def adopt(place: Path, fill: Callable[[Path], None]) -> None:
+    """Puts a folder in place whole or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetch-") as scratch:
+        tree = Path(scratch, "tree")
+        tree.mkdir()
+        fill(tree)
+        # A tree without its program is a leftover of another version of this code.
+        shutil.rmtree(place, ignore_errors=True)
+        tree.rename(place)
+
+
+# DOC Engines from the packages of Debian and its relatives, unpacked without root.
+
+
+PACKAGE_TIMEOUT = 180.0
+
+
+@dataclass(frozen=True)
+class Packages:
+    """The distribution's packages, as apt sees them in an environment."""
+
+    environ: Mapping[str, str]
+    say: Progress = ignore_progress
+
+    def unpack(self, names: Sequence[str], into: Path) -> None:
+        """Downloads packages and unpacks them into a folder; apt checks their signatures."""
+        if not (self._has("apt-get") and self._has("dpkg")):
+            raise FetchFailed("This system has no apt-get and dpkg.")
+        with tempfile.TemporaryDirectory(dir=into.parent) as scratch:
+            archives = Path(scratch)
+            self._download(names, archives)
+            for archive in sorted(archives.glob("*.deb")):
+                self._run(["dpkg", "-x", str(archive), str(into)], archives)
+
+    def _has(self, program: str) -> bool:
+        return shutil.which(program, path=self.environ.get("PATH", os.defpath)) is not None
+
+    def _download(self, names: Sequence[str], archives: Path) -> None:
+        try:
+            self._apt(archives, "download", *names)
+        except FetchFailed:
+            self.say("The system has no fresh package lists; fetching some for this user alone ...")
+            own = _private_folders(archives / "apt")
+            # One broken source among many fails the update, not the packages of the others.
+            self._apt(archives, *own, "update", check=False)
+            self._apt(archives, *own, "download", *names)
+
+    def _apt(self, folder: Path, *words: str, check: bool = True) -> None:
+        options = {
+            # As root, apt would change to a user of its own, who may not write here.
+            "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
+            "Acquire::Languages": "none",
+            "Acquire::Retries": 1,
+            "Acquire::http::Timeout": 15,
+        }
+        self._run(["apt-get", "-q", *_as_words(options), *words], folder, check=check)
+
+    def _run(self, command: list[str], folder: Path, *, check: bool = True) -> None:
+        env = {**self.environ, "LC_ALL": "C"}
+        try:
+            done = subprocess.run(  # noqa: S603  # fixed programs, package names from our own table
+                command, cwd=folder, env=env, capture_output=True, text=True, timeout=PACKAGE_TIMEOUT, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            raise FetchFailed(f"{command[0]} did not finish: {exc}.") from exc
+        if check and done.returncode:
+            reason = " ".join(done.stderr.split())[-300:]
+            raise FetchFailed(f"{command[0]} ended with code {done.returncode}: {reason}")
+
+
+def _private_folders(state: Path) -> list[str]:
+    """Options under which apt writes nothing outside a folder of ours."""
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (state / folder).mkdir(parents=True)
+    return _as_words(
+        {
+            "Dir::State": state,
+            "Dir::State::Lists": state / "lists",
+            "Dir::State::Status": "/var/lib/dpkg/status",
+            "Dir::Cache": state / "cache",
+        }
+    )
+
+
+def _as_words(options: Mapping[str, object]) -> list[str]:
+    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+
+
+# DOC Prometheus from its official release archive, accepted only with the pinned hash.
+
+
+OFFICIAL = "https://github.com/prometheus/prometheus/releases/download"
+DOWNLOAD_TIMEOUT = 30.0
+LIMIT = 400 * 1024 * 1024
+CHUNK = 1024 * 1024
+MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Release:
+    """One archive and the hash it must have."""
+
+    version: str
+    platform: str
+    sha256: str
+
+    @property
+    def title(self) -> str:
+        """The archive's name without its ending, which is also the folder inside it."""
+        return f"prometheus-{self.version}.{self.platform}"
+
+    def url(self, mirror: str | None = None) -> str:
+        """Where the archive is, at the official place or a mirror laid out like it."""
+        base = _checked(mirror or OFFICIAL)
+        return f"{base}/v{self.version}/{self.title}.tar.gz"
+
+
+def table() -> list[Release]:
+    """Every pinned release."""
+    text = files("gatewayz_demo").joinpath("releases.toml").read_text(encoding="utf-8")
+    return [Release(**row) for row in tomllib.loads(text)["release"]]
+
+
+def platform_name() -> str:
+    """This machine in the words of the release archives, such as linux-amd64."""
+    machine = platform.machine().lower()
+    return f"{platform.system().lower()}-{MACHINES.get(machine, machine)}"
+
+
+def for_this_machine(releases: Sequence[Release]) -> Release | None:
+    """The release that runs here, if one is pinned."""
+    here = platform_name()
+    return next((each for each in releases if each.platform == here), None)
+
+
+def unpack(release: Release, into: Path, *, mirror: str | None = None) -> None:
+    """Downloads, checks and unpacks a release; the folder gets the archive's content."""
+    url = release.url(mirror)
+    with tempfile.TemporaryFile(dir=into.parent) as archive:
+        digest = _download(url, archive)
+        if digest != release.sha256:
+            raise FetchFailed(f"{url} has the sha256 {digest}, not the pinned {release.sha256}.")
+        archive.seek(0)
+        _extract(archive, into, url)
+
+
+def _download(url: str, archive: IO[bytes]) -> str:
+    """The sha256 of what was written."""
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer:  # noqa: S310  # _checked allows web addresses only
+            while chunk := answer.read(CHUNK):
+                digest.update(chunk)
+                archive.write(chunk)
+                if archive.tell() > LIMIT:
+                    raise FetchFailed(f"{url} is longer than {LIMIT} bytes.")
+            expected = int(answer.headers.get("Content-Length") or archive.tell())
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        raise FetchFailed(f"{url} answered {exc.code}.") from exc
+    except (OSError, HTTPException) as exc:
+        raise FetchFailed(f"{url} cannot be reached: {exc}.") from exc
+    if archive.tell() < expected:
+        raise FetchFailed(f"{url} ended after {archive.tell()} of {expected} bytes.")
+    return digest.hexdigest()
+
+
+def _extract(archive: IO[bytes], into: Path, url: str) -> None:
+    try:
+        with tarfile.open(fileobj=archive, mode="r:gz") as tar:
+            tar.extractall(into, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as exc:
+        raise FetchFailed(f"{url} cannot be unpacked: {exc}.") from exc
+
+
+def _checked(base: str) -> str:
+    parts = urlsplit(base)
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+        return base.rstrip("/")
+    raise FetchFailed(f"PROMETHEUS_MIRROR must be an https address, not {base!r}.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

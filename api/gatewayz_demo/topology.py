@@ -1,0 +1,164 @@
+"""Who takes part in the simulated gateway: providers, models, routes, tables, and what is exported of them."""
+
+from dataclasses import dataclass
+
+from gatewayz_demo.metric_store import ExportedFamily
+
+APP = "gatewayz"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model at one provider; the weight is its share of the traffic."""
+
+    provider: str
+    name: str
+    weight: float
+    seconds: float
+    price: float
+    # What clients write; a failed call is counted under this name.
+    asked: str = ""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path template with its share of the traffic and the answers it gives besides success."""
+
+    method: str
+    path: str
+    weight: float
+    seconds: float
+    success: str = "200"
+    failures: tuple[tuple[str, float], ...] = (("401", 0.012), ("429", 0.004), ("500", 0.007))
+    calls_model: bool = False
+    queries: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """Every status code this route can answer."""
+        upstream = ("502", "503") if self.calls_model else ()
+        return (self.success, *(status for status, _ in self.failures), *upstream)
+
+
+INFERENCE_FAILURES = (("400", 0.018), ("401", 0.012), ("429", 0.015), ("500", 0.007))
+SPENDING = (("users", "update"), ("credit_transactions", "insert"), ("chat_completion_requests", "insert"))
+
+ROUTES = (
+    Route("POST", "/v1/chat/completions", 34, 0.02, "200", INFERENCE_FAILURES, calls_model=True, queries=SPENDING),
+    Route("POST", "/v1/messages", 9, 0.02, "200", INFERENCE_FAILURES, calls_model=True, queries=SPENDING),
+    Route("POST", "/v1/responses", 5, 0.02, "200", INFERENCE_FAILURES, calls_model=True, queries=SPENDING),
+    Route("GET", "/v1/models", 14, 0.03, queries=(("models", "select"),)),
+    Route("GET", "/v1/models/{developer}/{model}", 4, 0.02, failures=(("404", 0.04), ("500", 0.007))),
+    Route("GET", "/v1/gateways", 3, 0.015),
+    Route("GET", "/health", 12, 0.004, failures=(("503", 0.001),)),
+    Route("POST", "/auth", 4, 0.12, failures=(("400", 0.02), ("401", 0.09), ("500", 0.007))),
+    Route("GET", "/user/balance", 5, 0.02, queries=(("users", "select"),)),
+    Route("GET", "/user/profile", 3, 0.025, queries=(("users", "select"),)),
+    Route("PUT", "/user/profile", 0.5, 0.05, queries=(("users", "update"),)),
+    Route("GET", "/user/api-keys", 2, 0.03, queries=(("api_keys", "select"),)),
+    Route("POST", "/user/api-keys", 0.6, 0.07, "201", queries=(("api_keys", "insert"),)),
+    Route("DELETE", "/user/api-keys/{key_id}", 0.2, 0.05, failures=(("404", 0.06),), queries=(("api_keys", "delete"),)),
+    Route("GET", "/v1/chat/sessions", 3, 0.04, queries=(("chat_sessions", "select"),)),
+    Route("POST", "/v1/chat/sessions", 1.2, 0.06, "201", queries=(("chat_sessions", "insert"),)),
+    Route("POST", "/api/stripe/webhook", 0.3, 0.15, failures=(("400", 0.05),), queries=(("payments", "insert"),)),
+)
+
+# Nothing is ever sent to featherless, nor to the last model of novita: series that stand at zero.
+MODELS = (
+    Model("openrouter", "anthropic/claude-sonnet-4.5", 9, 1.98, 6.0, asked="claude-sonnet-4.5"),
+    Model("openrouter", "openai/gpt-4o-mini", 7, 0.87, 0.3),
+    Model("openrouter", "deepseek/deepseek-chat-v3.1:free", 6, 2.36, 0.0),
+    Model("openrouter", "google/gemini-2.0-flash-exp:free", 5, 0.68, 0.0),
+    Model("openai", "gpt-4", 3, 2.79, 30.0),
+    Model("openai", "gpt-4o", 6, 1.36, 5.0, asked="openai/gpt-4o"),
+    Model("openai", "gpt-4o-mini", 8, 0.74, 0.3),
+    Model("anthropic", "anthropic/claude-opus-4.5", 4, 4.03, 15.0),
+    Model("anthropic", "anthropic/claude-haiku-4.5", 5, 0.99, 2.0),
+    Model("google-vertex", "google/gemini-2.5-pro", 4, 3.22, 4.0),
+    Model("google-vertex", "google/gemini-2.5-flash", 6, 0.81, 0.5),
+    Model("groq", "llama-3.3-70b-versatile", 5, 0.37, 0.6),
+    Model("groq", "llama-3.1-8b-instant", 4, 0.15, 0.06),
+    Model("fireworks", "accounts/fireworks/models/deepseek-v3p1", 3, 1.61, 0.9),
+    Model("fireworks", "accounts/fireworks/models/qwen3-235b-a22b", 2, 1.92, 0.5),
+    Model("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", 3, 1.12, 0.9),
+    Model("together", "Qwen/Qwen2.5-7B-Instruct-Turbo", 2, 0.56, 0.3),
+    Model("deepinfra", "deepseek-ai/DeepSeek-R1-0528", 2, 11.16, 1.6),
+    Model("deepinfra", "mistralai/Mistral-Small-3.2-24B-Instruct-2506", 2, 0.93, 0.1),
+    Model("cerebras", "gpt-oss-120b", 3, 0.25, 0.5),
+    Model("xai", "x-ai/grok-4-fast", 3, 1.24, 0.4),
+    Model("xai", "x-ai/grok-4", 1, 5.58, 9.0),
+    Model("mistral", "mistral-large-latest", 2, 1.49, 4.0),
+    Model("novita", "moonshotai/kimi-k2-instruct", 1.5, 2.17, 1.2),
+    Model("novita", "minimax/minimax-m1-80k", 0, 2.48, 1.0),
+    Model("featherless", "featherless-ai/QRWKV-72B", 0, 3.1, 0.0),
+)
+
+PROVIDERS = tuple(dict.fromkeys(model.provider for model in MODELS))
+QUERIES = tuple(
+    dict.fromkeys([*(query for route in ROUTES for query in route.queries), ("rate_limit_configs", "select")])
+)
+TABLES = tuple(dict.fromkeys(table for table, _ in QUERIES))
+CACHES = ("auth", "catalog", "response", "health")
+KEY_STATUSES = {"active": 412, "inactive": 57, "revoked": 23}
+PLANS = {"free": 1380, "pro": 214, "max": 61, "enterprise": 8}
+CYCLES = {"monthly": 1.0, "yearly": 0.25}
+EXCEPTIONS = ("ValueError", "TimeoutError", "ConnectionError")
+
+HTTP_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+MODEL_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
+PROVIDER_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0)
+ROUTE_LABELS = ("app_name", "method", "path")
+MODEL_LABELS = ("provider", "model")
+
+REQUESTS = ExportedFamily(
+    "fastapi_requests_total",
+    "counter",
+    "Requests the gateway has answered.",
+    (*ROUTE_LABELS, "status_code", "status_class"),
+)
+REQUEST_SECONDS = ExportedFamily(
+    "fastapi_requests_duration_seconds",
+    "histogram",
+    "Seconds from request to end of answer.",
+    ROUTE_LABELS,
+    HTTP_BUCKETS,
+)
+IN_PROGRESS = ExportedFamily("fastapi_requests_in_progress", "gauge", "Requests being answered.", ROUTE_LABELS)
+EXCEPTIONS_TOTAL = ExportedFamily(
+    "fastapi_exceptions_total", "counter", "Exceptions nobody handled.", ("app_name", "exception_type")
+)
+MODEL_CALLS = ExportedFamily(
+    "model_inference_requests_total", "counter", "Calls to models by outcome.", (*MODEL_LABELS, "status")
+)
+MODEL_SECONDS = ExportedFamily(
+    "model_inference_duration_seconds", "histogram", "Seconds a model call took.", MODEL_LABELS, MODEL_BUCKETS
+)
+TOKENS = ExportedFamily("tokens_used_total", "counter", "Tokens of model calls.", (*MODEL_LABELS, "token_type"))
+CREDITS = ExportedFamily("credits_used_total", "counter", "Credits charged, in US dollars.", MODEL_LABELS)
+PROVIDER_SECONDS = ExportedFamily(
+    "provider_response_time_seconds",
+    "histogram",
+    "Seconds until a provider answered.",
+    ("provider",),
+    PROVIDER_BUCKETS,
+)
+AVAILABILITY = ExportedFamily("provider_availability", "gauge", "1 while the provider answers.", ("provider",))
+UPTIME = ExportedFamily("provider_availability", "gauge", "Percent of time the provider answered.", ("provider",))
+ERROR_RATE = ExportedFamily("provider_error_rate", "gauge", "Share of calls that failed.", ("provider",))
+PROVIDER_COUNTS = {
+    status: ExportedFamily(f"gatewayz_providers_{status}", "gauge", f"Providers, {status}.")
+    for status in ("total", "healthy", "degraded", "down")
+}
+DB_QUERIES = ExportedFamily("database_queries_total", "counter", "Database queries.", ("table", "operation"))
+DB_SECONDS = ExportedFamily("database_query_duration_seconds", "summary", "Seconds a database query took.", ("table",))
+CACHE_HITS = ExportedFamily("cache_hits_total", "counter", "Answers found in a cache.", ("cache_name",))
+CACHE_MISSES = ExportedFamily("cache_misses_total", "counter", "Answers not found in a cache.", ("cache_name",))
+CACHE_BYTES = ExportedFamily("cache_size_bytes", "gauge", "Bytes a cache holds.", ("cache_name",))
+KEYS = ExportedFamily("active_api_keys", "gauge", "API keys by status.", ("status",))
+SUBSCRIPTIONS = ExportedFamily("subscription_count", "gauge", "Paid plans.", ("plan_type", "billing_cycle"))
+TRIALS = ExportedFamily("trial_active", "gauge", "Trials by status.", ("status",))
+
+
+def status_class(code: str) -> str:
+    """The class label beside a status code; redirects count as other."""
+    return f"{code[0]}xx" if code[0] in "245" else "other"

@@ -1,1 +1,0 @@
-"""The embedded default: engine binaries, their processes, and a simulated gateway to watch."""

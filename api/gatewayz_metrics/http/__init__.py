@@ -1,0 +1,1 @@
+"""What all surfaces share over HTTP: errors in a surface's words, refusals, compression, CORS."""

@@ -1,0 +1,1 @@
+"""Grafana's JSON datasource, both generations of plugins."""

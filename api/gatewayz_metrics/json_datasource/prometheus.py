@@ -1,0 +1,81 @@
+"""Questions to the upstream as the datasource puts them; identical ones under way are one."""
+
+import time
+from typing import Any
+
+from gatewayz_metrics.errors import BadAnswer, UpstreamFailed
+from gatewayz_metrics.json_datasource.results import QueryResult, decode_result
+from gatewayz_metrics.json_datasource.timing import Grid
+from gatewayz_metrics.range_cache import RangeCache, RangeQuery
+from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs
+from gatewayz_metrics.upstream.response import parse_envelope, parse_refusal
+from gatewayz_metrics.upstream.response_cache import ResponseCache
+from gatewayz_metrics.upstream.single_flight import SingleFlightCache
+
+# Milliseconds, both ends; None leaves the choice to the engine.
+Bounds = tuple[int, int] | None
+
+
+class PrometheusQueries:
+    """What the datasource asks. Raises QueryRefused or some UpstreamError."""
+
+    def __init__(self, answers: ResponseCache, ranges: RangeCache) -> None:
+        self._answers = answers
+        self._ranges = ranges
+        # Panels that abandon a request never end it, and reload: an answer under way is decoded once for all.
+        self._found: SingleFlightCache[QueryResult] = SingleFlightCache(lambda _: 0.0, time.monotonic)
+
+    async def query_range(self, promql: str, grid: Grid) -> QueryResult:
+        """The series of an expression at every point of a grid."""
+        question = RangeQuery(promql, grid.start, grid.end, grid.step)
+        return await self._found.get(question, lambda: self._over(question))
+
+    async def query(self, promql: str, time_ms: int) -> QueryResult:
+        """The series of an expression at one moment."""
+        call = ApiRequest(Endpoint.QUERY, (("query", promql), ("time", _seconds(time_ms))))
+        return await self._found.get(call, lambda: self._at(call))
+
+    async def label_names(self, selector: str, bounds: Bounds) -> tuple[str, ...]:
+        """The labels on the series of a selector, sorted; on all when there is none."""
+        return await self._list(ApiRequest(Endpoint.LABELS, (*_match(selector), *_bounds(bounds))))
+
+    async def label_values(self, label: str, selector: str, bounds: Bounds) -> tuple[str, ...]:
+        """The values of a label on the series of a selector, sorted; on all when there is none."""
+        return await self._list(ApiRequest(Endpoint.LABEL_VALUES, (*_match(selector), *_bounds(bounds)), label))
+
+    async def _over(self, question: RangeQuery) -> QueryResult:
+        answer = await self._ranges.answer(question)
+        return await decode_result(_success(answer.raw))
+
+    async def _at(self, call: ApiRequest) -> QueryResult:
+        raw, _ = await self._answers.get(call, 0)
+        return await decode_result(_success(raw))
+
+    async def _list(self, call: ApiRequest) -> tuple[str, ...]:
+        raw, _ = await self._answers.get(call, 0)
+        return _names(parse_envelope(_success(raw)))
+
+
+def _success(answer: ApiResponse) -> bytes:
+    if answer.status == 200:
+        return answer.body
+    raise parse_refusal(answer.body) or UpstreamFailed(answer.status)
+
+
+def _names(document: dict[str, Any]) -> tuple[str, ...]:
+    data = document.get("data") or []
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        raise BadAnswer("a malformed list")
+    return tuple(sorted(data))
+
+
+def _match(selector: str) -> Pairs:
+    return (("match[]", selector),) if selector else ()
+
+
+def _bounds(bounds: Bounds) -> Pairs:
+    return (("start", _seconds(bounds[0])), ("end", _seconds(bounds[1]))) if bounds else ()
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms // 1000}.{ms % 1000:03}"

@@ -1,0 +1,287 @@
+"""What a target means: a statistic, a family with the builder's choices, or PromQL text."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from gatewayz_metrics.catalogue import Catalogue, Family, Statistic, Term
+from gatewayz_metrics.errors import InvalidQuery, PromqlOff
+from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
+from gatewayz_metrics.json_datasource.requests import Target
+from gatewayz_metrics.json_datasource.timing import Grid, PanelTiming
+from gatewayz_metrics.promql.build import Slots
+from gatewayz_metrics.promql.lexer import Kind, Token, lex
+from gatewayz_metrics.promql.macros import expand_macros, refuse_unresolved
+from gatewayz_metrics.promql.matchers import Filter, format_filters, format_label_name
+from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
+from gatewayz_metrics.promql.times import format_duration, parse_literal_ms
+
+
+class OutputFormat(StrEnum):
+    """How an answer is written."""
+
+    SERIES = "time_series"
+    TABLE = "table"
+    HEATMAP = "heatmap"
+    FRAME = "frame"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetQuery:
+    """One expression, the metric that its result stands for, and how that came about."""
+
+    name: str
+    promql: str
+    unit: str = ""
+    function: str = "raw"
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """A target made out: what is asked, when, and how it is shown."""
+
+    ref_id: str
+    asks: tuple[TargetQuery, ...]
+    grid: Grid
+    at_ms: int
+    form: OutputFormat = OutputFormat.SERIES
+    is_instant: bool = False
+    is_joined: bool = False
+    is_catalogue: bool = False
+    legend: str = ""
+    payload: Payload = field(default_factory=Payload)
+
+    @property
+    def executed(self) -> str:
+        """What the query inspector shows."""
+        when = "Instant" if self.is_instant else f"Step: {format_duration(self.grid.step)}"
+        return "\n".join([*(f"Expr: {ask.promql}" for ask in self.asks), when])
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlanner:
+    """The meaning of targets in one deployment."""
+
+    catalogue: Catalogue
+    slots: Slots
+    allow_promql: bool = True
+    max_length: int = 16384
+
+    def plan(self, target: Target, clock: PanelTiming, filters: Sequence[Filter] = ()) -> TargetPlan:
+        """What a target asks. Raises InvalidQuery or PromqlOff with a sentence."""
+        try:
+            return self._plan(target, clock, filters)
+        except ValueError as exc:
+            raise InvalidQuery(str(exc)) from exc
+
+    def entries(self, text: str) -> tuple[Family | Statistic, ...]:
+        """The catalogue's entries that a text names, several of a multi-value variable; else nothing."""
+        names = Payload({"names": text}).several("names")
+        known = self.catalogue.by_name
+        return tuple(known[name] for name in names) if names and all(name in known for name in names) else ()
+
+    def _plan(self, target: Target, clock: PanelTiming, filters: Sequence[Filter]) -> TargetPlan:
+        payload = Payload.of(target.payload or target.data)
+        form = _form(target, payload)
+        flag = payload.flag("instant")
+        is_instant = form is OutputFormat.TABLE if flag is None else flag
+        grid = clock.grid(payload.duration_ms("step") or payload.duration_ms("interval"))
+        entries = self.entries(target.target.strip())
+        step_ms = max(clock.scrape_ms, round(clock.interval_ms or 0)) if is_instant else grid.step
+        one = _TargetBuilder(self, payload, form, clock, step_ms, format_filters(filters))
+        asks = [ask for entry in entries for ask in one.of(entry)] if entries else [one.of_text(target.target)]
+        return TargetPlan(
+            ref_id=target.ref_id,
+            asks=tuple(asks),
+            grid=grid,
+            at_ms=clock.to_ms,
+            form=form,
+            is_instant=is_instant and form is not OutputFormat.HEATMAP,
+            is_joined=bool(payload.flag("join")),
+            is_catalogue=bool(entries),
+            legend=payload.text("legend"),
+            payload=payload,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _TargetBuilder:
+    """One target on its way to expressions."""
+
+    targets: TargetPlanner
+    payload: Payload
+    form: OutputFormat
+    clock: PanelTiming
+    step_ms: int
+    matchers: str
+
+    def of(self, entry: Family | Statistic) -> list[TargetQuery]:
+        if isinstance(entry, Statistic):
+            promql = self._slots().fill(entry.expr)
+            return [TargetQuery(entry.name, self._filtered(promql, chosen_matchers(self.payload, ())), entry.unit)]
+        if self.form is OutputFormat.HEATMAP:
+            return [self._heat(entry)]
+        return self._family(entry)
+
+    def of_text(self, text: str) -> TargetQuery:
+        if not self.targets.allow_promql:
+            raise PromqlOff(text)
+        if len(text) > self.targets.max_length:
+            raise ValueError(
+                f"The query has {len(text):,} characters; MAX_QUERY_LENGTH allows {self.targets.max_length:,}."
+            )
+        promql = expand_macros(repair_escapes(text), self.clock.span(self.step_ms))
+        refuse_unresolved(promql)
+        return TargetQuery("", inject_matchers(promql, self.matchers), self.payload.text("unit"))
+
+    def _family(self, family: Family) -> list[TargetQuery]:
+        known = functions_of(family)
+        function = self.payload.choice("function", known, known[0])
+        by = self._by(family)
+        chosen = chosen_matchers(self.payload, dict.fromkeys((*family.by, *by)))
+        asks = []
+        for term in build_terms(family, function, by):
+            promql = self._slots().fill(term.template)
+            if family.expr is not None and by != family.by:
+                promql = regroup(promql, family.by, by)
+            asks.append(TargetQuery(term.sample, self._filtered(promql, chosen), family.unit, function, family.type))
+        return asks
+
+    def _heat(self, family: Family) -> TargetQuery:
+        if family.type != "histogram":
+            raise ValueError(f"{family.name} is a {family.type}; a heatmap needs a histogram.")
+        window = format_duration(self.clock.span(self.step_ms).rate_interval_ms)
+        promql = self._slots(window).fill(bucket_increase(family).template)
+        return TargetQuery(
+            family.name, self._filtered(promql, chosen_matchers(self.payload, family.by)), "short", "increase"
+        )
+
+    def _by(self, family: Family) -> tuple[str, ...]:
+        asked = self.payload.several("by")
+        if not asked:
+            return family.by
+        return () if asked == (TOTAL,) else tuple(format_label_name(label) for label in asked)
+
+    def _slots(self, default: str = "") -> Slots:
+        text = strip_regex_escapes(self.payload.text("window", default or self.targets.slots.window))
+        window = expand_macros(text, self.clock.span(self.step_ms))
+        refuse_unresolved(window)
+        # Written anew from its milliseconds: nothing of the user's text gets into the brackets.
+        ms = Payload({"window": window}).duration_ms("window") or parse_literal_ms(self.targets.slots.window)
+        return replace(self.targets.slots, window=format_duration(ms))
+
+    def _filtered(self, promql: str, chosen: str) -> str:
+        return inject_matchers(promql, ",".join(part for part in (chosen, self.matchers) if part))
+
+
+def _form(target: Target, payload: Payload) -> OutputFormat:
+    default = OutputFormat.TABLE if target.type == "table" else OutputFormat.SERIES
+    known = tuple(form.value for form in OutputFormat)
+    return OutputFormat(payload.choice("format", known, default))
+
+
+# DOC Windows that hold no two scrapes: the commonest reason why a panel stays empty.
+
+
+def explain_short_windows(asks: Iterable[TargetQuery], scrape_ms: int) -> list[str]:
+    """A sentence for each window that is shorter than the time between two scrapes.
+
+    Grafana replaces `$__interval` before it asks, so `rate(x[$__interval])` arrives as `rate(x[5s])`.
+    """
+    windows = dict.fromkeys(
+        text for ask in asks for text in _windows(ask.promql) if parse_literal_ms(text) < 2 * scrape_ms
+    )
+    return [
+        f"[{text}] is too short for scrapes every {format_duration(scrape_ms)}, so nothing is found in it; "
+        "write [$__rate_interval], or set the panel's Min interval."
+        for text in windows
+    ]
+
+
+def _windows(promql: str) -> Iterator[str]:
+    solid = [token for token in lex(promql) if not token.is_blank]
+    for before, token, after in zip(solid, solid[1:], solid[2:], strict=False):
+        if before.text == "[" and token.kind is Kind.DURATION and after.text == "]":
+            yield token.text
+
+
+# DOC What can be made of a family: its values as they are, how fast they grow, means and quantiles.
+#
+# Everything starts from the catalogue's own terms, so the deployment's selector and the
+# exclusion of our own exports stay in every expression.
+#
+
+
+QUANTILES = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
+
+# Grouping by nothing; no label can be called so.
+TOTAL = "()"
+
+Labels = tuple[str, ...]
+
+
+def functions_of(family: Family) -> Labels:
+    """The functions that the family's type allows; the first is what it shows unasked."""
+    if family.type == "histogram":
+        return ("mean", *QUANTILES, "rate", "increase", "raw")
+    if family.type == "summary":
+        return ("mean", "rate", "increase", "raw")
+    if family.type == "counter" and family.expr is None:
+        return ("raw", "rate", "increase")
+    return ("raw",)
+
+
+def build_terms(family: Family, function: str, by: Labels) -> tuple[Term, ...]:
+    """The expressions that the function gives, grouped by some labels."""
+    family = family.model_copy(update={"by": by})
+    if function in QUANTILES:
+        buckets = over_window("rate", family.terms[0])
+        return (Term(family.name, f"histogram_quantile({QUANTILES[function]}, {buckets})"),)
+    if function == "mean":
+        total, count = (over_window("rate", term) for term in family.terms[-2:])
+        return (Term(family.name, f"{total} / ({count} > 0)"),)
+    if function in ("rate", "increase"):
+        return (Term(family.name, over_window(function, family.terms[-1])),)
+    return family.terms
+
+
+def bucket_increase(family: Family) -> Term:
+    """The growth of every bucket, the others labels aside."""
+    buckets = family.model_copy(update={"by": ()}).terms[0]
+    return Term(family.name, over_window("increase", buckets))
+
+
+def over_window(function: str, term: Term) -> str:
+    """A term that sums a metric, as the sum of its growth."""
+    selector = f"{term.sample}{{$selector}}"
+    return term.template.replace(selector, f"{function}({selector}[$window])")
+
+
+def regroup(promql: str, labels: Labels, by: Labels) -> str:
+    """An expression with every `by` that lists exactly these labels grouping by others instead.
+
+    Raises ValueError with a sentence when there is no such `by`.
+    """
+    tokens = lex(promql)
+    pieces: list[str] = []
+    at = 0
+    for start, end in _groupings(tokens, set(labels)):
+        pieces += (promql[at:start], f"({', '.join(by)})")
+        at = end
+    if not pieces:
+        raise ValueError("The grouping of this family is fixed by its expression; leave `by` out.")
+    return "".join([*pieces, promql[at:]])
+
+
+def _groupings(tokens: list[Token], labels: set[str]) -> list[tuple[int, int]]:
+    """Where the lists after `by` stand that name these labels, parentheses included."""
+    solid = [token for token in tokens if not token.is_blank]
+    found: list[tuple[int, int]] = []
+    for number, token in enumerate(solid[:-1]):
+        if token.kind is Kind.WORD and token.text.lower() == "by" and solid[number + 1].text == "(":
+            closing = next(t for t in solid[number + 1 :] if t.text == ")")
+            named = {t.text for t in solid if solid[number + 1].start < t.start < closing.start and t.text != ","}
+            if named == labels:
+                found.append((solid[number + 1].start, closing.end))
+    return found

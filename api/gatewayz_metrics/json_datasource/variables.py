@@ -1,0 +1,164 @@
+"""Dashboard variables: `label_values(up, job)`, `label_names()`, `metrics(re)`, `query_result(q)`, `targets`."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gatewayz_metrics.errors import InvalidQuery, PromqlOff
+from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
+from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
+from gatewayz_metrics.json_datasource.targets import TargetPlanner
+from gatewayz_metrics.promql.lexer import Kind, lex
+from gatewayz_metrics.promql.macros import MacroContext, expand_macros, refuse_unresolved
+from gatewayz_metrics.promql.matchers import literal
+from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
+
+_CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*", re.DOTALL)
+_FORMS = (
+    "label_values(label), label_values(selector, label), label_names(), metrics(regex), query_result(query), targets"
+)
+
+# What a JSON payload may hold beside labels to narrow by.
+_OPTIONS = frozenset(["target", "label", "selector", "match", "metric", "query", "filters"])
+
+
+@dataclass(frozen=True, slots=True)
+class VariableQuery:
+    """A variable's query, read from text or from a JSON payload."""
+
+    kind: str
+    selector: str = ""
+    label: str = ""
+    text: str = ""
+
+
+class Variables:
+    """The values that variables offer."""
+
+    def __init__(self, targets: TargetPlanner, questions: PrometheusQueries) -> None:
+        self._targets = targets
+        self._questions = questions
+
+    async def values(self, payload: object, span: MacroContext) -> tuple[str, ...]:
+        """The values of a variable. Raises InvalidQuery with the forms there are."""
+        try:
+            wish = parse_variable(payload, span)
+        except ValueError as exc:
+            raise InvalidQuery(f"The variable's query cannot be answered: {exc}") from exc
+        return await self._of(wish, span) if wish else ()
+
+    async def _of(self, wish: VariableQuery, span: MacroContext) -> tuple[str, ...]:
+        bounds: Bounds = (span.from_ms, span.to_ms)
+        match wish.kind:
+            case "targets":
+                return tuple(self._targets.catalogue.by_name)
+            case "label_values":
+                return await self._questions.label_values(wish.label, wish.selector, bounds)
+            case "label_names":
+                return await self._questions.label_names(wish.selector, bounds)
+            case "metrics":
+                return await self._questions.label_values("__name__", f"{{__name__=~{literal(wish.text)}}}", bounds)
+        return await self._results(wish.text, span)
+
+    async def _results(self, promql: str, span: MacroContext) -> tuple[str, ...]:
+        if not self._targets.allow_promql:
+            raise PromqlOff(promql)
+        found = await self._questions.query(promql, span.to_ms)
+        # As Grafana's own: the series, its value and its time, for the variable's regex to pick from.
+        return tuple(f"{_series(s.labels)} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
+
+
+def parse_variable(payload: object, span: MacroContext) -> VariableQuery | None:
+    """What a variable asks for; None where it asks for nothing. Raises ValueError with a sentence."""
+    values: dict[str, Any] = payload if isinstance(payload, dict) else {"target": payload}
+    target = values.get("target")
+    text = target.strip() if isinstance(target, str) else ""
+    if not text:
+        return None
+    if text in _FROM_JSON and len(values) > 1:
+        return _FROM_JSON[text](Payload.of(values), span)
+    if text in ("targets", "targets()"):
+        return VariableQuery("targets")
+    found = _CALL.fullmatch(text)
+    if found is None or found[1] not in _FROM_TEXT:
+        raise ValueError(f"{text[:100]!r} is none of {_FORMS}.")
+    return _FROM_TEXT[found[1]](found[2], span)
+
+
+def _promql(text: str, span: MacroContext) -> str:
+    text = expand_macros(repair_escapes(text.strip()), span)
+    refuse_unresolved(text)
+    return text
+
+
+def _label(text: str) -> str:
+    label = strip_regex_escapes(text.strip()).strip("\"'`")
+    refuse_unresolved(label)
+    if not label:
+        raise ValueError("it names no label.")
+    return label
+
+
+def _label_values(inside: str, span: MacroContext) -> VariableQuery:
+    at = _last_comma(inside)
+    selector = _promql(inside[:at], span) if at >= 0 else ""
+    return VariableQuery("label_values", selector, _label(inside[at + 1 :]))
+
+
+def _last_comma(text: str) -> int:
+    """Where the last comma stands that is not within braces or strings; -1 when there is none."""
+    depth, found = 0, -1
+    for token in lex(text):
+        depth += {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}.get(token.text, 0)
+        if token.kind is Kind.PUNCTUATION and token.text == "," and depth == 0:
+            found = token.start
+    return found
+
+
+def _label_names(inside: str, span: MacroContext) -> VariableQuery:
+    return VariableQuery("label_names", _promql(inside, span))
+
+
+def _metrics(inside: str, span: MacroContext) -> VariableQuery:
+    pattern = expand_macros(inside.strip(), span)
+    refuse_unresolved(pattern)
+    # Grafana's own is unanchored, too.
+    return VariableQuery("metrics", text=f".*(?:{pattern}).*" if pattern else ".+")
+
+
+def _query_result(inside: str, span: MacroContext) -> VariableQuery:
+    return VariableQuery("query_result", text=_promql(inside, span))
+
+
+def _json_label_values(payload: Payload, span: MacroContext) -> VariableQuery:
+    return VariableQuery("label_values", _json_selector(payload, span), _label(payload.text("label")))
+
+
+def _json_label_names(payload: Payload, span: MacroContext) -> VariableQuery:
+    return VariableQuery("label_names", _json_selector(payload, span))
+
+
+def _json_selector(payload: Payload, span: MacroContext) -> str:
+    selector = _promql(payload.text("selector") or payload.text("metric"), span)
+    matchers = chosen_matchers(payload, (name for name in payload.values if name not in _OPTIONS))
+    return inject_matchers(selector, matchers) if selector else f"{{{matchers}}}" if matchers else ""
+
+
+_FROM_TEXT: dict[str, Callable[[str, MacroContext], VariableQuery]] = {
+    "label_values": _label_values,
+    "label_names": _label_names,
+    "metrics": _metrics,
+    "query_result": _query_result,
+}
+_FROM_JSON: dict[str, Callable[[Payload, MacroContext], VariableQuery]] = {
+    "label_values": _json_label_values,
+    "label_names": _json_label_names,
+    "metrics": lambda payload, span: _metrics(payload.text("match"), span),
+    "query_result": lambda payload, span: _query_result(payload.text("query"), span),
+}
+
+
+def _series(labels: dict[str, str]) -> str:
+    pairs = ",".join(f"{name}={literal(value)}" for name, value in sorted(labels.items()) if name != "__name__")
+    return labels.get("__name__", "") + (f"{{{pairs}}}" if pairs else "")

@@ -1,0 +1,1 @@
+"""The eight metrics routes: a JSON summary, text per category, documentation."""

@@ -1,0 +1,89 @@
+"""The documentation page: everything that can be asked for, in Markdown, from the catalogue."""
+
+from collections.abc import Iterable, Iterator
+
+from gatewayz_metrics.catalogue import Catalogue, Family, Statistic
+from gatewayz_metrics.promql.build import EXPORT_LABEL, EXPORT_VALUE, Slots
+
+_ERRORS = """
+The routes answer 200 even while the upstream is down: a dashboard keeps its shape and says why it is empty.
+
+| What happened | `summary` | text routes |
+|---|---|---|
+| the upstream is no help | `"error"` with a sentence, every value `"N/A"` | no sample, one comment with the sentence |
+| one expression fails | that value `"N/A"`, its reason under `"errors"` | the family is left out, a comment says why |
+| there is no data | that value `"N/A"`, a hint under `"absent"` | `HELP` and `TYPE` without samples, and a comment |
+| the value is zero | `"0"` | `0` |
+| a parameter has an unknown value | 400 with `{"error", "code"}` | 400 with `{"error", "code"}` |
+| the token is missing or wrong | 401 with `{"error", "code"}` | 401 with `{"error", "code"}` |
+
+OpenMetrics knows no comments; there the header `X-Upstream-Status` (`ok`, `partial`, `down`) alone tells.
+""".strip()
+
+
+def render_docs(catalogue: Catalogue, slots: Slots) -> bytes:
+    """The page."""
+    return "\n".join(_page(catalogue, slots)).encode()
+
+
+def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
+    yield f"# {catalogue.title} metrics\n"
+    yield "Every route is a `GET`, below `/prometheus/metrics/`.\n\n## Routes\n"
+    yield from render_routes_table(catalogue)
+    yield (
+        "\nThe text routes write Prometheus text by default, Prometheus text 0.0.4 or OpenMetrics 1.0 "
+        f'where `Accept` names them. Every sample carries `{EXPORT_LABEL}="{EXPORT_VALUE}"`, which keeps what we '
+        "export apart from what it was computed from.\n\n"
+        "`?time=` (Unix seconds or RFC 3339) asks for another moment than now, on every route but `docs`.\n"
+    )
+    yield "## Errors\n"
+    yield _ERRORS
+    yield "\n## Statistics of `summary`\n"
+    yield (
+        "`?category=` narrows to a section (it may be repeated), `?values=number` writes JSON numbers and null.\n"
+        "Counts keep every digit, other values four significant ones.\n"
+    )
+    for section, meaning in catalogue.sections.items():
+        yield f"### `{section}`\n\n{meaning}\n"
+        yield from render_statistics_table(catalogue.in_sections(frozenset({section})), slots)
+        yield ""
+    yield "## Families of the text routes\n"
+    for category, meaning in catalogue.categories.items():
+        yield f"### `{category}`\n\n{meaning}\n"
+        yield from render_families_table(catalogue.in_category(category), slots)
+        yield ""
+
+
+def render_routes_table(catalogue: Catalogue) -> Iterator[str]:
+    """The routes, a row each."""
+    yield "| Route | Answer | What it holds |"
+    yield "|---|---|---|"
+    yield "| `/prometheus/metrics/summary` | JSON | every statistic, one number each |"
+    for category, meaning in catalogue.categories.items():
+        yield f"| `/prometheus/metrics/{category}` | text | {meaning} |"
+    yield "| `/prometheus/metrics/all` | text | every family, each once |"
+    yield "| `/prometheus/metrics/docs` | Markdown | this page |"
+
+
+def render_statistics_table(statistics: Iterable[Statistic], slots: Slots) -> Iterator[str]:
+    """Statistics with unit, meaning and expression, a row each."""
+    yield "| Key | Unit | Meaning | Expression |"
+    yield "|---|---|---|---|"
+    for statistic in statistics:
+        expression = _code(slots.fill(statistic.expr))
+        yield f"| `{statistic.name}` | {statistic.unit} | {statistic.help} | {expression} |"
+
+
+def render_families_table(families: Iterable[Family], slots: Slots) -> Iterator[str]:
+    """Families with type, unit, labels, meaning and expressions, a row each."""
+    yield "| Family | Type | Unit | Labels | Meaning | Expressions |"
+    yield "|---|---|---|---|---|---|"
+    for family in families:
+        labels = ", ".join(f"`{label}`" for label in family.by)
+        expressions = "<br>".join(_code(slots.fill(term.template)) for term in family.terms)
+        yield f"| `{family.name}` | {family.type} | {family.unit} | {labels} | {family.help} | {expressions} |"
+
+
+def _code(expression: str) -> str:
+    # A bar would end the table's cell, even inside code.
+    return "`" + expression.strip().replace("|", "\\|") + "`"

@@ -1,0 +1,140 @@
+"""The query parameters of the metrics routes.
+
+Read by hand and remembered per query string: a dashboard asks the same few over and
+over, and FastAPI's own reading took longer than everything else of a warm answer.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+from starlette.datastructures import QueryParams
+
+from gatewayz_metrics.errors import InvalidParameter
+from gatewayz_metrics.metrics_api.exposition import ExpositionFormat
+from gatewayz_metrics.metrics_api.summary import ValueFormat
+
+TIME = {
+    "name": "time",
+    "in": "query",
+    "description": "Another moment than now: Unix seconds or RFC 3339.",
+    "schema": {"type": "string"},
+}
+CATEGORY = {
+    "name": "category",
+    "in": "query",
+    "description": "A section to narrow to; may be repeated. All when absent.",
+    "schema": {"type": "array", "items": {"type": "string"}},
+}
+VALUES = {
+    "name": "values",
+    "in": "query",
+    "description": "Values as decimal strings, or as JSON numbers and null.",
+    "schema": {"enum": [values.value for values in ValueFormat], "default": ValueFormat.STRING.value},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsParams:
+    """What a request asks for; unknown parameters (cache busters, say) are ignored."""
+
+    categories: frozenset[str]
+    values: ValueFormat
+    at: float | None
+
+
+@lru_cache(512)
+def parse_params(query_string: bytes) -> MetricsParams:
+    """The parameters in a query string. Raises InvalidParameter with a sentence."""
+    query = QueryParams(query_string)
+    return MetricsParams(frozenset(query.getlist("category")), _values(query), _at(query))
+
+
+def described(*wanted: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a route for the OpenAPI schema."""
+    return {"parameters": list(wanted)}
+
+
+def _values(query: QueryParams) -> ValueFormat:
+    text = query.get("values")
+    try:
+        return ValueFormat.STRING if text is None else ValueFormat(text)
+    except ValueError:
+        known = " and ".join(values.value for values in ValueFormat)
+        raise InvalidParameter(f"The parameter values cannot be {text!r:.100}; there are {known}.") from None
+
+
+def _at(query: QueryParams) -> float | None:
+    text = query.get("time")
+    try:
+        return None if text is None else unix_time(text)
+    except ValueError as exc:
+        raise InvalidParameter(f"The parameter time cannot be {text!r:.100}: {exc}.") from None
+
+
+# DOC Which exposition a client's Accept header asks for (RFC 9110, 12.5.1).
+
+
+@lru_cache(256)
+def negotiate_format(accept: str) -> ExpositionFormat:
+    """The best rated format that we write; plain text for everybody who names none of them."""
+    ranked = sorted(_offers(accept), key=lambda offer: -offer[0])
+    return ranked[0][1] if ranked else ExpositionFormat.PLAIN
+
+
+def _offers(accept: str) -> Iterator[tuple[float, ExpositionFormat]]:
+    for item in accept.split(","):
+        media, *pairs = (part.strip() for part in item.split(";"))
+        parameters = {k.strip().lower(): v.strip().strip('"') for k, _, v in (pair.partition("=") for pair in pairs)}
+        weight = _weight(parameters.get("q", "1"))
+        form = _form(media.lower(), parameters.get("version"))
+        if form is not None and weight > 0:
+            yield weight, form
+
+
+def _form(media: str, version: str | None) -> ExpositionFormat | None:
+    match media, version:
+        case "application/openmetrics-text", None | "1.0.0":
+            return ExpositionFormat.OPENMETRICS
+        case "text/plain", "0.0.4":
+            return ExpositionFormat.TEXT
+        case (("text/plain" | "text/*" | "*/*"), None):
+            return ExpositionFormat.PLAIN
+    return None
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0
+
+
+# DOC Times as callers write them.
+
+
+_LATEST = 253402300799.0  # the end of year 9999, the last that RFC 3339 can write
+
+
+def unix_time(text: str) -> float:
+    """Unix seconds from a number or an RFC 3339 time. Raises ValueError with a sentence."""
+    try:
+        seconds = float(text) if text.isascii() and "_" not in text else float("nan")
+    except ValueError:
+        seconds = _rfc3339(text)
+    if not isfinite(seconds) or not 0 <= seconds <= _LATEST:
+        raise ValueError("it takes Unix seconds such as 1735041600 or RFC 3339 such as 2025-12-24T12:00:00Z")
+    return round(seconds, 3)
+
+
+def _rfc3339(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return float("nan")
+    # Without an offset a time means another moment in every zone.
+    return moment.timestamp() if moment.tzinfo else float("nan")

@@ -1,0 +1,106 @@
+"""The summary: one JSON object, every key always present.
+
+A value is a decimal string (or a JSON number on request), and where there is none the
+object says which of the two it is: `errors` names what failed, `absent` what has no data.
+"""
+
+from datetime import UTC, datetime
+from decimal import Context, Decimal
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from prometheus_client.utils import floatToGoString
+
+from gatewayz_metrics.catalogue import Statistic
+from gatewayz_metrics.catalogue.model import NumberFormat
+from gatewayz_metrics.errors import NotOneNumber
+from gatewayz_metrics.query import Reading, Snapshot
+
+# DOC Values as people and widgets read them.
+
+
+_FOUR_DIGITS = Context(prec=4)
+
+
+def format_decimal(text: str, form: NumberFormat) -> str | None:
+    """An engine's value as a decimal without exponent; None for NaN, `+Inf` and `-Inf` as they are.
+
+    `exact` keeps every digit of a count, `rounded` keeps four significant ones.
+    """
+    value = Decimal(text)
+    if value.is_nan():
+        return None
+    if value.is_infinite():
+        return "+Inf" if value > 0 else "-Inf"
+    if form == "rounded":
+        value = _FOUR_DIGITS.create_decimal(value)
+    if not value:
+        return "0"
+    plain = format(value, "f")
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def format_go_float(value: float) -> str:
+    """A float as Go and OpenMetrics write it: `1.0`, `0.005`, `1e+06`."""
+    return str(floatToGoString(value))
+
+
+MISSING = "N/A"
+
+
+class ValueFormat(StrEnum):
+    """How the summary writes its values."""
+
+    STRING = "string"
+    NUMBER = "number"
+
+
+def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values: ValueFormat, window: str) -> bytes:
+    """The summary of a snapshot, as JSON."""
+    metrics: dict[str, dict[str, Any]] = {}
+    errors: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    for statistic in statistics:
+        reading = _single(snapshot.readings[statistic.name])
+        text = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
+        metrics.setdefault(statistic.section, {})[statistic.key] = _value(text, values)
+        if reading.error is not None:
+            errors[statistic.name] = reading.error.sentence
+        elif text is None:
+            absent[statistic.name] = _why_absent(statistic, window)
+    document: dict[str, Any] = {"timestamp": _timestamp(snapshot.at), "metrics": metrics}
+    if snapshot.outage is not None:
+        document["error"] = snapshot.outage.sentence
+    elif errors:
+        document["errors"] = errors
+    if absent:
+        document["absent"] = absent
+    if snapshot.warnings:
+        document["warnings"] = snapshot.warnings
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _single(reading: Reading) -> Reading:
+    """A statistic is one number; an expression that gives several is a fault of the catalogue."""
+    if len(reading.samples) <= 1:
+        return reading
+    return Reading(error=NotOneNumber(len(reading.samples)))
+
+
+def _value(text: str | None, values: ValueFormat) -> object:
+    if values is ValueFormat.STRING:
+        return MISSING if text is None else text
+    if text is None or text.endswith("Inf"):
+        return None
+    # The digits go out as they are: a float would lose those of a large count.
+    return orjson.Fragment(text)
+
+
+def _why_absent(statistic: Statistic, window: str) -> str:
+    sources = ", ".join(statistic.sources)
+    return f"No data: no matching series of {sources}, or nothing happened within the last {window}."
+
+
+def _timestamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

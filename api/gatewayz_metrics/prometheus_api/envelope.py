@@ -1,0 +1,38 @@
+"""The Prometheus API's envelope for what this service itself has to say."""
+
+import orjson
+
+from gatewayz_metrics.errors import AnswerTooLarge, ServiceError, TimedOut, UpstreamError
+
+# Grafana reads the envelope of 400, 422 and 503 alone; of other statuses it shows the raw body.
+_TYPES = {400: "bad_data", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "bad_data", 422: "execution"}
+
+
+def render_error(error: ServiceError) -> tuple[int, bytes]:
+    """Status and body of an error."""
+    match error:
+        case AnswerTooLarge():
+            sentence = (
+                f"The answer is larger than {error.limit:,} bytes; ask for fewer series, a shorter range or a longer "
+                "step, or raise MAX_RESPONSE_BYTES."
+            )
+            return 422, _envelope("execution", sentence)
+        case TimedOut():
+            return 503, _envelope("timeout", error.sentence)
+        case UpstreamError():
+            return 503, _envelope("unavailable", error.sentence)
+        case _:
+            status = error.status
+            kind = _TYPES.get(status, "unavailable" if status == 503 else "internal")
+            return status, _envelope(kind, error.sentence)
+
+
+def render_success(data: object) -> bytes:
+    """The body of a success."""
+    return orjson.dumps({"status": "success", "data": data})
+
+
+def _envelope(error_type: str, sentence: str) -> bytes:
+    # What a caller sent may hold what JSON cannot.
+    readable = sentence.encode("utf-8", "replace").decode()
+    return orjson.dumps({"status": "error", "errorType": error_type, "error": readable})

@@ -1,0 +1,170 @@
+"""Requests of the Prometheus API as questions to the caches, within the limits."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+from fastapi import Request
+
+from gatewayz_metrics.errors import LimitExceeded, NotServed, TooManyPoints, UpstreamError
+from gatewayz_metrics.prometheus_api.envelope import render_success
+from gatewayz_metrics.prometheus_api.parameters import RequestParams, StepRange, moment, read_params, span
+from gatewayz_metrics.promql.cacheability import traits
+from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
+from gatewayz_metrics.service import Service
+from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
+
+# Seconds for which a whole answer is reused. Queries are judged one by one.
+_LIFETIMES = {
+    Endpoint.QUERY_EXEMPLARS: 10.0,
+    Endpoint.LABELS: 30.0,
+    Endpoint.LABEL_VALUES: 30.0,
+    Endpoint.SERIES: 30.0,
+    Endpoint.METADATA: 300.0,
+    Endpoint.RULES: 5.0,
+    Endpoint.ALERTS: 5.0,
+    Endpoint.BUILDINFO: 300.0,
+    Endpoint.FORMAT_QUERY: 3600.0,
+    Endpoint.PARSE_QUERY: 3600.0,
+}
+# The first whose label endpoints take match[]; Grafana chooses its calls by it.
+_ASSUMED_VERSION = "2.24.0"
+_PLAIN_SECONDS = 10.0
+_SETTLED_SECONDS = 300.0
+# What has no label to restrict a tenant by.
+_UNSCOPED: dict[Endpoint, object] = {
+    Endpoint.METADATA: {},
+    Endpoint.RULES: {"groups": []},
+    Endpoint.ALERTS: {"alerts": []},
+}
+# How VictoriaMetrics narrows a question; a tenant's own is the only one.
+_SCOPING = ("extra_label", "extra_filters", "extra_filters[]")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiReply:
+    """What a route sends."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class ApiHandlers:
+    """Finds, for a request, the cache that answers it."""
+
+    def __init__(self, service: Service) -> None:
+        self._settings = service.settings
+        self._answers = service.answers
+        self._ranges = service.ranges
+        self._versions: dict[Tenant, ApiResponse] = {}
+
+    async def ask(self, endpoint: Endpoint, request: Request) -> ApiReply:
+        """The answer to a request. Raises what the limits and the upstream's client raise."""
+        form = await read_params(request, self._settings.max_query_length)
+        tenant: Tenant = request.state.tenant
+        if tenant.is_label_restricted:
+            form = RequestParams(form.without(*_SCOPING))
+            if endpoint in _UNSCOPED:
+                return ApiReply(200, render_success(_UNSCOPED[endpoint]))
+        self._check_length(form)
+        call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
+        is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
+        match endpoint:
+            case Endpoint.QUERY_RANGE:
+                return await self._range(call, form, is_alert=is_alert)
+            case Endpoint.BUILDINFO:
+                return await self._buildinfo(call)
+            case Endpoint.QUERY:
+                return await self._whole(call, 0.0 if is_alert else self._seconds(form))
+            case _:
+                return await self._whole(call, _LIFETIMES[endpoint])
+
+    async def _whole(self, call: ApiRequest, seconds: float) -> ApiReply:
+        raw, age = await self._answers.get(call, seconds)
+        headers = {"X-Cache": "miss"} if age is None else {"X-Cache": "hit", "Age": f"{age:.0f}"}
+        return ApiReply(raw.status, raw.body, headers)
+
+    async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool) -> ApiReply:
+        asked = span(form)
+        self._check_span(asked)
+        if asked is None or form.get("query") is None:
+            raw, _ = await self._answers.get(call, 0.0)
+            return ApiReply(raw.status, raw.body, _marks(CacheStatus("bypass", "parameters")))
+        bypass = "alert" if is_alert else "request" if form.get("nocache") == "1" else ""
+        extra = form.without("query", "start", "end", "step")
+        given: Pairs = tuple((name, form.get(name) or "") for name in ("start", "end", "step"))
+        answer = await self._ranges.answer(
+            RangeQuery(
+                form.get("query") or "",
+                asked.start_ms,
+                asked.end_ms,
+                asked.step_ms,
+                extra,
+                call.tenant,
+                bypass,
+                given,
+            )
+        )
+        return ApiReply(answer.status, answer.body, _marks(answer.mark))
+
+    async def _buildinfo(self, call: ApiRequest) -> ApiReply:
+        """The upstream's version without `features`, by which Grafana would offer to edit rules."""
+        try:
+            raw, _ = await self._answers.get(call, _LIFETIMES[Endpoint.BUILDINFO])
+        except NotServed:
+            return ApiReply(200, render_success({"version": _ASSUMED_VERSION}))
+        except UpstreamError:
+            if call.tenant not in self._versions:
+                raise
+            raw = self._versions[call.tenant]
+        if raw.is_success:
+            self._versions[call.tenant] = raw
+        return ApiReply(raw.status, _without_features(raw.body))
+
+    def _seconds(self, form: RequestParams) -> float:
+        """For how long the answer to an instant query stays what the upstream would say."""
+        query = form.get("query") or ""
+        facts = traits(query)
+        if facts.is_plain:
+            return _PLAIN_SECONDS
+        at = moment(form.get("time"))
+        horizon = int((time.time() - self._settings.cache_freshness) * 1000)
+        if at is None or not facts.cacheable or not facts.is_settled(horizon):
+            return 0.0
+        return _SETTLED_SECONDS if at + facts.lookahead_ms <= horizon else 0.0
+
+    def _check_length(self, form: RequestParams) -> None:
+        longest = self._settings.max_query_length
+        for name, value in form.pairs:
+            if name in ("query", "match[]") and len(value) > longest:
+                raise LimitExceeded(f"The query has {len(value):,} characters", "MAX_QUERY_LENGTH", f"{longest:,}")
+
+    def _check_span(self, asked: StepRange | None) -> None:
+        longest = self._settings.max_range
+        if asked is None:
+            if longest:
+                raise LimitExceeded("The range cannot be told", "MAX_RANGE", f"{longest:g} seconds")
+            return
+        seconds = (asked.end_ms - asked.start_ms) / 1000
+        if longest and seconds > longest:
+            raise LimitExceeded(f"The range has {seconds:,g} seconds", "MAX_RANGE", f"{longest:,g}")
+        if asked.steps > self._settings.max_points:
+            raise TooManyPoints(self._settings.max_points)
+
+
+def _marks(mark: CacheStatus) -> dict[str, str]:
+    parts = [mark.result, f"reason={mark.reason}" if mark.reason else ""]
+    if mark.fetched:
+        ranges = ",".join(f"{start / 1000:.3f}-{end / 1000:.3f}" for start, end in mark.fetched)
+        parts.append(f"fetched=[{ranges}]")
+    headers = {"X-Cache": "; ".join(part for part in parts if part)}
+    return headers | {"Age": f"{mark.age:.0f}"} if mark.result in ("hit", "partial") else headers
+
+
+def _without_features(body: bytes) -> bytes:
+    document = orjson.loads(body)
+    if isinstance(document.get("data"), dict):
+        document["data"].pop("features", None)
+    return orjson.dumps(document)

@@ -1,0 +1,236 @@
+"""Range questions answered from kept points and as little of the upstream as possible.
+
+A point of a range query depends on the expression, its own time and the data, not on where the range
+begins or ends, as long as the expression has none of the features that `plan.obstacle` looks for. So
+points of one expression on one grid (step and phase) may be put together from several answers.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from gatewayz_metrics.cooperative import run_cooperatively
+from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused
+from gatewayz_metrics.range_cache.matrix import (
+    CachedSeries,
+    Matrix,
+    StepGrid,
+    UnalignedPoints,
+    parse_matrix,
+    render_matrix,
+)
+from gatewayz_metrics.range_cache.plan import FetchPlan, bypass_reason, cached_traits, plan_fetches, unexpired
+from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery
+from gatewayz_metrics.range_cache.store import CacheEntry, EntryStore
+from gatewayz_metrics.settings import Settings
+from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.upstream.limits import QueryLimiter
+from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
+from gatewayz_metrics.upstream.single_flight import SingleFlightCache
+
+# Extents read within this share of their lifetime count as read together.
+_SLACK = 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """What points must have in common to be put together."""
+
+    query: str
+    grid: StepGrid
+    extra: Pairs
+    tenant: Tenant
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes, about."""
+        return 500 + len(self.query) + sum(len(name) + len(value) for name, value in self.extra)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPiece:
+    """An answer of the upstream, taken apart where it can be put together with others."""
+
+    raw: ApiResponse
+    matrix: Matrix | None
+    # Why it was not stored.
+    reason: str = ""
+
+
+class RangeCache:
+    """An exact cache of range queries; it belongs to the event loop in which it is made."""
+
+    def __init__(
+        self,
+        gate: QueryLimiter,
+        settings: Settings,
+        telemetry: Telemetry,
+        *,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gate = gate
+        self._is_on = settings.cache_range
+        self._lifetime = settings.cache_range_ttl
+        self._freshness_ms = int(settings.cache_freshness * 1000)
+        self._limit = settings.max_response_bytes
+        # VictoriaMetrics moves start and end for its own cache unless it is told not to.
+        self._always: Pairs = (("nocache", "1"),) if settings.prometheus_engine == "victoriametrics" else ()
+        self._telemetry = telemetry
+        self._now = now
+        self._clock = clock
+        self.store = EntryStore(settings.cache_range_bytes, telemetry.range_bytes.set)
+        self._answers: SingleFlightCache[RangeAnswer] = SingleFlightCache(lambda _answer: 0.0, clock)
+        self._pieces: SingleFlightCache[FetchedPiece] = SingleFlightCache(lambda _piece: 0.0, clock)
+
+    async def answer(self, question: RangeQuery) -> RangeAnswer:
+        """The envelope of a range query, as the upstream would write it now."""
+        found = await self._answers.get(question, lambda: self._answer(question))
+        self._telemetry.range_results.labels(found.mark.result, found.mark.reason).inc()
+        return found
+
+    def purge(self) -> None:
+        """Forget every point, as after deletions or a back-fill."""
+        self.store.clear()
+
+    async def _answer(self, question: RangeQuery) -> RangeAnswer:
+        horizon_ms = self._horizon_ms()
+        reason = bypass_reason(question, horizon_ms) if self._is_on else "off"
+        if reason:
+            return await self._past(question, reason)
+        grid = StepGrid(question.start_ms % question.step_ms, question.step_ms)
+        key = CacheKey(question.query, grid, question.extra, question.tenant)
+        first, last = grid.index(question.start_ms), grid.index(question.end_ms)
+        entry = self.store.get(key)
+        wanted = plan_fetches(unexpired(entry.coverage, self._clock() - self._lifetime), first, last)
+        if wanted.gaps and not wanted.kept:
+            return await self._missed(question, key, wanted)
+        return await self._joined(question, key, entry, wanted, (first, last))
+
+    async def _past(self, question: RangeQuery, reason: str) -> RangeAnswer:
+        raw = await self._gate.forward(self._whole(question))
+        self._count(fetched=(question.last_ms - question.start_ms) // question.step_ms + 1)
+        return RangeAnswer(raw, CacheStatus("bypass", reason, ((question.start_ms, question.last_ms),)))
+
+    async def _missed(self, question: RangeQuery, key: CacheKey, wanted: FetchPlan) -> RangeAnswer:
+        """Everything is asked for, and the answer goes on as it came."""
+        piece = await self._piece(key, wanted.gaps[0], self._whole(question))
+        self._count(fetched=wanted.gaps[0][1] - wanted.gaps[0][0] + 1)
+        fetched = ((question.start_ms, question.last_ms),)
+        return RangeAnswer(piece.raw, CacheStatus("miss", piece.reason or wanted.reason, fetched))
+
+    async def _joined(
+        self, question: RangeQuery, key: CacheKey, entry: CacheEntry, wanted: FetchPlan, window: tuple[int, int]
+    ) -> RangeAnswer:
+        """What is known and what is missing, put together."""
+        pieces = await self._fetched(key, wanted.gaps)
+        for piece in pieces:
+            if not piece.raw.is_success:
+                return RangeAnswer(piece.raw, CacheStatus("partial", "refused", _times(key.grid, wanted.gaps)))
+        found = [piece.matrix for piece in pieces if piece.matrix is not None and not piece.matrix.is_partial]
+        if len(found) < len(pieces):
+            # Points that stand elsewhere make sense only together, and only a whole answer can say that it is partial.
+            return await self._past(question, next(piece.reason for piece in pieces if piece.reason))
+        body = self._merged(entry, found, wanted, window)
+        missing = sum(end - begin + 1 for begin, end in wanted.gaps)
+        self._count(fetched=missing, cached=window[1] - window[0] + 1 - missing)
+        age = self._clock() - min(extent.read_at for extent in wanted.kept)
+        reason = next((piece.reason for piece in pieces if piece.reason), "")
+        mark = CacheStatus("partial" if pieces else "hit", reason, _times(key.grid, wanted.gaps), age)
+        return RangeAnswer(ApiResponse(200, body), mark)
+
+    def _merged(self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]) -> bytes:
+        for piece in found:
+            entry = replace(entry, series=entry.overlaid(piece))
+        self._gate.check_series(sum(_is_in(series, window) for series in entry.series.values()))
+        warnings = [note for piece in found for note in piece.warnings]
+        infos = [note for kept in wanted.kept for note in kept.infos] + [
+            note for piece in found for note in piece.infos
+        ]
+        body = render_matrix(entry.series, *window, warnings, infos)
+        if len(body) > self._limit:
+            raise AnswerTooLarge(self._limit)
+        return body
+
+    async def _fetched(self, key: CacheKey, gaps: Sequence[tuple[int, int]]) -> list[FetchedPiece]:
+        """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
+        found = await asyncio.gather(
+            *(self._piece(key, gap, self._part(key, gap)) for gap in gaps), return_exceptions=True
+        )
+        pieces: list[FetchedPiece] = []
+        for piece in found:
+            if isinstance(piece, BaseException):
+                raise piece
+            pieces.append(piece)
+        return pieces
+
+    async def _piece(self, key: CacheKey, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
+        """A stretch of the grid from the upstream, stored; a call under way for the same is shared."""
+        return await self._pieces.get((key, gap), lambda: self._ask(key, gap, call))
+
+    async def _ask(self, key: CacheKey, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
+        # Before the question: what arrives at the upstream while it answers may be in it or not.
+        horizon_ms, read_at = self._horizon_ms(), self._clock()
+        raw = await self._gate.forward(call)
+        if raw.status != 200:
+            return FetchedPiece(raw, None, "refused")
+        try:
+            found = await run_cooperatively(parse_matrix(raw.body, key.grid, *gap))
+        except UnalignedPoints:
+            return FetchedPiece(raw, None, "off-grid")
+        except QueryRefused:
+            return FetchedPiece(raw, None, "refused")
+        if found.warnings or found.is_partial or not raw.cacheable:
+            return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete")
+        newest = min(gap[1], key.grid.index(horizon_ms - cached_traits(key.query).lookahead_ms))
+        return FetchedPiece(raw, found, "" if self._keep(key, found, newest, read_at) else "too-large")
+
+    def _keep(self, key: CacheKey, found: Matrix, newest: int, read_at: float) -> bool:
+        """Store the settled part of a piece in what is the entry by now."""
+        if newest < found.first:
+            return True
+        settled = found
+        if newest < found.last:
+            series = {labels: one.only(found.first, newest) for labels, one in found.series.items()}
+            settled = replace(found, last=newest, series=series)
+        entry = self.store.get(key).pruned(self._clock() - self._lifetime)
+        return self.store.put(key, entry.with_piece(settled, read_at, _SLACK * self._lifetime), key.size)
+
+    def _whole(self, question: RangeQuery) -> ApiRequest:
+        given = question.given or _range(question.start_ms, question.end_ms, question.step_ms)
+        return self._call(question.query, given, question.extra, question.tenant)
+
+    def _part(self, key: CacheKey, gap: tuple[int, int]) -> ApiRequest:
+        begin, end = (key.grid.time_ms(place) for place in gap)
+        return self._call(key.query, _range(begin, end, key.grid.step_ms), key.extra, key.tenant)
+
+    def _call(self, query: str, span: Pairs, extra: Pairs, tenant: Tenant) -> ApiRequest:
+        always = tuple(pair for pair in self._always if pair not in extra)
+        return ApiRequest(Endpoint.QUERY_RANGE, (("query", query), *span, *extra, *always), tenant=tenant)
+
+    def _horizon_ms(self) -> int:
+        return int(self._now() * 1000) - self._freshness_ms
+
+    def _count(self, fetched: int = 0, cached: int = 0) -> None:
+        self._telemetry.range_points.labels("fetched").inc(fetched)
+        self._telemetry.range_points.labels("cached").inc(cached)
+
+
+def _range(start_ms: int, end_ms: int, step_ms: int) -> Pairs:
+    return (("start", _seconds(start_ms)), ("end", _seconds(end_ms)), ("step", f"{step_ms}ms"))
+
+
+def _seconds(time_ms: int) -> str:
+    """Decimal seconds, digit by digit: no float in between."""
+    sign = "-" if time_ms < 0 else ""
+    whole, ms = divmod(abs(time_ms), 1000)
+    return f"{sign}{whole}.{ms:03d}" if ms else f"{sign}{whole}"
+
+
+def _times(grid: StepGrid, gaps: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((grid.time_ms(begin), grid.time_ms(end)) for begin, end in gaps)
+
+
+def _is_in(series: CachedSeries, window: tuple[int, int]) -> bool:
+    return bool(series.values.between(*window) or series.histograms.between(*window))

@@ -1,0 +1,156 @@
+"""Which questions go past the cache, and what the others have to ask for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from gatewayz_metrics.promql.cacheability import CacheTraits, traits
+from gatewayz_metrics.range_cache.range_query import RangeQuery
+
+# DOC Which parts of the grid are known, apart from what was found there: nothing found is known as well.
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A stretch of the grid, both ends included, and when (on the monotonic clock) it was read."""
+
+    first: int
+    last: int
+    read_at: float
+    # What the engine remarked on it; repeated whenever it is used.
+    infos: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """How many points of the grid it has."""
+        return self.last - self.first + 1
+
+
+Coverage = tuple[Extent, ...]
+
+
+def unexpired(coverage: Coverage, since: float) -> Coverage:
+    """What was read no earlier than that."""
+    return tuple(extent for extent in coverage if extent.read_at >= since)
+
+
+def clip(coverage: Coverage, first: int, last: int) -> Coverage:
+    """The parts in a range, cut to it."""
+    return tuple(
+        replace(extent, first=max(extent.first, first), last=min(extent.last, last))
+        for extent in coverage
+        if extent.first <= last and extent.last >= first
+    )
+
+
+def find_gaps(coverage: Coverage, first: int, last: int) -> list[tuple[int, int]]:
+    """The stretches of a range that are not covered."""
+    found: list[tuple[int, int]] = []
+    at = first
+    for extent in clip(coverage, first, last):
+        if extent.first > at:
+            found.append((at, extent.first - 1))
+        at = extent.last + 1
+    if at <= last:
+        found.append((at, last))
+    return found
+
+
+def add_extent(coverage: Coverage, new: Extent, slack: float) -> Coverage:
+    """The coverage with one more extent, which wins where it overlaps others.
+
+    Neighbours read within `slack` seconds of one another become one that is as old as the
+    older: a panel that refreshes would otherwise leave an extent behind every time.
+    """
+    parts = [*_around(coverage, new), new]
+    parts.sort(key=lambda extent: extent.first)
+    joined: list[Extent] = []
+    for extent in parts:
+        if joined and _are_alike(joined[-1], extent, slack):
+            read_at = min(joined[-1].read_at, extent.read_at)
+            joined[-1] = replace(joined[-1], last=extent.last, read_at=read_at)
+        else:
+            joined.append(extent)
+    return tuple(joined)
+
+
+def _around(coverage: Coverage, new: Extent) -> Iterator[Extent]:
+    """What remains of a coverage outside an extent."""
+    for extent in coverage:
+        if extent.first < new.first:
+            yield replace(extent, last=min(extent.last, new.first - 1))
+        if extent.last > new.last:
+            yield replace(extent, first=max(extent.first, new.last + 1))
+
+
+def _are_alike(left: Extent, right: Extent, slack: float) -> bool:
+    return left.last + 1 == right.first and left.infos == right.infos and abs(left.read_at - right.read_at) <= slack
+
+
+# Many small questions cost more than one large.
+_MOST_GAPS = 4
+_LARGEST_MISSING_SHARE = 0.6
+_SMALLEST_PIECE = 20
+
+
+@lru_cache(256)
+def cached_traits(query: str) -> CacheTraits:
+    """The traits of a query; a dashboard asks the same few over and over."""
+    return traits(query)
+
+
+def bypass_reason(question: RangeQuery, horizon_ms: int) -> str:
+    """Why a question must go past the cache, or nothing. In doubt it must."""
+    if question.bypass:
+        return question.bypass
+    parameters = dict(question.extra)
+    if parameters.get("limit", "0") not in ("", "0"):
+        return "limit"
+    if parameters.get("stats"):
+        return "stats"
+    found = cached_traits(question.query)
+    if found.reason is not None:
+        return found.reason.value
+    if not found.is_settled(horizon_ms):
+        return "fixed-time"
+    # A negative offset reads what is newer than its own time.
+    return "too-new" if question.start_ms > horizon_ms - found.lookahead_ms else ""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPlan:
+    """The stretches to ask for and those to take from the entry, both ends included."""
+
+    gaps: tuple[tuple[int, int], ...]
+    kept: Coverage
+    # Why everything is asked for although something is known.
+    reason: str = ""
+
+
+def plan_fetches(coverage: Coverage, first: int, last: int) -> FetchPlan:
+    """What to ask for when a range of the grid is wanted."""
+    known = clip(coverage, first, last)
+    missing = find_gaps(known, first, last)
+    if not missing:
+        return FetchPlan((), known)
+    if not known:
+        return FetchPlan(((first, last),), (), "unknown")
+    steps = last - first + 1
+    if steps > _SMALLEST_PIECE:
+        known = _without_scraps(known)
+        missing = find_gaps(known, first, last)
+    share = sum(end - begin + 1 for begin, end in missing) / steps
+    if len(missing) > _MOST_GAPS or share > _LARGEST_MISSING_SHARE:
+        return FetchPlan(((first, last),), (), "scattered" if len(missing) > _MOST_GAPS else "mostly-missing")
+    return FetchPlan(tuple(missing), known)
+
+
+def _without_scraps(known: Coverage) -> Coverage:
+    """The coverage without stretches so short that asking around them costs more than asking for them."""
+    runs: list[list[Extent]] = []
+    for extent in known:
+        if runs and runs[-1][-1].last + 1 == extent.first:
+            runs[-1].append(extent)
+        else:
+            runs.append([extent])
+    return tuple(extent for run in runs if run[-1].last - run[0].first + 1 >= _SMALLEST_PIECE for extent in run)

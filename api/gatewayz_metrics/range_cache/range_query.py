@@ -1,0 +1,61 @@
+"""What a range cache is asked, and what it answers."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiResponse, Pairs, Tenant
+
+RangeResult = Literal["hit", "partial", "miss", "bypass"]
+
+
+@dataclass(frozen=True, slots=True)
+class RangeQuery:
+    """An expression at every step of a range, both ends included."""
+
+    query: str
+    start_ms: int
+    end_ms: int
+    step_ms: int
+    # Whatever else the request holds (lookback_delta, timeout, limit, what we do not know): sent along and
+    # part of what makes two questions the same.
+    extra: Pairs = ()
+    tenant: Tenant = UNRESTRICTED
+    # A reason of the caller's own to go past the cache; a name from the code, it becomes a metric label.
+    bypass: str = ""
+    # start, end and step as the caller wrote them, for when the whole question goes on.
+    given: Pairs = field(default=(), compare=False)
+
+    @property
+    def last_ms(self) -> int:
+        """The last time of the grid."""
+        return self.end_ms - (self.end_ms - self.start_ms) % self.step_ms
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatus:
+    """Where an answer came from."""
+
+    result: RangeResult
+    reason: str = ""
+    # Ranges asked of the upstream, in milliseconds, both ends included.
+    fetched: tuple[tuple[int, int], ...] = ()
+    # Seconds since the oldest kept part was read.
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RangeAnswer:
+    """The envelope of a range query and where it came from."""
+
+    raw: ApiResponse
+    mark: CacheStatus
+
+    @property
+    def status(self) -> int:
+        """The HTTP status: 200, or that of a refusal."""
+        return self.raw.status
+
+    @property
+    def body(self) -> bytes:
+        """The envelope."""
+        return self.raw.body

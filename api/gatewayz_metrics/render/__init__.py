@@ -1,1 +1,0 @@
-"""How an answer is written: pure functions from readings to bytes."""

@@ -1,0 +1,42 @@
+"""What we show to the upstream: nothing, a user, or a bearer token."""
+
+from base64 import b64encode
+from pathlib import Path
+
+from gatewayz_metrics.errors import Misconfigured
+from gatewayz_metrics.settings import HEADER_VALUE, Settings
+
+
+class UpstreamAuth:
+    """The Authorization header of every upstream request.
+
+    A token file is read again whenever it changes: projected tokens rotate.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.prometheus_bearer_token_file
+        self._read_at = -1
+        self._header = ""
+        if settings.prometheus_username:
+            password = settings.prometheus_password.get_secret_value()
+            self._header = "Basic " + b64encode(f"{settings.prometheus_username}:{password}".encode()).decode()
+        elif token := settings.prometheus_bearer_token.get_secret_value():
+            self._header = f"Bearer {token}"
+
+    def headers(self) -> dict[str, str]:
+        """The header to send now. Raises Misconfigured when the token file cannot be used."""
+        if self._file is not None:
+            self._refresh(self._file)
+        return {"Authorization": self._header} if self._header else {}
+
+    def _refresh(self, file: Path) -> None:
+        try:
+            changed = file.stat().st_mtime_ns
+            if changed == self._read_at:
+                return
+            token = file.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise Misconfigured(f"PROMETHEUS_BEARER_TOKEN_FILE {file} cannot be read ({exc}).") from exc
+        if not HEADER_VALUE.fullmatch(token):
+            raise Misconfigured(f"PROMETHEUS_BEARER_TOKEN_FILE {file} holds no token that a header can carry.")
+        self._read_at, self._header = changed, f"Bearer {token}"

@@ -1,0 +1,164 @@
+"""A question to the upstream as it travels, and its answer as it arrives: bytes stay bytes."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from gatewayz_metrics.errors import BadAnswer, InvalidParameter
+from gatewayz_metrics.settings import Settings
+from gatewayz_metrics.upstream.response import parse_refusal
+
+# DOC Whose data a question may read, in the upstream's own means of isolation.
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Headers and parameters that every upstream request of a tenant carries."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_label_restricted(self) -> bool:
+        """Whether only parameters restrict it, which answers without series do not heed."""
+        return bool(self.parameters)
+
+
+UNRESTRICTED = Tenant()
+
+
+def tenants_by_token(settings: Settings) -> dict[str, Tenant]:
+    """The tenants by the token that their callers show."""
+    named = {token: tenant.get_secret_value() for token, tenant in settings.tenants.items()}
+    if settings.prometheus_engine == "victoriametrics":
+        return {token: Tenant(parameters=(("extra_label", label),)) for token, label in named.items()}
+    return {token: Tenant(headers=(("X-Scope-OrgID", name),)) for token, name in named.items()}
+
+
+# DOC Every upstream path there is: no path is ever built from a request's text.
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_:]+")
+
+
+class Endpoint(StrEnum):
+    """The read-only paths of the Prometheus HTTP API."""
+
+    QUERY = "/api/v1/query"
+    QUERY_RANGE = "/api/v1/query_range"
+    QUERY_EXEMPLARS = "/api/v1/query_exemplars"
+    LABELS = "/api/v1/labels"
+    LABEL_VALUES = "/api/v1/label/{name}/values"
+    SERIES = "/api/v1/series"
+    METADATA = "/api/v1/metadata"
+    RULES = "/api/v1/rules"
+    ALERTS = "/api/v1/alerts"
+    BUILDINFO = "/api/v1/status/buildinfo"
+    FORMAT_QUERY = "/api/v1/format_query"
+    PARSE_QUERY = "/api/v1/parse_query"
+
+    @property
+    def kind(self) -> str:
+        """The label that our own metrics carry."""
+        return self.name.lower()
+
+    @property
+    def takes_post(self) -> bool:
+        """Whether engines read a form body here; elsewhere they answer 405."""
+        return self in _POST
+
+    @property
+    def is_core(self) -> bool:
+        """Whether every engine serves it."""
+        return self in (Endpoint.QUERY, Endpoint.QUERY_RANGE)
+
+    def path(self, label: str = "") -> str:
+        """The path, with a label's name where it has one."""
+        return self.replace("{name}", _segment(label)) if self is Endpoint.LABEL_VALUES else self.value
+
+
+_POST = frozenset(
+    [
+        Endpoint.QUERY,
+        Endpoint.QUERY_RANGE,
+        Endpoint.QUERY_EXEMPLARS,
+        Endpoint.LABELS,
+        Endpoint.SERIES,
+        Endpoint.FORMAT_QUERY,
+        Endpoint.PARSE_QUERY,
+    ]
+)
+
+
+def _segment(name: str) -> str:
+    """A label's name as one path segment. Raises InvalidParameter for what no engine takes as a name."""
+    if name in ("", ".", "..") or not name.isprintable():
+        raise InvalidParameter(f"invalid label name: {name[:100]!a}")
+    if "/" in name:
+        # Routers decode %2F and see another path, so the name goes in Prometheus' own escaping (UTF-8 names,
+        # https://prometheus.io/docs/guides/utf8/#querying).
+        return "U__" + "".join(map(_escaped, name))
+    return quote(name, safe="")
+
+
+def _escaped(character: str) -> str:
+    if character == "_":
+        return "__"
+    return character if _PLAIN_NAME.fullmatch(character) else f"_{ord(character):x}_"
+
+
+Pairs = tuple[tuple[str, str], ...]
+
+_SUCCESS = b'{"status":"success"'
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """One request: equal calls have equal answers."""
+
+    endpoint: Endpoint
+    parameters: Pairs = ()
+    label: str = ""
+    tenant: Tenant = UNRESTRICTED
+
+    def form(self) -> bytes:
+        """The parameters as a form; what was no UTF-8 goes out as it came in."""
+        pairs = self.parameters + self.tenant.parameters
+        return urlencode(pairs, errors="surrogateescape").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """An envelope as the upstream wrote it: a success, a refusal, or (204) nothing."""
+
+    status: int
+    body: bytes
+    # Whether the upstream lets it be kept.
+    cacheable: bool = True
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the upstream answered the question."""
+        return self.status < 300
+
+
+def check_envelope(answer: ApiResponse) -> ApiResponse:
+    """The answer, if it is an envelope as far as can be told without decoding it. Raises BadAnswer."""
+    body = answer.body
+    if answer.status == 204 or (body.startswith(_SUCCESS) and body.rstrip().endswith(b"}")):
+        return answer
+    if answer.status != 200 or parse_refusal(body) or _has_status(body):
+        return answer
+    raise BadAnswer("no status")
+
+
+def _has_status(body: bytes) -> bool:
+    """Whether it is an envelope that puts its members into another order."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise BadAnswer("invalid JSON") from exc
+    return isinstance(document, dict) and document.get("status") == "success"

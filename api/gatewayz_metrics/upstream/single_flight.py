@@ -1,0 +1,93 @@
+"""Answers shared by identical questions: one call under way at a time, reused until it ages."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+LookupResult = Literal["hit", "joined", "miss"]
+
+
+@dataclass(slots=True)
+class _Flight(Generic[T]):
+    task: asyncio.Task[T]
+    waiters: int = 0
+
+
+@dataclass(slots=True)
+class _Kept(Generic[T]):
+    value: T
+    until: float
+
+
+@dataclass(slots=True)
+class SingleFlightCache(Generic[T]):
+    """A bounded cache whose misses coalesce.
+
+    `lifetime` says for how many seconds a value may be reused. The call runs in a task of
+    its own: a caller that goes away takes nothing from the others, and only when the last
+    one has gone is the call itself cancelled.
+    """
+
+    lifetime: Callable[[T], float]
+    clock: Callable[[], float]
+    observe: Callable[[LookupResult], object] = lambda _result: None
+    size: int = 256
+    # What a value weighs, and what all of them may weigh together.
+    weigh: Callable[[T], int] = lambda _value: 0
+    capacity: int = 0
+    _weight: int = 0
+    _kept: OrderedDict[Hashable, _Kept[T]] = field(default_factory=OrderedDict)
+    _flights: dict[Hashable, _Flight[T]] = field(default_factory=dict)
+
+    async def get(self, key: Hashable, produce: Callable[[], Awaitable[T]]) -> T:
+        """The kept value, the value of a call under way, or that of a new call."""
+        kept = self._kept.get(key)
+        if kept is not None and self.clock() < kept.until:
+            self.observe("hit")
+            return kept.value
+        flight = self._flights.get(key)
+        self.observe("joined" if flight else "miss")
+        if flight is None:
+            flight = self._flights[key] = _Flight(asyncio.ensure_future(self._produce(key, produce)))
+            flight.task.add_done_callback(lambda _: self._forget(key, flight))
+        return await self._wait(key, flight)
+
+    async def _produce(self, key: Hashable, produce: Callable[[], Awaitable[T]]) -> T:
+        value = await produce()
+        if key in self._kept:
+            self._weight -= self.weigh(self._kept.pop(key).value)
+        lifetime = self.lifetime(value)
+        if lifetime > 0 and self.weigh(value) <= self.capacity:
+            self._kept[key] = _Kept(value, self.clock() + lifetime)
+            self._weight += self.weigh(value)
+            self._make_room()
+        return value
+
+    def _make_room(self) -> None:
+        """Let go of what has aged, oldest first, and of what is too many or too heavy."""
+        while (
+            len(self._kept) > self.size
+            or self._weight > self.capacity
+            or self.clock() >= next(iter(self._kept.values())).until
+        ):
+            _, oldest = self._kept.popitem(last=False)
+            self._weight -= self.weigh(oldest.value)
+
+    async def _wait(self, key: Hashable, flight: _Flight[T]) -> T:
+        flight.waiters += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiters -= 1
+            if flight.waiters == 0 and not flight.task.done():
+                # Forgotten at once: whoever comes next must not join a call that is ending.
+                self._forget(key, flight)
+                flight.task.cancel()
+
+    def _forget(self, key: Hashable, flight: _Flight[T]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]

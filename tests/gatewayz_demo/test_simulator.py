@@ -1,0 +1,210 @@
+"""The simulated gateway: pure, complete, and the same in its history as on its page."""
+
+import subprocess
+from collections.abc import Iterable
+from io import StringIO
+
+import pytest
+from fastapi.testclient import TestClient
+from gatewayz_demo import engines, gateway, history, scrape, topology
+from gatewayz_demo.metric_store import MetricStore
+from gatewayz_demo.simulator import Simulator
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+from prometheus_client.samples import Sample
+
+EPOCH = 1_700_000_010.0
+HOUR = 3600.0
+
+SPECIFIED = {
+    "active_api_keys": "gauge",
+    "cache_size_bytes": "gauge",
+    "credits_used": "counter",
+    "database_query_duration_seconds": "summary",
+    "fastapi_exceptions": "counter",
+    "fastapi_requests": "counter",
+    "fastapi_requests_duration_seconds": "histogram",
+    "fastapi_requests_in_progress": "gauge",
+    "gatewayz_providers_degraded": "gauge",
+    "gatewayz_providers_down": "gauge",
+    "gatewayz_providers_healthy": "gauge",
+    "gatewayz_providers_total": "gauge",
+    "model_inference_duration_seconds": "histogram",
+    "model_inference_requests": "counter",
+    "provider_availability": "gauge",
+    "provider_error_rate": "gauge",
+    "provider_response_time_seconds": "histogram",
+    "subscription_count": "gauge",
+    "tokens_used": "counter",
+    "trial_active": "gauge",
+    "database_queries": "counter",
+    "cache_hits": "counter",
+    "cache_misses": "counter",
+}
+
+Key = tuple[str, frozenset[tuple[str, str]]]
+
+
+def page(ledger: MetricStore) -> str:
+    registry = CollectorRegistry()
+    registry.register(ledger)
+    return generate_latest(registry).decode()
+
+
+def keyed(samples: Iterable[Sample], *, added: frozenset[str] = frozenset()) -> dict[Key, float]:
+    """The values by name and labels, but for the labels a scrape added."""
+    return {
+        (sample.name, frozenset((k, v) for k, v in sample.labels.items() if k not in added)): sample.value
+        for sample in samples
+    }
+
+
+def shown(ledger: MetricStore) -> dict[Key, float]:
+    return keyed(sample for family in parse(page(ledger)) for sample in family.samples)
+
+
+def written(until: float) -> tuple[int, str]:
+    text = StringIO()
+    return history.write_history(text, Simulator(epoch=EPOCH), since=EPOCH, until=until), text.getvalue()
+
+
+def at(moment: float, text: str) -> list[Sample]:
+    """The part of a history written for one moment, as an independent parser reads it."""
+    # One moment at a time: with several, that parser takes the second for a repetition of the first.
+    lines = (line for line in text.splitlines() if line[0] == "#" or line.endswith(f" {moment:.3f}"))
+    families = parse_openmetrics("\n".join(lines) + "\n")
+    return [sample for family in families for sample in family.samples]
+
+
+@pytest.fixture(scope="module")
+def world() -> Simulator:
+    """Two hours of life."""
+    world = Simulator(epoch=EPOCH)
+    world.advance(EPOCH + 2 * HOUR)
+    return world
+
+
+def total(world: Simulator, name: str, **labels: str) -> float:
+    fitting = (each for each in world.metrics.series() if each.name == name and labels.items() <= each.labels.items())
+    return sum(world.metrics.values[each.at] for each in fitting)
+
+
+def test_a_replay_gives_the_same_page(world: Simulator) -> None:
+    again = Simulator(epoch=EPOCH)
+    for minute in range(1, 121):
+        again.advance(EPOCH + minute * 60)
+
+    assert page(again.metrics) == page(world.metrics)
+    assert page(again.data) == page(world.data)
+
+
+def test_another_seed_is_another_world(world: Simulator) -> None:
+    other = Simulator(seed=8, epoch=EPOCH)
+    other.advance(EPOCH + 2 * HOUR)
+
+    assert page(other.metrics) != page(world.metrics)
+
+
+def test_time_does_not_run_backwards(world: Simulator) -> None:
+    before = page(world.metrics)
+    world.advance(EPOCH)
+
+    assert page(world.metrics) == before
+
+
+def test_every_specified_family_is_there_but_the_health_score(world: Simulator) -> None:
+    kinds = {family.title: family.kind for family in world.metrics.families}
+
+    assert kinds == SPECIFIED
+
+
+def test_its_size_is_that_of_a_gateway(world: Simulator) -> None:
+    assert 1000 < len(world.metrics.values) < 1500
+
+
+def test_trials_are_registered_and_never_counted(world: Simulator) -> None:
+    assert "# TYPE trial_active gauge\n" in page(world.metrics)
+    assert "\ntrial_active{" not in page(world.metrics)
+
+
+@pytest.mark.parametrize("labels", [{"provider": "featherless"}, {"model": "minimax/minimax-m1-80k"}])
+def test_an_idle_series_stands_at_zero(world: Simulator, labels: dict[str, str]) -> None:
+    assert total(world, "model_inference_duration_seconds_count", **labels) == 0
+    assert 'provider="featherless",status="success"} 0.0' in page(world.metrics)
+
+
+def test_server_errors_are_a_small_share(world: Simulator) -> None:
+    requests = total(world, "fastapi_requests_total")
+    errors = total(world, "fastapi_requests_total", status_class="5xx")
+
+    assert 0.005 < errors / requests < 0.03
+
+
+def test_every_kind_of_status_occurs(world: Simulator) -> None:
+    codes = ["200", "201", "400", "401", "404", "429", "500", "502", "503"]
+
+    assert all(total(world, "fastapi_requests_total", status_code=code) for code in codes)
+
+
+def test_an_outage_shows_everywhere() -> None:
+    world = Simulator(epoch=EPOCH)
+    outage = next(i for i in map(world.incident, range(0, 7200, 5)) if i and i.outage)
+    world.advance(EPOCH + outage.end - 10)
+
+    assert total(world, "provider_availability", provider=outage.provider) == 0
+    assert total(world, "provider_error_rate", provider=outage.provider) > 0.3
+    assert total(world, "gatewayz_providers_down") == 1
+    healthy = total(world, "gatewayz_providers_healthy") + total(world, "gatewayz_providers_degraded")
+    assert healthy == len(topology.PROVIDERS) - 1
+    value = next(world.data.values[s.at] for s in world.data.series() if s.labels["provider"] == outage.provider)
+    assert 0 < value < 100
+
+
+def test_promtool_has_only_remarks_about_names(world: Simulator) -> None:
+    tool = engines.find_engine("promtool")
+    command = [str(tool.path), "check", "metrics"]
+    done = subprocess.run(
+        command, input=page(world.metrics), capture_output=True, text=True, check=False
+    )  # a known binary
+
+    remarks = (done.stdout + done.stderr).strip().splitlines()
+    assert done.returncode in (0, 3)
+    assert all("should not have" in remark for remark in remarks), remarks
+
+
+def test_history_is_what_the_pages_showed() -> None:
+    count, text = written(EPOCH + 300)
+    source = ("source", "prometheus_data")
+
+    assert count == sum(line[0] != "#" for line in text.splitlines())
+    for moment in (EPOCH, EPOCH + 15, EPOCH + 150, EPOCH + 300):
+        world = Simulator(epoch=EPOCH)
+        world.advance(moment)
+        then = [sample for sample in at(moment, text) if sample.name != "up"]
+        data = {(name, labels | {source}): value for (name, labels), value in shown(world.data).items()}
+        assert keyed(then, added=frozenset({"job", "instance", "env"})) == shown(world.metrics) | data
+
+
+def test_history_carries_the_labels_of_the_scrape() -> None:
+    _, text = written(EPOCH)
+    requests = [sample.labels for sample in at(EPOCH, text) if sample.name == "fastapi_requests_total"]
+
+    assert {labels["job"] for labels in requests} == {scrape.METRICS.job}
+    assert {labels["instance"] for labels in requests} == {scrape.INSTANCE}
+    assert {labels["env"] for labels in requests} == {"production"}
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_the_pages_follow_the_clock(accept: str) -> None:
+    now = [EPOCH]
+    client = TestClient(gateway.create_gateway_app(Simulator(epoch=EPOCH), clock=lambda: now[0]))
+    first = client.get("/metrics", headers={"accept": accept})
+    now[0] += 60
+    second = client.get("/metrics", headers={"accept": accept})
+    data = client.get("/prometheus/data/metrics", headers={"accept": accept})
+
+    assert first.headers["content-type"].startswith(accept.partition(";")[0] or "text/plain")
+    assert first.text != second.text
+    assert 'provider_availability{provider="groq"} 100.0' in data.text
+    assert 'provider_availability{provider="groq"} 1.0' in second.text

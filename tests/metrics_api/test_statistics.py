@@ -1,0 +1,146 @@
+"""The summary's numbers against the engine that computed them."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.promql.build import Slots
+
+from tests.support.client import serving
+from tests.support.engine import Engine
+from tests.support.samples import END
+
+CATALOGUE = load()
+ENVIRONMENTS = ["production", "staging", "bare", "idle", "oneshot", "nowhere"]
+SUMMARY = "/prometheus/metrics/summary"
+
+
+def summary(engine: Engine, env: str, **params: str | list[str]) -> dict[str, Any]:
+    with serving(engine.url, selector=f'env="{env}"') as client:
+        response = client.get(SUMMARY, params={"time": END, **params})
+    assert response.status_code == 200
+    document: dict[str, Any] = response.json()
+    return document
+
+
+def value(engine: Engine, env: str, name: str) -> str:
+    section, _, key = name.partition(".")
+    found: str = summary(engine, env)["metrics"][section][key]
+    return found
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_every_statistic_equals_its_expression_asked_alone(engine: Engine, env: str) -> None:
+    document = summary(engine, env)
+    slots = Slots(f'env="{env}"')
+
+    for statistic in CATALOGUE.statistics:
+        found = document["metrics"][statistic.section][statistic.key]
+        direct = engine.value(slots.fill(statistic.expr), END)
+        if direct is None:
+            assert found == "N/A", statistic.name
+        elif statistic.format == "exact":
+            assert Decimal(found) == Decimal(direct), statistic.name
+        else:
+            assert float(found) == pytest.approx(float(direct), rel=5e-4), statistic.name
+            assert len(found.replace(".", "").strip("-0")) <= 4, statistic.name
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "expected"),
+    [
+        ("production", "http.total_requests", "21040"),  # both replicas, every route and status, no staging
+        ("production", "http.request_rate_per_minute", "324"),
+        ("production", "http.error_rate", "2.778"),  # 0.06 of 2.16, in percent
+        ("production", "http.avg_latency_ms", "400"),
+        ("production", "http.in_progress", "12"),  # four series, not the first of them
+        ("production", "providers.total_providers", "26"),  # two replicas copy it, so no sum
+        ("production", "providers.avg_error_rate", "0.315"),
+        ("production", "providers.avg_response_time_ms", "600"),
+        ("production", "database.avg_query_latency_ms", "8"),
+        ("production", "database.cache_hit_rate", "71.43"),
+        ("production", "business.active_api_keys", "412"),  # without the revoked ones
+        ("production", "business.active_subscriptions", "157"),  # every plan and cycle
+        ("production", "business.active_trials", "19"),
+        ("bare", "providers.total_providers", "3"),  # counted per provider, not per replica or scale
+        ("bare", "providers.healthy_providers", "2"),
+        ("bare", "providers.degraded_providers", "1"),
+        ("bare", "providers.unavailable_providers", "1"),
+        ("bare", "http.error_rate", "N/A"),  # absent is not zero
+        ("idle", "http.total_requests", "1234"),
+        ("idle", "http.request_rate_per_minute", "0"),
+        ("idle", "http.error_rate", "N/A"),  # nothing was asked: no share of errors, and no NaN
+        ("idle", "http.avg_latency_ms", "N/A"),
+        ("oneshot", "http.error_rate", "0"),  # requests, but no 5xx series at all
+        ("oneshot", "database.cache_hit_rate", "100"),  # hits, but no miss yet
+        ("oneshot", "providers.healthy_providers", "1"),
+        ("oneshot", "providers.unavailable_providers", "0"),
+        ("oneshot", "providers.degraded_providers", "N/A"),  # no error rates, so nobody knows
+        ("oneshot", "providers.avg_error_rate", "0.25"),  # from model calls where providers report none
+    ],
+)
+def test_a_number_means_what_its_help_says(prometheus: Engine, env: str, name: str, expected: str) -> None:
+    assert value(prometheus, env, name) == expected
+
+
+def test_every_key_is_there_and_absence_has_a_reason(prometheus: Engine) -> None:
+    document = summary(prometheus, "nowhere")
+    keys = {f"{section}.{key}" for section, values in document["metrics"].items() for key in values}
+
+    assert keys == {statistic.name for statistic in CATALOGUE.statistics}
+    assert set(document["absent"]) == keys
+    assert "fastapi_requests_total" in document["absent"]["http.error_rate"]
+    assert "error" not in document
+    assert "errors" not in document
+
+
+def test_a_category_narrows(prometheus: Engine) -> None:
+    assert list(summary(prometheus, "production", category="http")["metrics"]) == ["http"]
+    assert list(summary(prometheus, "production", category=["database", "http"])["metrics"]) == ["http", "database"]
+
+
+def test_numbers_come_as_json_numbers_on_request(prometheus: Engine) -> None:
+    as_text = summary(prometheus, "oneshot")["metrics"]
+    as_numbers = summary(prometheus, "oneshot", values="number")["metrics"]
+
+    for section, texts in as_text.items():
+        for key, text in texts.items():
+            expected = None if text == "N/A" else float(text)
+            assert as_numbers[section][key] == expected
+
+
+@pytest.mark.parametrize(
+    "params", [{"category": "https"}, {"values": "float"}, {"time": "yesterday"}, {"time": "nan"}, {"time": "-1"}]
+)
+def test_an_unknown_value_is_refused_with_a_sentence(params: dict[str, str]) -> None:
+    with serving() as client:
+        response = client.get(SUMMARY, params=params)
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid_parameter"
+    assert repr(next(iter(params.values()))) in response.json()["error"]
+
+
+def test_a_cold_summary_costs_at_most_four_requests_and_a_warm_one_none(prometheus: Engine) -> None:
+    with serving(prometheus.url) as client:
+        sent = []
+        for _ in range(2):
+            assert client.get(SUMMARY).status_code == 200
+            sent.append(_counted(client, "gatewayz_metrics_upstream_requests_total"))
+
+    assert 0 < sent[0] <= 4
+    assert sent[1] == sent[0]
+
+
+def test_without_a_cache_every_summary_asks_again(prometheus: Engine) -> None:
+    with serving(prometheus.url, cache_ttl=0) as client:
+        for _ in range(2):
+            client.get(SUMMARY)
+        assert _counted(client, 'gatewayz_metrics_cache_requests_total{result="hit"}') == 0
+        assert _counted(client, 'gatewayz_metrics_cache_requests_total{result="miss"}') == 2
+
+
+def _counted(client: Any, prefix: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(prefix))

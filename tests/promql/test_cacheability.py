@@ -1,0 +1,133 @@
+import pytest
+from gatewayz_metrics.promql.cacheability import BypassReason, traits
+from hypothesis import given
+
+from tests.promql.grammar import QUERIES, TEXTS, examples
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("sum by (job) (rate(up[5m])) / 2 > bool 1", None),
+        ("up @ 100 offset 5m", None),
+        ("up offset -5m", None),
+        ("max_over_time(up[1h:])", None),
+        ("up * step()", None),
+        ("topk(3, up)", None),
+        ("up @ start()", BypassReason.BOUNDS),
+        ("up @ end()", BypassReason.BOUNDS),
+        ("up > start()", BypassReason.BOUNDS),
+        ("end() - range()", BypassReason.BOUNDS),
+        ("rate(up[range() / 2])", BypassReason.EXPRESSION),
+        ("rate(up[step()])", BypassReason.EXPRESSION),
+        ("rate(up[5m * 2])", BypassReason.EXPRESSION),
+        ("rate(up[5m:step()])", BypassReason.EXPRESSION),
+        ("up offset (5m + 1m)", BypassReason.EXPRESSION),
+        ("up offset -step()", BypassReason.EXPRESSION),
+        ("limitk(3, up)", BypassReason.LIMIT),
+        ("limit_ratio(0.5, up)", BypassReason.LIMIT),
+        ("up smoothed", BypassReason.SMOOTHED),
+        ("rate(up[5m] anchored)", BypassReason.SMOOTHED),
+        ("rate(up[$__rate_interval])", BypassReason.MACRO),
+        ("up / ${__range_s}", BypassReason.MACRO),
+        ('up{a="$__from"}', BypassReason.MACRO),
+        ("up[$__nosuch]", BypassReason.MACRO),
+        ("up default 0", BypassReason.METRICSQL),
+        ("rate(up) keep_metric_names", BypassReason.METRICSQL),
+        ('up{a="b" or c="d"}', BypassReason.METRICSQL),
+        ("any(up) by (job)", BypassReason.METRICSQL),
+        ("up offset 1h-5m", BypassReason.METRICSQL),
+        ("WITH (x = 5) up", BypassReason.SYNTAX),
+        ("rate(up[1i])", BypassReason.SYNTAX),
+        ("up{", BypassReason.SYNTAX),
+        ("", BypassReason.SYNTAX),
+        ("now()", BypassReason.FUNCTION),
+        ("range_median(up)", BypassReason.FUNCTION),
+        ("info(up)", BypassReason.FUNCTION),
+    ],
+)
+def test_why_a_query_goes_past_the_cache(query: str, reason: BypassReason | None) -> None:
+    found = traits(query)
+
+    assert found.reason is reason
+    assert found.cacheable is (reason is None)
+
+
+@pytest.mark.parametrize(
+    ("query", "lookahead_ms"),
+    [
+        ("up", 0),
+        ("up offset 5m", 0),
+        ("up offset -5m", 300_000),
+        ("up offset - 90", 90_000),
+        ("up offset -1h30m500ms", 5_400_500),
+        ("max_over_time((up offset -5m)[1h:1m] offset -10m)", 900_000),
+        ("up offset -5m + up offset 1h", 300_000),
+        ("up offset -0x10", 16_000),
+        ("up offset -010", 8000),
+    ],
+)
+def test_how_far_a_query_looks_ahead(query: str, lookahead_ms: int) -> None:
+    assert traits(query).lookahead_ms == lookahead_ms
+
+
+@pytest.mark.parametrize(
+    ("query", "at_ms"),
+    [
+        ("up", ()),
+        ("up @ 100", (100_000,)),
+        ("up @ -1.5 + up @ 1e3", (-1500, 1_000_000)),
+        ("up @ 1760000000.123", (1_760_000_000_123,)),
+    ],
+)
+def test_the_fixed_times_of_a_query(query: str, at_ms: tuple[int, ...]) -> None:
+    assert traits(query).at_ms == at_ms
+
+
+def test_a_fixed_time_is_settled_when_all_it_reads_is_old() -> None:
+    assert traits("up").is_settled(0)
+    assert traits("up @ 100 offset -5m").is_settled(400_000)
+    assert not traits("up @ 100 offset -5m").is_settled(399_999)
+
+
+@pytest.mark.parametrize(
+    ("query", "is_plain"),
+    [
+        ("1+1", True),
+        ("vector(1)", True),
+        ('"text"', True),
+        ("-(2 ^ 0.5) * pi()", True),
+        ("sum(vector(1)) by (x)", True),
+        ("time()", False),
+        ("minute()", False),
+        ("step()", False),
+        ("rand()", False),
+        ("up", False),
+        ('{job="x"}', False),
+        ("1 +", False),
+        ("$__range_s", False),
+    ],
+)
+def test_a_plain_query_reads_neither_series_nor_the_clock(query: str, *, is_plain: bool) -> None:
+    assert traits(query).is_plain is is_plain
+
+
+@pytest.mark.parametrize(
+    ("query", "depends"), [("up[1h:]", True), ("step()", True), ("up[1h:5m]", False), ("up", False)]
+)
+def test_what_depends_on_the_step(query: str, *, depends: bool) -> None:
+    assert traits(query).depends_on_step is depends
+
+
+@examples(80)
+@given(TEXTS)
+def test_any_text_has_traits(text: str) -> None:
+    assert traits(text).lookahead_ms >= 0
+
+
+@examples(60)
+@given(QUERIES)
+def test_a_valid_query_goes_past_the_cache_for_its_bounds_alone(query: str) -> None:
+    reason = traits(query).reason
+
+    assert reason is None or (reason is BypassReason.BOUNDS and "@" in query)

@@ -1,0 +1,144 @@
+"""Bodies become vectors or our own errors, whatever is in them."""
+
+import json
+from typing import Any
+
+import pytest
+from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.errors import BadAnswer, QueryRefused
+from gatewayz_metrics.metrics_api.summary import ValueFormat, format_decimal, render_summary
+from gatewayz_metrics.query import NamedSample, Reading, Snapshot
+from gatewayz_metrics.upstream.response import Sample, Vector, parse_refusal, parse_vector
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+)
+near = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from(["success", "error"]) | anything,
+        "data": st.fixed_dictionaries(
+            {},
+            optional={
+                "resultType": st.sampled_from(["vector", "matrix"]) | anything,
+                "result": st.lists(
+                    st.fixed_dictionaries(
+                        {},
+                        optional={
+                            "metric": st.dictionaries(st.text(max_size=4), st.text(max_size=4) | anything, max_size=2)
+                            | anything,
+                            "value": st.lists(anything, max_size=3) | st.just([1, "1"]) | anything,
+                        },
+                    )
+                    | anything,
+                    max_size=3,
+                )
+                | anything,
+            },
+        )
+        | anything,
+        "error": anything,
+        "errorType": anything,
+        "warnings": st.lists(anything) | anything,
+        "isPartial": anything,
+    },
+)
+
+
+def tried(body: bytes) -> Vector | None:
+    """The vector, or None where one of our two errors says, not at length, why there is none."""
+    try:
+        return parse_vector(body)
+    except (BadAnswer, QueryRefused) as exc:
+        return None if len(exc.sentence) < 1000 else Vector((), (exc.sentence,))
+
+
+@given(st.binary(max_size=200) | anything.map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_a_vector_or_one_of_our_errors(body: bytes) -> None:
+    assert tried(body) is None
+    assert parse_refusal(body) is None or b"error" in body
+
+
+@given(near)
+@example({"status": "success", "data": {"resultType": "vector", "result": [{"metric": [], "value": [1, "1"]}]}})
+@example({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": "a1"}]}})
+@example({"status": "success", "data": {"resultType": ["x" * 9999], "result": []}})
+@example({"status": "error", "errorType": "x" * 9999, "error": "y" * 9999})
+def test_almost_an_answer_is_a_vector_or_one_of_our_errors(document: dict[str, Any]) -> None:
+    found = tried(json.dumps(document).encode())
+
+    assert found is None or all(len(warning) <= 500 for warning in found.warnings)
+    for sample in found.samples if found else ():
+        assert isinstance(sample.value, str)
+        assert all(isinstance(text, str) for text in (*sample.labels, *sample.labels.values()))
+
+
+@given(
+    st.lists(st.tuples(st.dictionaries(st.text(), st.text(), max_size=3), st.floats().map(str)), max_size=5),
+    st.lists(st.text(), max_size=3),
+)
+def test_an_answer_comes_through_as_it_is(series: list[tuple[dict[str, str], str]], warnings: list[str]) -> None:
+    spelt = [(labels, {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}.get(value, value)) for labels, value in series]
+    result = [{"metric": labels, "value": [1.5, value]} for labels, value in spelt]
+    body = {"status": "success", "data": {"resultType": "vector", "result": result}, "warnings": warnings}
+
+    assert parse_vector(json.dumps(body).encode()) == Vector(tuple(Sample(*one) for one in spelt), tuple(warnings))
+
+
+def body_of(value: object) -> bytes:
+    result = [{"metric": {}, "value": [1, value]}]
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
+
+
+GOOD = ["0", "-0", "1.5", "1e+06", "-1.5E-7", "NaN", "+Inf", "-Inf", "Inf", "9" * 309, "0." + "0" * 323 + "5"]
+POOR = [
+    "",
+    " 1",
+    "1\n",
+    "1_000",
+    "0x10",
+    "nan(1)",
+    "infinity",
+    "1e",
+    "\u0661",
+    "1e999999999",
+    "9" * 1000,
+    1,
+    None,
+    True,
+]
+
+
+@pytest.mark.parametrize("value", GOOD)
+def test_a_value_that_engines_write_is_taken(value: str) -> None:
+    assert parse_vector(body_of(value)).samples == (Sample({}, value),)
+
+
+@pytest.mark.parametrize("value", POOR)
+def test_a_value_that_no_engine_writes_is_refused(value: object) -> None:
+    with pytest.raises(BadAnswer):
+        parse_vector(body_of(value))
+
+
+@given(st.from_regex(r"[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?", fullmatch=True))
+def test_a_value_that_is_taken_can_be_written(value: str) -> None:
+    assert parse_vector(body_of(value)).samples[0].value == value
+    assert len(format_decimal(value, "exact") or "") < 3000
+    assert len(format_decimal(value, "rounded") or "") < 3000
+
+
+def test_a_value_at_the_limit_reaches_the_summary() -> None:
+    statistic = load().statistics[0]
+    reading = Reading((NamedSample(statistic.name, {}, "9e999"),))
+    body = render_summary((statistic,), Snapshot(0, {statistic.name: reading}), ValueFormat.NUMBER, "5m")
+
+    assert json.loads(body)["metrics"][statistic.section][statistic.key] == 9 * 10**999
+
+
+def test_a_partial_answer_says_so() -> None:
+    body = {"status": "success", "isPartial": True, "data": {"resultType": "vector", "result": []}}
+
+    assert parse_vector(json.dumps(body).encode()).warnings == ("The upstream calls its answer partial.",)
