@@ -359,7 +359,7 @@ def test_a_refused_statistic_loses_its_own_value_alone(guilty: list[str]) -> Non
     assert "error" not in document
     assert len(fake.requests) <= few(ceil(len(SHARED) / 4), 4, len(guilty))
     assert metrics["gatewayz_metrics_upstream_up"] == 1
-    assert metrics["gatewayz_metrics_join_fallbacks_total"] >= 1
+    assert metrics["gatewayz_metrics_batch_splits_total"] >= 1
 
 
 @pytest.mark.parametrize("guilty", [["tokens_used_total"], [FAMILIES[0], FAMILIES[-1]]], ids=", ".join)

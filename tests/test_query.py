@@ -44,7 +44,7 @@ class Recovering:
 
 def test_looking_for_the_guilty_expression_ends_in_time(caplog: pytest.LogCaptureFixture) -> None:
     source = Refusing(0.05)
-    layer = QueryLayer(load(), source, Telemetry(), patience=0.1)
+    layer = QueryLayer(load(), source, Telemetry(), deadline=0.1)
     begun = time.perf_counter()
     with caplog.at_level(logging.WARNING):
         snapshot = asyncio.run(layer.statistics())

@@ -70,13 +70,13 @@ class ModelCounters:
         self._output = ledger.cell(topology.TOKENS, *labels, "output")
         self._credits = ledger.cell(topology.CREDITS, *labels)
 
-    def record(self, seconds: float, chance: Random, *, failed: bool) -> None:
+    def record(self, seconds: float, rng: Random, *, failed: bool) -> None:
         """Counts a call; a failed one costs nothing."""
         self._seconds.observe(seconds)
         if failed:
             self._bad.add()
             return
-        asked, answered = round(chance.lognormvariate(6.2, 0.9)), round(chance.lognormvariate(5.4, 0.8))
+        asked, answered = round(rng.lognormvariate(6.2, 0.9)), round(rng.lognormvariate(5.4, 0.8))
         self._good.add()
         self._input.add(asked)
         self._output.add(answered)
@@ -137,19 +137,19 @@ class StorageCounters:
         self._misses = create_cells(ledger, topology.CACHE_MISSES, topology.CACHES)
         self._bytes = create_cells(ledger, topology.CACHE_BYTES, topology.CACHES)
 
-    def authenticate(self, chance: Random) -> float:
+    def authenticate(self, rng: Random) -> float:
         """Looks a key and its limits up; the seconds it takes."""
-        if self._cached("auth", 0.93, chance):
+        if self._cached("auth", 0.93, rng):
             return 0.0
-        return self._query(("api_keys", "select"), chance) + self._query(("rate_limit_configs", "select"), chance)
+        return self._query(("api_keys", "select"), rng) + self._query(("rate_limit_configs", "select"), rng)
 
-    def work(self, route: Route, chance: Random) -> float:
+    def work(self, route: Route, rng: Random) -> float:
         """What a successful request reads and writes; the seconds it takes."""
-        if route.method == "GET" and route.path.startswith("/v1/models") and self._cached("catalog", 0.97, chance):
+        if route.method == "GET" and route.path.startswith("/v1/models") and self._cached("catalog", 0.97, rng):
             return 0.0
         if route.calls_model:
-            self._cached("response", 0.06, chance)
-        return sum(self._query(query, chance) for query in route.queries)
+            self._cached("response", 0.06, rng)
+        return sum(self._query(query, rng) for query in route.queries)
 
     def settle(self, elapsed: float) -> None:
         """Sets the sizes of the caches, which breathe with the traffic."""
@@ -157,13 +157,13 @@ class StorageCounters:
             wave = 1 + 0.2 * math.sin(math.tau * elapsed / 2400 + place)
             cell.set(round(4_000_000 * (place + 1) * wave))
 
-    def _cached(self, name: str, share: float, chance: Random) -> bool:
-        hit = chance.random() < share
+    def _cached(self, name: str, share: float, rng: Random) -> bool:
+        hit = rng.random() < share
         (self._hits if hit else self._misses)[name,].add()
         return hit
 
-    def _query(self, query: tuple[str, str], chance: Random) -> float:
-        seconds = 0.006 * chance.lognormvariate(0, SPREAD)
+    def _query(self, query: tuple[str, str], rng: Random) -> float:
+        seconds = 0.006 * rng.lognormvariate(0, SPREAD)
         self._queries[query].add()
         self._seconds[query[0]].observe(seconds)
         return seconds

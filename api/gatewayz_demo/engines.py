@@ -68,9 +68,11 @@ VICTORIA_METRICS = Recipe("victoria-metrics", "VICTORIA_METRICS_BIN", "victoria-
 RECIPES = {recipe.program: recipe for recipe in (PROMETHEUS, PROMTOOL, VICTORIA_METRICS)}
 
 
-def find_engine(engine: str, *, say: Progress = ignore_progress, environ: Mapping[str, str] = os.environ) -> Engine:
+def find_engine(
+    engine: str, *, progress: Progress = ignore_progress, environ: Mapping[str, str] = os.environ
+) -> Engine:
     """The binary of an engine, fetched when this machine has none."""
-    return Finder(environ, say, fetch.table()).find(RECIPES[engine])
+    return Finder(environ, progress, fetch.table()).find(RECIPES[engine])
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Finder:
     """A search through the places an environment names."""
 
     environ: Mapping[str, str]
-    say: Progress = ignore_progress
+    progress: Progress = ignore_progress
     releases: Sequence[Release] = ()
 
     def find(self, recipe: Recipe) -> Engine:
@@ -132,8 +134,8 @@ class Finder:
         raise EngineUnavailable(" ".join([why, *reasons]))
 
     def _fetch_packages(self, recipe: Recipe, shelf: Path) -> None:
-        self.say(f"Fetching {recipe.bundle} from the distribution's packages ...")
-        packages = Packages(self.environ, self.say)
+        self.progress(f"Fetching {recipe.bundle} from the distribution's packages ...")
+        packages = Packages(self.environ, self.progress)
         fetch.adopt(shelf / recipe.tree, lambda tree: packages.unpack(recipe.packages, tree))
 
     def _fetch_release(self, recipe: Recipe, shelf: Path) -> None:
@@ -141,7 +143,7 @@ class Finder:
         if not chosen:
             raise FetchFailed(f"No official release of {recipe.bundle} is pinned for {fetch.platform_name()}.")
         mirror = self.environ.get("PROMETHEUS_MIRROR")
-        self.say(f"Fetching {chosen.url(mirror)} ...")
+        self.progress(f"Fetching {chosen.url(mirror)} ...")
         fetch.adopt(shelf / chosen.title, lambda tree: fetch.unpack(chosen, tree, mirror=mirror))
 
 

@@ -88,7 +88,7 @@ class Packages:
     """The distribution's packages, as apt sees them in an environment."""
 
     environ: Mapping[str, str]
-    say: Progress = ignore_progress
+    progress: Progress = ignore_progress
 
     def unpack(self, names: Sequence[str], into: Path) -> None:
         """Downloads packages and unpacks them into a folder; apt checks their signatures."""
@@ -107,7 +107,7 @@ class Packages:
         try:
             self._apt(archives, "download", *names)
         except FetchFailed:
-            self.say("The system has no fresh package lists; fetching some for this user alone ...")
+            self.progress("The system has no fresh package lists; fetching some for this user alone ...")
             own = _private_folders(archives / "apt")
             # One broken source among many fails the update, not the packages of the others.
             self._apt(archives, *own, "update", check=False)

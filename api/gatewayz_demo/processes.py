@@ -169,10 +169,10 @@ def start_prometheus(
     retention: str = "100y",
     extra_flags: Sequence[str] = (),
     engine: Engine | None = None,
-    say: Progress = ignore_progress,
+    progress: Progress = ignore_progress,
 ) -> EngineProcess:
     """Prometheus over a data folder; the configuration is a file, or text, or nothing to scrape."""
-    engine = engine or engines.find_engine("prometheus", say=say)
+    engine = engine or engines.find_engine("prometheus", progress=progress)
     data_dir.mkdir(parents=True, exist_ok=True)
     file = config if isinstance(config, Path) else data_dir / "prometheus.yml"
     if not isinstance(config, Path):
@@ -199,10 +199,10 @@ def start_victoria_metrics(
     retention: str = "100y",
     extra_flags: Sequence[str] = (),
     engine: Engine | None = None,
-    say: Progress = ignore_progress,
+    progress: Progress = ignore_progress,
 ) -> EngineProcess:
     """VictoriaMetrics, the single server, over a data folder."""
-    engine = engine or engines.find_engine("victoria-metrics", say=say)
+    engine = engine or engines.find_engine("victoria-metrics", progress=progress)
     data_dir.mkdir(parents=True, exist_ok=True)
 
     def command(port: int) -> list[str]:

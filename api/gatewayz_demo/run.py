@@ -63,57 +63,57 @@ class Origin:
 
 @asynccontextmanager
 async def embedded_upstream(
-    *, say: Progress = print, environ: Mapping[str, str] = os.environ, hours: float = HOURS
+    *, progress: Progress = print, environ: Mapping[str, str] = os.environ, hours: float = HOURS
 ) -> AsyncIterator[str]:
     """The URL of a Prometheus with data, alive until the block ends."""
     async with AsyncExitStack() as stack:
-        engine = await asyncio.to_thread(_engine, say, environ)
-        folder = stack.enter_context(_data_folder(fetch.folder(environ) / "demo", say))
-        world = await asyncio.to_thread(_prepared, folder, hours, say, environ)
+        engine = await asyncio.to_thread(_engine, progress, environ)
+        folder = stack.enter_context(_data_folder(fetch.folder(environ) / "demo", progress))
+        world = await asyncio.to_thread(_prepared, folder, hours, progress, environ)
         stack.enter_context(_followed(world, folder))
         address = await stack.enter_async_context(_served(gateway.create_gateway_app(world)))
-        say(f"A simulated gateway answers on http://{address}{scrape.METRICS.path}.")
+        progress(f"A simulated gateway answers on http://{address}{scrape.METRICS.path}.")
         server = stack.enter_context(await _started(engine, folder, address))
-        say(f"Prometheus answers on {server.url}.")
+        progress(f"Prometheus answers on {server.url}.")
         yield server.url
 
 
-def _engine(say: Progress, environ: Mapping[str, str]) -> Engine:
-    engine = engines.find_engine("prometheus", say=say, environ=environ)
-    say(f"Prometheus {engine.version()} found: {engine.path}")
+def _engine(progress: Progress, environ: Mapping[str, str]) -> Engine:
+    engine = engines.find_engine("prometheus", progress=progress, environ=environ)
+    progress(f"Prometheus {engine.version()} found: {engine.path}")
     return engine
 
 
 @contextmanager
-def _data_folder(folder: Path, say: Progress) -> Iterator[Path]:
+def _data_folder(folder: Path, progress: Progress) -> Iterator[Path]:
     """The data folder of the demo, or one for this run alone while another demo has that."""
     folder.mkdir(parents=True, exist_ok=True)
     with fetch.locked_or_busy(folder / "lock") as free:
         if free:
             yield folder / "data"
             return
-        say("Another demo is running; this one keeps its data in a temporary folder.")
+        progress("Another demo is running; this one keeps its data in a temporary folder.")
         with tempfile.TemporaryDirectory(prefix="gatewayz-demo-") as scratch:
             yield Path(scratch, "data")
 
 
-def _prepared(folder: Path, hours: float, say: Progress, environ: Mapping[str, str]) -> Simulator:
+def _prepared(folder: Path, hours: float, progress: Progress, environ: Mapping[str, str]) -> Simulator:
     """The world as of now, with a data folder that holds its past."""
     now = time.time()
     origin = Origin.of(folder, now=now)
     if not origin or now - origin.scraped > MAX_PAUSE:
         epoch = origin.epoch if origin else _on_grid(now - hours * 3600)
-        return _rebuilt(folder, Origin(epoch, now), hours, say, environ)
+        return _rebuilt(folder, Origin(epoch, now), hours, progress, environ)
     world = origin.world()
     world.advance(now)
-    say(f"The history of the last run, which ended {now - origin.scraped:.0f} s ago, goes on.")
+    progress(f"The history of the last run, which ended {now - origin.scraped:.0f} s ago, goes on.")
     return world
 
 
-def _rebuilt(folder: Path, origin: Origin, hours: float, say: Progress, environ: Mapping[str, str]) -> Simulator:
+def _rebuilt(folder: Path, origin: Origin, hours: float, progress: Progress, environ: Mapping[str, str]) -> Simulator:
     """The world as of now, with its last hours written down afresh."""
     started = time.perf_counter()
-    promtool = engines.find_engine("promtool", say=say, environ=environ)
+    promtool = engines.find_engine("promtool", progress=progress, environ=environ)
     world, now = origin.world(), origin.scraped
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -124,7 +124,7 @@ def _rebuilt(folder: Path, origin: Origin, hours: float, say: Progress, environ:
             samples = history.write_history(file, world, since=since, until=now)
         processes.backfill(text, folder, promtool=promtool)
     origin.note(folder)
-    say(f"{hours:g} h of history: {samples:,} samples in {time.perf_counter() - started:.1f} s.")
+    progress(f"{hours:g} h of history: {samples:,} samples in {time.perf_counter() - started:.1f} s.")
     return world
 
 

@@ -63,54 +63,54 @@ class Simulator:
     def incident(self, elapsed: float) -> Incident | None:
         """The trouble some seconds after the epoch, if any."""
         block = int(elapsed // INCIDENT_EVERY)
-        chance = Random(f"{self.seed}:incident:{block}")  # noqa: S311  # a simulation, not a secret
-        start = block * INCIDENT_EVERY + chance.uniform(300, 1000)
+        rng = Random(f"{self.seed}:incident:{block}")  # noqa: S311  # a simulation, not a secret
+        start = block * INCIDENT_EVERY + rng.uniform(300, 1000)
         busy = topology.PROVIDERS[: len(topology.PROVIDERS) - 2]
-        found = Incident(chance.choice(busy), start, start + chance.uniform(200, 420), chance.random() < 0.7)
+        found = Incident(rng.choice(busy), start, start + rng.uniform(200, 420), rng.random() < 0.7)
         return found if found.start <= elapsed < found.end else None
 
     def _live(self, step: int) -> None:
-        chance = Random(f"{self.seed}:{step}")  # noqa: S311  # a simulation, not a secret
+        rng = Random(f"{self.seed}:{step}")  # noqa: S311  # a simulation, not a secret
         elapsed = step * STEP
         trouble = self.incident(elapsed)
         for provider in self._providers.values():
             provider.begin(trouble)
-        for _ in range(_traffic(chance, elapsed)):
-            self._serve(chance)
+        for _ in range(_traffic(rng, elapsed)):
+            self._serve(rng)
         for books in self._http:
             books.settle()
         self._take_stock(elapsed + STEP)
 
-    def _serve(self, chance: Random) -> None:
+    def _serve(self, rng: Random) -> None:
         """One HTTP request and everything it causes."""
-        books = self._http[bisect(self._route_weights, chance.random() * self._route_weights[-1])]
+        books = self._http[bisect(self._route_weights, rng.random() * self._route_weights[-1])]
         route = books.route
-        status = books.status(chance.random())
-        seconds = route.seconds * chance.lognormvariate(0, SPREAD)
-        seconds += self._storage.authenticate(chance)
+        status = books.status(rng.random())
+        seconds = route.seconds * rng.lognormvariate(0, SPREAD)
+        seconds += self._storage.authenticate(rng)
         if status == route.success:
             if route.calls_model:
-                status, spent = self._infer(chance)
+                status, spent = self._infer(rng)
                 seconds += spent
-            seconds += self._storage.work(route, chance)
+            seconds += self._storage.work(route, rng)
         elif status == "500":
-            self._exceptions[chance.randrange(len(self._exceptions))].add()
+            self._exceptions[rng.randrange(len(self._exceptions))].add()
         books.record(status, seconds)
 
-    def _infer(self, chance: Random) -> tuple[str, float]:
+    def _infer(self, rng: Random) -> tuple[str, float]:
         """The status and the seconds it took; often a second provider is tried when the first fails."""
         spent = 0.0
-        for _ in range(2 if chance.random() < FAILOVER else 1):
-            books = self._models[bisect(self._model_weights, chance.random() * self._model_weights[-1])]
+        for _ in range(2 if rng.random() < FAILOVER else 1):
+            books = self._models[bisect(self._model_weights, rng.random() * self._model_weights[-1])]
             provider = self._providers[books.model.provider]
-            failed = chance.random() < provider.failing
-            seconds = books.model.seconds * provider.slowness * chance.lognormvariate(0, SPREAD)
+            failed = rng.random() < provider.failing
+            seconds = books.model.seconds * provider.slowness * rng.lognormvariate(0, SPREAD)
             spent += seconds
             provider.record(seconds, failed=failed)
-            books.record(seconds, chance, failed=failed)
+            books.record(seconds, rng, failed=failed)
             if not failed:
                 return "200", spent
-        return ("502" if chance.random() < 0.7 else "503"), spent
+        return ("502" if rng.random() < 0.7 else "503"), spent
 
     def _take_stock(self, elapsed: float) -> None:
         """The gauges at the end of a step."""
@@ -122,8 +122,8 @@ class Simulator:
         self._business.settle(elapsed)
 
 
-def _traffic(chance: Random, elapsed: float) -> int:
+def _traffic(rng: Random, elapsed: float) -> int:
     """How many requests arrive in a step: slow waves and some noise."""
     wave = 1 + 0.35 * math.sin(math.tau * elapsed / 3600) + 0.15 * math.sin(math.tau * elapsed / 840)
     mean = REQUESTS_PER_STEP * wave
-    return max(0, round(chance.gauss(mean, math.sqrt(mean))))
+    return max(0, round(rng.gauss(mean, math.sqrt(mean))))

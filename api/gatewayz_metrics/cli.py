@@ -120,7 +120,7 @@ async def _demo() -> None:
         await _serve(read_settings(), told=True)
         return
     listening = _listen(read_settings())
-    async with embedded_upstream(say=typer.echo) as url:
+    async with embedded_upstream(progress=typer.echo) as url:
         await _serve(read_settings(prometheus_url=url), listening, told=True)
 
 

@@ -100,7 +100,7 @@ class QueryLayer:
         *,
         selector: str = "",
         cache_ttl: float = 5.0,
-        patience: float = 8.0,
+        deadline: float = 8.0,
         now: Callable[[], float] = clocks.time,
     ) -> None:
         self.catalogue = catalogue
@@ -108,10 +108,10 @@ class QueryLayer:
         self._source = source
         self._telemetry = telemetry
         self._ttl = cache_ttl
-        self._patience = patience
+        self._deadline = deadline
         self._now = now
         self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
-            self._lifetime, clocks.monotonic, telemetry.of_cache()
+            self._lifetime, clocks.monotonic, telemetry.of_cache("snapshots")
         )
 
     async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
@@ -159,7 +159,7 @@ class QueryLayer:
 
     async def _take(self, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
         at = self._now() if time is None else time
-        one_round = _BatchRun(self._source, self._telemetry, time, clocks.monotonic() + self._patience)
+        one_round = _BatchRun(self._source, self._telemetry, time, clocks.monotonic() + self._deadline)
         answers = await asyncio.gather(*(one_round.ask(group) for group in groups))
         if not all(answer.suspended for answer in answers):
             # One group was the probe that ended a pause, and the others came too early to know.
@@ -204,7 +204,7 @@ class _BatchRun:
             return _all_failed(questions, exc)
 
     async def _apart(self, questions: Sequence[BatchPart]) -> _BatchResult:
-        self.telemetry.join_fallbacks.inc()
+        self.telemetry.batch_splits.inc()
         half = len(questions) // 2
         left, right = await asyncio.gather(self.ask(questions[:half]), self.ask(questions[half:]))
         return _BatchResult(left.readings | right.readings, left.warnings + right.warnings)

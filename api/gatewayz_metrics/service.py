@@ -36,7 +36,7 @@ class Service:
             self.telemetry,
             selector=settings.selector,
             cache_ttl=settings.cache_ttl,
-            patience=settings.prometheus_timeout,
+            deadline=settings.prometheus_timeout,
         )
 
         gate = QueryLimiter(self._source, settings)

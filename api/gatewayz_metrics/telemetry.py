@@ -28,14 +28,14 @@ class Telemetry:
         )
         self.upstream_requests = Counter(
             "gatewayz_metrics_upstream_requests",
-            "Requests sent to the upstream, by API path and outcome (ok or an error code).",
-            ["kind", "outcome"],
+            "Requests sent to the upstream, by endpoint and outcome (ok or an error code).",
+            ["endpoint", "outcome"],
             registry=self.registry,
         )
         self.upstream_seconds = Histogram(
             "gatewayz_metrics_upstream_request_duration_seconds",
-            "Time until an upstream answer was whole, by API path.",
-            ["kind"],
+            "Time until an upstream answer was whole, by endpoint.",
+            ["endpoint"],
             buckets=_SECONDS,
             registry=self.registry,
         )
@@ -49,15 +49,16 @@ class Telemetry:
             "Unix time of the last usable upstream answer; 0 before the first.",
             registry=self.registry,
         )
-        self.cache_requests = Counter(
-            "gatewayz_metrics_cache_requests",
-            "Look-ups of kept answers: hit (kept), joined (shared a call under way), miss (asked the upstream).",
-            ["result"],
+        self.cache_lookups = Counter(
+            "gatewayz_metrics_cache_lookups",
+            "Cache look-ups: hit, coalesced (shared a request under way), partial (only a part was fetched), miss, "
+            "bypass (never cached). The caches: snapshots (metrics routes), responses (whole API responses), ranges.",
+            ["cache", "result"],
             registry=self.registry,
         )
-        self.join_fallbacks = Counter(
-            "gatewayz_metrics_join_fallbacks",
-            "Joined queries that the upstream refused whole, so that their parts were asked apart.",
+        self.batch_splits = Counter(
+            "gatewayz_metrics_batch_splits",
+            "Batched queries that the upstream refused whole, so that each half was asked again.",
             registry=self.registry,
         )
         self.warnings = Counter(
@@ -66,10 +67,10 @@ class Telemetry:
             registry=self.registry,
         )
 
-        self.range_results = Counter(
-            "gatewayz_metrics_range_results",
-            "Range queries by what the cache could do (hit, partial, miss, bypass) and why.",
-            ["result", "reason"],
+        self.range_fetches = Counter(
+            "gatewayz_metrics_range_fetches",
+            "Range queries for which more than the newest points was fetched, by the reason.",
+            ["reason"],
             registry=self.registry,
         )
         self.range_points = Counter(
@@ -80,12 +81,6 @@ class Telemetry:
         )
         self.range_bytes = Gauge(
             "gatewayz_metrics_range_cache_bytes", "Bytes that the range cache accounts for.", registry=self.registry
-        )
-        self.api_answers = Counter(
-            "gatewayz_metrics_api_answers",
-            "Whole answers of the Prometheus API by path: hit (kept), joined (shared a call under way), miss.",
-            ["kind", "result"],
-            registry=self.registry,
         )
         self.refusals = Counter(
             "gatewayz_metrics_limit_refusals",
@@ -106,9 +101,9 @@ class Telemetry:
 
         return observe
 
-    def of_cache(self) -> Callable[[str], None]:
-        """What a cache calls with the result of each look-up."""
-        count = cache(self.cache_requests.labels)
+    def of_cache(self, name: str) -> Callable[[str], None]:
+        """What the cache of that name calls with the result of each look-up."""
+        count = cache(lambda result: self.cache_lookups.labels(name, result))
         return lambda result: count(result).inc()
 
     def page(self) -> bytes:

@@ -83,7 +83,7 @@ def _routes() -> Row:
                 ValueColumn("95th percentile", v.http.quantile(0.95, SECONDS, ["path"], RANGE), theme.above(2, 5)),
             ],
             sort="Requests",
-            note="Over the picked time.",
+            note="Over the selected range.",
         )
     ]
 

@@ -72,7 +72,7 @@ def _each() -> Row:
                 ValueColumn("Credits", chosen.increase(CREDITS, _ROW)),
             ],
             sort="Calls",
-            note="Over the picked time. A failed call may stand in a row of its own, under the client's spelling.",
+            note="Over the selected range. A failed call may stand in a row of its own, under the client's spelling.",
         )
     ]
 

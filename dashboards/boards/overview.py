@@ -38,7 +38,7 @@ def _now() -> Row:
 
 
 def _promise() -> Row:
-    return "Promise", [
+    return "SLO", [
         number("Availability", slo.availability(v.http), steps=theme.below(theme.OBJECTIVE, 0.995), size=(4, 8)),
         dial(
             "Error budget left",
@@ -95,7 +95,7 @@ def _providers() -> Row:
             note="Failed calls over the picked time, under the name that the client wrote.",
         ),
         number("Tokens per second", v.gateway.rate("tokens_used_total"), size=(6, 8)),
-        number("Credits", v.gateway.increase("credits_used_total"), note="Over the picked time.", size=(6, 8)),
+        number("Credits", v.gateway.increase("credits_used_total"), note="Over the selected range.", size=(6, 8)),
     ]
 
 

@@ -95,7 +95,7 @@ def _routes() -> Row:
                 ValueColumn("Mean", v.http.mean(HTTP, ["path"], RANGE), bar=True),
             ],
             sort="95th percentile",
-            note="Over the picked time.",
+            note="Over the selected range.",
         )
     ]
 

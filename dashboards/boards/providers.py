@@ -91,7 +91,7 @@ def _each() -> Row:
     )
     return "Failed calls, each provider", [
         per_provider.repeat("provider").repeat_direction("h").max_per_row(6),
-        words("Where providers tell of their troubles", _STATUS_PAGES, size=(24, 4)),
+        words("Provider status pages", _STATUS_PAGES, size=(24, 4)),
     ]
 
 
@@ -100,7 +100,7 @@ def _lowest_score() -> Line:
     return Line(Expression(f"min({score.promql})", score.unit, score.help), "lowest")
 
 
-_PICKED = "Over the picked time."
+_PICKED = "Over the selected range."
 _EXPORTER = "From an exporter that few deployments run: N/A where there is none."
 _COUNTS = (("total", "Known"), ("healthy", "Healthy"), ("degraded", "Degraded"), ("down", "Down"))
 _STATUS_PAGES = (

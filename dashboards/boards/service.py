@@ -42,7 +42,9 @@ def _now() -> Row:
         number("Last success", age, steps=theme.above(60, 300)),
         number("Requests per second", v.service.rate(REQUESTS)),
         number("Failed answers", v.service.share(failed, REQUESTS), steps=theme.above(0.01, 0.05)),
-        number("Answers from memory", _kept(), note="Hits and shared calls, of all look-ups of kept answers."),
+        number(
+            "Cache hit ratio", _hit_ratio(), note="Hits and coalesced requests, of all look-ups of the summary cache."
+        ),
     ]
 
 
@@ -60,20 +62,21 @@ def _requests() -> Row:
 
 
 def _caches() -> Row:
-    range_results = v.service.rate(f"{PREFIX}_range_results_total", ["result", "reason"])
+    lookups = f"{PREFIX}_cache_lookups_total"
+    ranges = v.service.where('cache="ranges"')
     return "Caches", [
-        graph("Kept answers", Line(v.service.rate(f"{PREFIX}_cache_requests_total", ["result"]), "{{result}}")),
+        graph("Summary cache", Line(v.service.where('cache="snapshots"').rate(lookups, ["result"]), "{{result}}")),
+        graph("Response cache", Line(v.service.where('cache="responses"').rate(lookups, ["result"]), "{{result}}")),
+        graph("Range queries", Line(ranges.rate(lookups, ["result"]), "{{result}}")),
         graph(
-            "Answers of the Prometheus API",
-            Line(v.service.rate(f"{PREFIX}_api_answers_total", ["kind", "result"]), "{{kind}} {{result}}"),
+            "Why ranges were fetched",
+            Line(v.service.rate(f"{PREFIX}_range_fetches_total", ["reason"]), "{{reason}}"),
         ),
-        graph("Range queries", Line(range_results, "{{result}} {{reason}}"), size=(8, 8)),
         graph(
             "Points by source",
             Line(v.service.rate(f"{PREFIX}_range_points_total", ["source"]), "{{source}}"),
-            size=(8, 8),
         ),
-        graph("Range cache", Line(v.service.total(f"{PREFIX}_range_cache_bytes"), "bytes"), size=(8, 8)),
+        graph("Range cache", Line(v.service.total(f"{PREFIX}_range_cache_bytes"), "bytes")),
     ]
 
 
@@ -84,17 +87,19 @@ def _upstream() -> Row:
             Line(v.service.total(UP, ["instance"], "min"), "{{instance}}"),
             theme.texts(_1=("reached", theme.GREEN), _0=("not reached", theme.RED)),
         ),
-        graph("Requests to the upstream", Line(v.service.rate(ASKED, ["kind", "outcome"]), "{{kind}} {{outcome}}")),
+        graph(
+            "Requests to the upstream", Line(v.service.rate(ASKED, ["endpoint", "outcome"]), "{{endpoint}} {{outcome}}")
+        ),
         graph(
             "95th percentile of the upstream",
-            Line(v.service.quantile(0.95, ASKED_SECONDS, ["kind"]), "{{kind}}"),
+            Line(v.service.quantile(0.95, ASKED_SECONDS, ["endpoint"]), "{{endpoint}}"),
             steps=theme.above(1, 5),
         ),
         graph(
-            "Refused, warned, asked apart",
+            "Limits, warnings, batch splits",
             Line(v.service.rate(f"{PREFIX}_limit_refusals_total", ["limit"]), "refused by {{limit}}"),
             Line(v.service.rate(f"{PREFIX}_upstream_warnings_total"), "warnings"),
-            Line(v.service.rate(f"{PREFIX}_join_fallbacks_total"), "joined queries asked apart"),
+            Line(v.service.rate(f"{PREFIX}_batch_splits_total"), "batches split"),
         ),
     ]
 
@@ -109,11 +114,11 @@ def _routes() -> Row:
                 ValueColumn("Mean", v.service.mean(SECONDS, ["route"], RANGE), theme.above(1, 5)),
             ],
             sort="Requests",
-            note="Over the picked time.",
+            note="Over the selected range.",
         )
     ]
 
 
-def _kept() -> Expression:
-    name = f"{PREFIX}_cache_requests_total"
-    return v.service.share(v.service.where('result!="miss"'), name)
+def _hit_ratio() -> Expression:
+    snapshots = v.service.where('cache="snapshots"')
+    return snapshots.share(snapshots.where('result!="miss"'), f"{PREFIX}_cache_lookups_total")

@@ -28,7 +28,7 @@ EMPTY = {
     "gw-business: Active trials A": _NO_TRIALS,
     "gw-business: Subscriptions against a week ago A": _AN_HOUR,
     "gw-business: Credits a day B": _AN_HOUR,
-    "gw-service: Refused, warned, asked apart A": _NOTHING_WRONG,
+    "gw-service: Limits, warnings, batch splits A": _NOTHING_WRONG,
     "alert no-data": "there is data: that is what it asks",
     "alert budget-burns-fast": "the budget does not burn: what it asks holds only while it does",
     "alert budget-burns-slowly": "the budget does not burn: what it asks holds only while it does",

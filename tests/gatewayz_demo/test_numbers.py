@@ -33,7 +33,7 @@ async def _pages(folder: Path) -> dict[str, Any]:
         "PATH": "/usr/bin:/bin",
         "PROMETHEUS_BIN": str(engines.find_engine("prometheus").path),
     }
-    async with embedded_upstream(say=lambda _: None, environ=environ, hours=0.5) as url:
+    async with embedded_upstream(progress=lambda _: None, environ=environ, hours=0.5) as url:
         app = create_app(Settings(prometheus_url=url))
         async with (
             app.router.lifespan_context(app),

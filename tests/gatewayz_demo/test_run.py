@@ -39,7 +39,7 @@ def test_values_are_there_at_once_and_a_second_start_goes_on(environ: dict[str, 
     said: list[str] = []
 
     async def visit() -> tuple[float, float, float]:
-        async with embedded_upstream(say=said.append, environ=environ, hours=HOURS) as url:
+        async with embedded_upstream(progress=said.append, environ=environ, hours=HOURS) as url:
             assert await targets_are_up(url)
             return (
                 await value(url, "sum(fastapi_requests_total)"),
@@ -62,7 +62,7 @@ def test_everything_ends_with_an_exception(environ: dict[str, str]) -> None:
     urls: list[str] = []
 
     async def visit() -> None:
-        async with embedded_upstream(say=urls.append, environ=environ, hours=0.1) as url:
+        async with embedded_upstream(progress=urls.append, environ=environ, hours=0.1) as url:
             urls.append(url)
             raise ZeroDivisionError
 
@@ -78,8 +78,8 @@ def test_two_demos_at_once_do_not_share_data(environ: dict[str, str]) -> None:
     async def visit() -> bool:
         start = embedded_upstream
         async with (
-            start(say=said.append, environ=environ, hours=0.1) as one,
-            start(say=said.append, environ=environ, hours=0.1) as two,
+            start(progress=said.append, environ=environ, hours=0.1) as one,
+            start(progress=said.append, environ=environ, hours=0.1) as two,
         ):
             return one != two and await value(one, "sum(up)") == await value(two, "sum(up)") == 2
 
@@ -89,7 +89,7 @@ def test_two_demos_at_once_do_not_share_data(environ: dict[str, str]) -> None:
 
 def test_cancelling_the_start_leaves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
     async def visit() -> None:
-        async with embedded_upstream(say=lambda _: None, environ=environ, hours=0.1):
+        async with embedded_upstream(progress=lambda _: None, environ=environ, hours=0.1):
             pytest.fail("the start was to be cancelled")
 
     async def impatient() -> None:
@@ -105,7 +105,7 @@ def test_cancelling_the_start_leaves_nothing(environ: dict[str, str], tmp_path: 
 
 def test_no_engine_is_a_sentence(environ: dict[str, str]) -> None:
     async def visit() -> None:
-        async with embedded_upstream(say=lambda _: None, environ=environ | {"PROMETHEUS_BIN": "/nowhere"}):
+        async with embedded_upstream(progress=lambda _: None, environ=environ | {"PROMETHEUS_BIN": "/nowhere"}):
             pytest.fail("there is nothing to start")
 
     with pytest.raises(EngineUnavailable, match="PROMETHEUS_BIN names /nowhere"):

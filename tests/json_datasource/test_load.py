@@ -107,7 +107,9 @@ def test_a_probe_never_waits_for_a_large_panel(recorded_engine: Engine, tmp_path
 
 
 def upstream_requests(page: str, kind: str) -> float:
-    found = re.search(rf'^gatewayz_metrics_upstream_requests_total{{kind="{kind}",outcome="ok"}} (\S+)$', page, re.M)
+    found = re.search(
+        rf'^gatewayz_metrics_upstream_requests_total{{endpoint="{kind}",outcome="ok"}} (\S+)$', page, re.M
+    )
     return float(found[1]) if found else 0.0
 
 

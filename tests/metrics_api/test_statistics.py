@@ -137,8 +137,8 @@ def test_without_a_cache_every_summary_asks_again(prometheus: Engine) -> None:
     with serving(prometheus.url, cache_ttl=0) as client:
         for _ in range(2):
             client.get(SUMMARY)
-        assert _counted(client, 'gatewayz_metrics_cache_requests_total{result="hit"}') == 0
-        assert _counted(client, 'gatewayz_metrics_cache_requests_total{result="miss"}') == 2
+        assert _counted(client, 'gatewayz_metrics_cache_lookups_total{cache="snapshots",result="hit"}') == 0
+        assert _counted(client, 'gatewayz_metrics_cache_lookups_total{cache="snapshots",result="miss"}') == 2
 
 
 def _counted(client: Any, prefix: str) -> float:

@@ -246,7 +246,7 @@ def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:
     with FakeUpstream(fakes.hang) as fake:
         page = asyncio.run(give_up(fake.url))
 
-    assert 'upstream_requests_total{kind="query",outcome="cancelled"} 8.0' in page
+    assert 'upstream_requests_total{endpoint="query",outcome="cancelled"} 8.0' in page
 
 
 # --------------------------------------------------------------------------- bounds

@@ -42,7 +42,9 @@ def answers(source: Source, *, keeps: bool = True) -> tuple[ResponseCache, Telem
 
 def counted(telemetry: Telemetry, result: str) -> float:
     return (
-        telemetry.registry.get_sample_value("gatewayz_metrics_api_answers_total", {"kind": "labels", "result": result})
+        telemetry.registry.get_sample_value(
+            "gatewayz_metrics_cache_lookups_total", {"cache": "responses", "result": result}
+        )
         or 0.0
     )
 
@@ -56,7 +58,7 @@ def test_each_caller_is_counted_for_what_it_met() -> None:
         source.free.set()
         await asyncio.gather(*under_way)
         await found.get(CALL, 30)
-        return source.calls, [counted(telemetry, result) for result in ("miss", "joined", "hit")]
+        return source.calls, [counted(telemetry, result) for result in ("miss", "coalesced", "hit")]
 
     assert asyncio.run(ask()) == (1, [1.0, 2.0, 1.0])
 

@@ -223,7 +223,7 @@ def test_every_look_up_is_told() -> None:
 
     asyncio.run(ask())
 
-    assert told == ["miss", "joined", "joined", "hit", "miss"]
+    assert told == ["miss", "coalesced", "coalesced", "hit", "miss"]
 
 
 def test_nothing_is_left_behind() -> None:

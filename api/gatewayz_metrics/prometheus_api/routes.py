@@ -56,10 +56,10 @@ def prometheus_router(service: Service, prefix: str = "", *, alone: bool = True)
         path = endpoint.replace("{name}", "{name:path}")
         methods = _METHODS.get(endpoint, _BOTH)
         page = page_of(endpoint)
-        router.add_api_route(path, page, methods=["GET"], name=endpoint.kind, response_class=Response)
+        router.add_api_route(path, page, methods=["GET"], name=endpoint.slug, response_class=Response)
         if "POST" in methods:
             # The same once more, which a schema need not say.
-            router.add_api_route(path, page, methods=["POST"], name=endpoint.kind, include_in_schema=False)
+            router.add_api_route(path, page, methods=["POST"], name=endpoint.slug, include_in_schema=False)
         others = sorted(_EVERY_METHOD - set(methods))
         refuse = _page_not_found if endpoint is Endpoint.RULES else _refusing(methods)
         router.add_api_route(path, refuse, methods=others, include_in_schema=False)

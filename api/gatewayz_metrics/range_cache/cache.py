@@ -78,6 +78,7 @@ class RangeCache:
         # VictoriaMetrics moves start and end for its own cache unless it is told not to.
         self._always: Pairs = (("nocache", "1"),) if settings.prometheus_engine == "victoriametrics" else ()
         self._telemetry = telemetry
+        self._observe = telemetry.of_cache("ranges")
         self._now = now
         self._clock = clock
         self.store = EntryStore(settings.cache_range_bytes, telemetry.range_bytes.set)
@@ -87,7 +88,9 @@ class RangeCache:
     async def answer(self, question: RangeQuery) -> RangeAnswer:
         """The envelope of a range query, as the upstream would write it now."""
         found = await self._answers.get(question, lambda: self._answer(question))
-        self._telemetry.range_results.labels(found.mark.result, found.mark.reason).inc()
+        self._observe(found.mark.result)
+        if found.mark.reason:
+            self._telemetry.range_fetches.labels(found.mark.reason).inc()
         return found
 
     def purge(self) -> None:
@@ -106,7 +109,7 @@ class RangeCache:
         wanted = plan_fetches(unexpired(entry.coverage, self._clock() - self._lifetime), first, last)
         if wanted.gaps and not wanted.kept:
             return await self._missed(question, key, wanted)
-        return await self._joined(question, key, entry, wanted, (first, last))
+        return await self._merge_with_cached(question, key, entry, wanted, (first, last))
 
     async def _past(self, question: RangeQuery, reason: str) -> RangeAnswer:
         raw = await self._gate.forward(self._whole(question))
@@ -120,7 +123,7 @@ class RangeCache:
         fetched = ((question.start_ms, question.last_ms),)
         return RangeAnswer(piece.raw, CacheStatus("miss", piece.reason or wanted.reason, fetched))
 
-    async def _joined(
+    async def _merge_with_cached(
         self, question: RangeQuery, key: CacheKey, entry: CacheEntry, wanted: FetchPlan, window: tuple[int, int]
     ) -> RangeAnswer:
         """What is known and what is missing, put together."""

@@ -167,8 +167,8 @@ class UpstreamClient:
             self._works()
             return answer
         finally:
-            self._telemetry.upstream_requests.labels(endpoint.kind, outcome).inc()
-            self._telemetry.upstream_seconds.labels(endpoint.kind).observe(time.perf_counter() - begun)
+            self._telemetry.upstream_requests.labels(endpoint.slug, outcome).inc()
+            self._telemetry.upstream_seconds.labels(endpoint.slug).observe(time.perf_counter() - begun)
 
     def _fails(self, error: UpstreamError) -> None:
         self._breaker.failed(error)

@@ -19,7 +19,7 @@ class QueryLimiter:
         self._source = source
         self._places = asyncio.Semaphore(settings.max_concurrent_queries)
         self._allowed = settings.max_concurrent_queries
-        self._patience = settings.prometheus_timeout
+        self._deadline = settings.prometheus_timeout
         self._max_series = settings.max_series
 
     async def forward(self, call: ApiRequest) -> ApiResponse:
@@ -40,7 +40,7 @@ class QueryLimiter:
 
     async def _enter(self) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._deadline):
                 await self._places.acquire()
         except TimeoutError:
             raise TooBusy(self._allowed) from None

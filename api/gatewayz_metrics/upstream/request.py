@@ -61,7 +61,7 @@ class Endpoint(StrEnum):
     PARSE_QUERY = "/api/v1/parse_query"
 
     @property
-    def kind(self) -> str:
+    def slug(self) -> str:
         """The label that our own metrics carry."""
         return self.name.lower()
 

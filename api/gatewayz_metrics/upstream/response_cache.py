@@ -36,7 +36,7 @@ class ResponseCache:
         self, gate: QueryLimiter, telemetry: Telemetry, *, keeps: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._gate = gate
-        self._telemetry = telemetry
+        self._observe = telemetry.of_cache("responses")
         self._keeps = keeps
         self._clock = clock
         self._shared: SingleFlightCache[CachedResponse] = SingleFlightCache(
@@ -60,8 +60,8 @@ class ResponseCache:
             return CachedResponse(raw, asked_at, self._clock(), self._lifetime(raw, seconds))
 
         kept = await self._shared.get((call, seconds > 0), produce)
-        result = "miss" if asked else "joined" if kept.came_at > begun else "hit"
-        self._telemetry.api_answers.labels(call.endpoint.kind, result).inc()
+        result = "miss" if asked else "coalesced" if kept.came_at > begun else "hit"
+        self._observe(result)
         return kept.raw, None if asked else self._clock() - kept.asked_at
 
     def _lifetime(self, raw: ApiResponse, seconds: float) -> float:

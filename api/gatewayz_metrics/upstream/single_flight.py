@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 
-LookupResult = Literal["hit", "joined", "miss"]
+LookupResult = Literal["hit", "coalesced", "miss"]
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class SingleFlightCache(Generic[T]):
             self.observe("hit")
             return kept.value
         flight = self._flights.get(key)
-        self.observe("joined" if flight else "miss")
+        self.observe("coalesced" if flight else "miss")
         if flight is None:
             flight = self._flights[key] = _Flight(asyncio.ensure_future(self._produce(key, produce)))
             flight.task.add_done_callback(lambda _: self._forget(key, flight))
