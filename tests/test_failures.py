@@ -20,6 +20,7 @@ from gatewayz_metrics import Settings, create_app
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ServiceError
 from gatewayz_metrics.service import Service
+from gatewayz_metrics.telemetry import Telemetry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import Metric
@@ -282,11 +283,11 @@ def test_no_error_holds_a_credential(name: str, way: str) -> None:
 
 async def asked(configured: Settings) -> tuple[ServiceError, list[str]]:
     """What the client raises, and how the objects around it present themselves."""
-    service = Service(configured)
+    service = Service(configured, Telemetry())
     try:
         with pytest.raises(ServiceError) as caught:
-            await service._source.instant('label_replace(vector(1),"_part","a","","")')
-        parts = [service, service.layer, service.tokens, service._source, *vars(service._source).values()]
+            await service._upstream.instant('label_replace(vector(1),"_part","a","","")')
+        parts = [service, service.layer, service.tokens, service._upstream, *vars(service._upstream).values()]
         return caught.value, [repr(part) for part in parts]
     finally:
         await service.aclose()
@@ -516,7 +517,7 @@ def test_a_failure_is_not_asked_about_by_every_caller() -> None:
 
 def test_a_crowd_with_one_question_costs_one_request() -> None:
     async def crowd(url: str) -> set[int]:
-        service = Service(Settings(prometheus_url=url))
+        service = Service(Settings(prometheus_url=url), Telemetry())
         try:
             return {id(one) for one in await asyncio.gather(*(service.layer.families("models") for _ in range(50)))}
         finally:

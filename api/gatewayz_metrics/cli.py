@@ -22,8 +22,9 @@ from uvicorn.loops.auto import auto_loop_factory
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.http.server_protocol import LongUrlProtocol
+from gatewayz_metrics.http.server_protocol import create_protocol
 from gatewayz_metrics.main import create_app
+from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.settings import Settings, read_settings
 
@@ -130,7 +131,7 @@ async def _serve(settings: Settings, listening: socket.socket | None = None, *, 
     listening = listening or _listen(settings)
     config = uvicorn.Config(
         create_app(settings),
-        http=LongUrlProtocol,
+        http=create_protocol(lambda error: render_error(error)[1]),
         access_log=False,
         server_header=False,
         log_level="warning",

@@ -36,6 +36,13 @@ class ServiceError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
+    # The setting (in lower case) whose limit refused the request, if one did.
+    limit: str = ""
+
+    @property
+    def root(self) -> "ServiceError":
+        """The error that decides the status."""
+        return self
 
     @property
     def sentence(self) -> str:
@@ -76,7 +83,8 @@ class PromqlOff(RequestError):
 class BodyTooLarge(RequestError):
     """The request's body has more bytes than we read."""
 
-    status, code, limit = 413, "body_too_large", "max_body_bytes"
+    status, code = 413, "body_too_large"
+    limit = "max_body_bytes"
 
     def __init__(self, allowed: int) -> None:
         super().__init__(f"The request has more than {allowed:,} bytes, which is what MAX_BODY_BYTES allows.")
@@ -160,13 +168,18 @@ class ConfigurationError(ServiceError):
 
 
 class TargetsFailed(ServiceError):
-    """No query of a panel could be answered; `first` decides the status."""
+    """No query of a panel could be answered; the first decides the status."""
 
     code = "targets_failed"
 
     def __init__(self, errors: Mapping[str, ServiceError]) -> None:
         super().__init__(" ".join(f"target {ref_id}: {error.sentence}" for ref_id, error in errors.items()))
-        self.first = next(iter(errors.values()))
+        self._first = next(iter(errors.values()))
+
+    @property
+    def root(self) -> ServiceError:
+        """The error of the first query."""
+        return self._first
 
 
 class QueryRefused(ServiceError):
@@ -314,12 +327,13 @@ class AnswerTooLarge(UpstreamError):
     """The answer is larger than we are willing to hold."""
 
     code = "too_large"
+    limit = "max_response_bytes"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, allowed: int) -> None:
         super().__init__(
-            f"The upstream's answer is larger than {limit:,} bytes; narrow SELECTOR or raise MAX_RESPONSE_BYTES."
+            f"The upstream's answer is larger than {allowed:,} bytes; narrow SELECTOR or raise MAX_RESPONSE_BYTES."
         )
-        self.limit = limit
+        self.allowed = allowed
 
 
 class Misconfigured(UpstreamError):

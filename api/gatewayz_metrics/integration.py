@@ -1,22 +1,21 @@
 """The routes inside somebody else's FastAPI application.
 
-Three ways, one implementation:
+The routes exist as soon as `setup_prometheus_routes(app)` returns. Nothing more is needed; to have
+the connections closed at a moment of the host's own choice, or faults logged at its start:
 
-    async with setup_prometheus_routes(app): yield    in a lifespan; closes its connections
-    await setup_prometheus_routes(app)                in a lifespan; the process' end closes them
-    await setup_prometheus_routes(app)                in a start-up event; the shutdown event closes them
+    async with setup_prometheus_routes(app): yield    in a lifespan
+    await setup_prometheus_routes(app)                in a lifespan or in a start-up event
 """
 
-import asyncio
 from collections.abc import Generator, Iterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from gatewayz_metrics.json_datasource.routes import json_datasource_router
-from gatewayz_metrics.metrics_api.routes import metrics_router
-from gatewayz_metrics.prometheus_api.routes import prometheus_router
-from gatewayz_metrics.service import Service, create_embedded_service
+from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
+from gatewayz_metrics.metrics_api.routes import create_metrics_router
+from gatewayz_metrics.prometheus_api.routes import create_prometheus_router
+from gatewayz_metrics.service import ServiceProvider, create_embedded_service
 from gatewayz_metrics.settings import Settings
 
 
@@ -30,9 +29,14 @@ class MountedRoutes:
             app.include_router(router)
         self._app = app
         self._added = [entry for entry in entries if entry not in before]
-        # A host's catch-all or mount at "/" stands earlier and would take every request.
-        entries[:] = self._added + before
-        app.openapi_schema = None
+        self.restore()
+
+    def restore(self) -> None:
+        """Put the routes in front of all others."""
+        # A host's catch-all or mount at "/" may stand earlier and would take every request.
+        entries = self._app.router.routes
+        entries[:] = self._added + [entry for entry in entries if entry not in self._added]
+        self._app.openapi_schema = None
 
     def remove(self) -> None:
         """Give the application its own routes back."""
@@ -41,7 +45,7 @@ class MountedRoutes:
 
 
 class Installation:
-    """The metrics routes in a host application: await it, or enter it as a context."""
+    """The metrics routes in a host application: there from the call on; await it or enter it if you like."""
 
     def __init__(
         self,
@@ -49,16 +53,15 @@ class Installation:
         settings: Settings | None,
         prometheus_url: str | None,
         prometheus_api: str | None,
-        json_datasource: str | None = None,
+        json_datasource: str | None,
     ) -> None:
         self._app = app
-        self._settings = settings
-        self._prometheus_url = prometheus_url
-        self._prometheus_api = prometheus_api
-        self._json_datasource = json_datasource
-        self._service: Service | None = None
-        self._routes: MountedRoutes | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self._services = ServiceProvider(lambda telemetry: create_embedded_service(telemetry, settings, prometheus_url))
+        self._routes = MountedRoutes(app, *_routers(self._services, prometheus_api, json_datasource))
+        app.state.gatewayz_metrics = self
+        # Run by applications that use start-up and shutdown events; a lifespan leaves them alone.
+        app.router.on_startup.append(self._start)
+        app.router.on_shutdown.append(self._services.aclose)
 
     def __await__(self) -> Generator[Any, None, "Installation"]:
         return self._start().__await__()
@@ -71,45 +74,31 @@ class Installation:
 
     async def aclose(self) -> None:
         """Take the routes out and close the connections; again is harmless."""
-        service, self._service = self._service, None
-        self.leave()
-        if service is not None:
-            await service.aclose()
-
-    async def _start(self) -> "Installation":
-        """This installation, or the one that already serves the application."""
-        present: Installation | None = getattr(self._app.state, "gatewayz_metrics", None)
-        if present is not None:
-            if present.loop is asyncio.get_running_loop():
-                return present
-            # The application was started before, in a loop that has ended with its connections.
-            present.leave()
-        self.loop = asyncio.get_running_loop()
-        self._service = create_embedded_service(self._settings, self._prometheus_url)
-        service = self._service
-        self._routes = MountedRoutes(self._app, *self._routers(service))
-        self._app.state.gatewayz_metrics = self
-        # Run by applications that use start-up and shutdown events; a lifespan leaves it alone.
-        self._app.router.on_shutdown.append(self.aclose)
-        return self
-
-    def _routers(self, service: Service) -> Iterator[APIRouter]:
-        yield metrics_router(service.layer, service.tokens, service.telemetry)
-        if self._prometheus_api is not None:
-            path = self._prometheus_api.strip("/")
-            # At the root the host may have an /api/v1 of its own, which stays reachable.
-            yield prometheus_router(service, f"/{path}" if path else "", alone=bool(path))
-        if self._json_datasource is not None:
-            path = self._json_datasource.strip("/")
-            yield json_datasource_router(service, f"/{path}" if path else "")
-
-    def leave(self) -> None:
-        """Take the routes out of the application."""
-        if self._routes is not None:
-            self._routes.remove()
-            self._routes = None
+        self._routes.remove()
         if getattr(self._app.state, "gatewayz_metrics", None) is self:
             self._app.state.gatewayz_metrics = None
+        await self._services.aclose()
+
+    async def _start(self) -> "Installation":
+        """Make the service now, in this event loop, so that a fault is logged at the start."""
+        self._app.state.gatewayz_metrics = self
+        self._routes.restore()
+        self._services.get()
+        return self
+
+
+def _routers(services: ServiceProvider, prometheus_api: str | None, json_datasource: str | None) -> Iterator[APIRouter]:
+    yield create_metrics_router(services)
+    if prometheus_api is not None:
+        prefix = _prefix(prometheus_api)
+        # At the root the host may have an /api/v1 of its own, which stays reachable.
+        yield create_prometheus_router(services, prefix, catch_all=bool(prefix))
+    if json_datasource is not None:
+        yield create_json_datasource_router(services, _prefix(json_datasource))
+
+
+def _prefix(path: str) -> str:
+    return f"/{stripped}" if (stripped := path.strip("/")) else ""
 
 
 def setup_prometheus_routes(
@@ -120,13 +109,17 @@ def setup_prometheus_routes(
     prometheus_api: str | None = "",
     json_datasource: str | None = None,
 ) -> Installation:
-    """Serve the eight metrics routes from `app`; await the result, or `async with` it.
+    """Serve the eight metrics routes from `app`, from this call on.
+
+    The result may be awaited or entered with `async with`; neither is needed. Settings are read, and
+    connections made, in the event loop: at the application's start, or else at the first request.
 
     The Prometheus API is served under the prefix `prometheus_api`: at the root by default, None leaves it out.
     The JSON datasource is served under the prefix `json_datasource`, such as "/grafana", and only when it is given.
 
     Settings are `settings` as they are, or else those of the environment and `.env`,
     with `prometheus_url` above both. Values that cannot be used never stop the host: the
-    routes then say what is wrong. Calling it twice is harmless.
+    routes then say what is wrong. Calling it twice is harmless: the first installation stays.
     """
-    return Installation(app, settings, prometheus_url, prometheus_api, json_datasource)
+    present: Installation | None = getattr(app.state, "gatewayz_metrics", None)
+    return present or Installation(app, settings, prometheus_url, prometheus_api, json_datasource)

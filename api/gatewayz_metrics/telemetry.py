@@ -13,6 +13,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._observers: dict[str, Callable[[int, float], None]] = {}
         self.requests = Counter(
             "gatewayz_metrics_http_requests",
             "Requests answered, by route template and status.",
@@ -91,15 +92,17 @@ class Telemetry:
 
     def of_route(self, route: str) -> Callable[[int, float], None]:
         """What a route calls with the status and the seconds of each of its answers."""
-        seconds = self.request_seconds.labels(route)
-        # Looking a child up costs more than counting; a route has few statuses.
-        count = cache(lambda status: self.requests.labels(route, str(status)))
+        if route not in self._observers:
+            seconds = self.request_seconds.labels(route)
+            # Looking a child up costs more than counting; a route has few statuses.
+            count = cache(lambda status: self.requests.labels(route, str(status)))
 
-        def observe(status: int, duration: float) -> None:
-            count(status).inc()
-            seconds.observe(duration)
+            def observe(status: int, duration: float) -> None:
+                count(status).inc()
+                seconds.observe(duration)
 
-        return observe
+            self._observers[route] = observe
+        return self._observers[route]
 
     def of_cache(self, name: str) -> Callable[[str], None]:
         """What the cache of that name calls with the result of each look-up."""

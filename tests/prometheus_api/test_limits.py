@@ -12,7 +12,8 @@ import httpx
 import pytest
 from gatewayz_metrics import Settings, create_app
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.http.server_protocol import LongUrlProtocol
+from gatewayz_metrics.http.server_protocol import create_protocol
+from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.settings import read_settings
 
 from tests.range_cache.relay import Relay
@@ -114,7 +115,9 @@ def test_a_long_get_gets_an_envelope(prometheus: Engine, length: int) -> None:
 
 
 def test_a_url_that_no_parser_takes_is_told_about_post() -> None:
-    with running(create_app(Settings()), listening(), http=LongUrlProtocol) as url:
+    with running(
+        create_app(Settings()), listening(), http=create_protocol(lambda error: render_error(error)[1])
+    ) as url:
         answers = [_raw(url, b"GET /api/v1/query?query=%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 70_000))]
         answers.append(_raw(url, b"this is not HTTP\r\n\r\n"))
 

@@ -1,6 +1,6 @@
 """Answers to pages of other origins (https://fetch.spec.whatwg.org/#http-cors-protocol), stand-alone only."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,30 +10,23 @@ _HEADERS = ("authorization", "content-type", "x-grafana-device-id")
 
 
 class Cors:
-    """Lets exact origins in, once the settings are known; until then, and without any, it is not there."""
+    """Allows exact origins, which are known only once the settings are; without any it does nothing."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, origins: Callable[[], tuple[str, ...]]) -> None:
+        self._origins = origins
         self._app = app
-        self._allowing: dict[tuple[str, ...], ASGIApp] = {(): app}
+        # Made once for each list of origins: middleware is put together before any setting is read.
+        self._by_origins: dict[tuple[str, ...], ASGIApp] = {(): app}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the settings of the application say."""
-        origins = origins_of(scope) if scope["type"] == "http" else ()
-        if origins not in self._allowing:
-            self._allowing[origins] = self._for(origins)
-        await self._allowing[origins](scope, receive, send)
-
-    def _for(self, origins: Iterable[str]) -> ASGIApp:
-        return CORSMiddleware(
-            self._app,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=_HEADERS,
-            allow_credentials=True,
-        )
-
-
-def origins_of(scope: Scope) -> tuple[str, ...]:
-    """The origins that the application's settings name."""
-    found: tuple[str, ...] = getattr(scope["app"].state, "cors_origins", ())
-    return found
+        origins = self._origins() if scope["type"] == "http" else ()
+        if origins not in self._by_origins:
+            self._by_origins[origins] = CORSMiddleware(
+                self._app,
+                allow_origins=list(origins),
+                allow_methods=["GET", "POST"],
+                allow_headers=_HEADERS,
+                allow_credentials=True,
+            )
+        await self._by_origins[origins](scope, receive, send)

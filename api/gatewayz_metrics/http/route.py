@@ -1,14 +1,15 @@
-"""What every surface does around its routes: errors in its own language, requests counted.
+"""The routes of a surface: guarded, counted, and their errors in the surface's own words.
 
-All of it lives in the routes themselves: middleware and exception handlers of an
-application cannot be added once it has started, which is when a drop-in arrives.
+All of it lives in the routes themselves. A host application that already runs takes no further
+middleware and no exception handlers, and a drop-in may arrive that late.
 """
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from fastapi import Request, Response
+import orjson
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -16,42 +17,90 @@ from starlette.exceptions import HTTPException
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError
 from gatewayz_metrics.telemetry import Telemetry
 
-Speak = Callable[[ServiceError], Response]
+EVERY_METHOD = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+
+# Where a route that stands for several pages notes which one it answers, for the metrics by route.
+ROUTE_LABEL = "gatewayz_metrics.route"
+
+ErrorMaker = Callable[[Request], ServiceError]
+ErrorRenderer = Callable[[ServiceError, Request], Response]
 Guard = Callable[[Request], None]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def headers_of(error: ServiceError) -> dict[str, str]:
-    """What HTTP wants beside some statuses (RFC 9110, 11.6.1 and 10.2.1)."""
+class SurfaceRouter(APIRouter):
+    """A router whose routes count their requests, refuse whom `guard` refuses, and render errors alike."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        render_error: ErrorRenderer,
+        *,
+        tag: str,
+        prefix: str = "",
+        guard: Guard | None = None,
+    ) -> None:
+        route_class = _surface_route(telemetry, render_error, guard)
+        super().__init__(prefix=prefix, tags=[tag], route_class=route_class, default_response_class=Response)
+
+    def refuse_other_methods(self, *, kept: Mapping[str, frozenset[str]] | None = None) -> None:
+        """Answer 405 for every method that no route of a path takes so far; `kept` leaves some to other routers."""
+        taken: dict[str, set[str]] = {}
+        for route in self.routes:
+            if isinstance(route, APIRoute):
+                taken.setdefault(route.path.removeprefix(self.prefix), set()).update(route.methods or ())
+        for path, methods in taken.items():
+            others = EVERY_METHOD - methods - (kept or {}).get(path, frozenset())
+            if others:
+                self.refuse([path], _method_refusal(methods), methods=others)
+
+    def refuse(self, paths: Iterable[str], error: ErrorMaker, *, methods: Iterable[str] = EVERY_METHOD) -> None:
+        """Answer some paths with an error, whatever the method or for some methods only."""
+
+        async def refuse(request: Request) -> Response:
+            raise error(request)
+
+        for path in paths:
+            self.add_api_route(path, refuse, methods=sorted(methods), include_in_schema=False)
+
+
+def render_json_error(error: ServiceError, _request: Request) -> Response:
+    """An error as `{"error": sentence, "code": word}`: what surfaces without a protocol of their own answer."""
+    body = orjson.dumps({"error": error.sentence, "code": error.code}, option=orjson.OPT_APPEND_NEWLINE)
+    return Response(body, error.status, error_headers(error), "application/json")
+
+
+def error_headers(error: ServiceError) -> dict[str, str]:
+    """The headers that some statuses require (RFC 9110, 11.6.1 and 10.2.1)."""
     if error.status == 401:
         return {"WWW-Authenticate": 'Bearer realm="gatewayz-metrics"'}
     return {"Allow": error.allowed} if isinstance(error, MethodNotAllowed) else {}
 
 
-def count_refusal(telemetry: Telemetry, error: ServiceError) -> None:
-    """Count an error that is one of our limits, under its setting."""
-    if limit := getattr(error, "limit", None):
-        telemetry.refusals.labels(limit if isinstance(limit, str) else "max_response_bytes").inc()
+def requested_path(request: Request) -> str:
+    """The path as sentences quote it; `request.url` fails on a query string that is not UTF-8."""
+    path: str = request.scope["path"]
+    return path[:100]
 
 
-def surface_route(telemetry: Telemetry, speak: Speak, guard: Guard | None = None) -> type[APIRoute]:
-    """A route class that counts its requests, turns away what `guard` refuses, and lets `speak` tell errors."""
+def _method_refusal(methods: Iterable[str]) -> ErrorMaker:
+    allowed = ", ".join(sorted(methods))
+    return lambda request: MethodNotAllowed(request.method, allowed)
+
+
+def _surface_route(telemetry: Telemetry, render_error: ErrorRenderer, guard: Guard | None) -> type[APIRoute]:
+    """The class of a surface's routes; FastAPI makes one object of it for each route."""
 
     class SurfaceRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
-            observe = telemetry.of_route(self.path)
-
-            async def guarded(request: Request) -> Response:
-                if guard is not None:
-                    guard(request)
-                return await handle(request)
+            path = self.path
 
             async def answer(request: Request) -> Response:
                 begun = time.perf_counter()
                 status = 500
                 try:
-                    response = await _spoken(guarded, request, speak)
+                    response = await _render_errors(handle, request)
                     status = response.status_code
                 except HTTPException as exc:
                     # From a dependency of the host (its own login, its own limits): it answers in its own words.
@@ -60,23 +109,28 @@ def surface_route(telemetry: Telemetry, speak: Speak, guard: Guard | None = None
                 else:
                     return response
                 finally:
+                    observe = telemetry.of_route(request.scope.get(ROUTE_LABEL, path))
                     observe(status, time.perf_counter() - begun)
 
             return answer
 
+    async def _render_errors(handle: Handler, request: Request) -> Response:
+        try:
+            if guard is not None:
+                guard(request)
+            return await handle(request)
+        except ServiceError as exc:
+            error = exc
+        except RequestValidationError as exc:
+            error = _to_sentence(exc)
+        if error.root.limit:
+            telemetry.refusals.labels(error.root.limit).inc()
+        return render_error(error, request)
+
     return SurfaceRoute
 
 
-async def _spoken(handle: Handler, request: Request, speak: Speak) -> Response:
-    try:
-        return await handle(request)
-    except ServiceError as exc:
-        return speak(exc)
-    except RequestValidationError as exc:
-        return speak(_sentence(exc))
-
-
-def _sentence(exc: RequestValidationError) -> InvalidParameter:
+def _to_sentence(exc: RequestValidationError) -> InvalidParameter:
     """The first thing wrong, as a sentence."""
     first = exc.errors()[0]
     name = ".".join(str(part) for part in first["loc"][1:2]) or "body"

@@ -1,93 +1,91 @@
-"""The metrics routes: one JSON summary, a text page per category, all of them, and their docs."""
+"""The metrics routes: one JSON summary, a text page per category, all of them, and their documentation."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
-import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError, UnknownRoute
-from gatewayz_metrics.http.route import headers_of, surface_route
+from gatewayz_metrics.http.route import ROUTE_LABEL, SurfaceRouter, render_json_error
 from gatewayz_metrics.metrics_api.docs import render_docs
 from gatewayz_metrics.metrics_api.exposition import render_exposition
 from gatewayz_metrics.metrics_api.parameters import CATEGORY, TIME, VALUES, described, negotiate_format, parse_params
 from gatewayz_metrics.metrics_api.summary import render_summary
-from gatewayz_metrics.query import QueryLayer, Snapshot
-from gatewayz_metrics.security import ServiceTokens
-from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.query import Snapshot
+from gatewayz_metrics.service import ServiceProvider
 
 PREFIX = "/prometheus/metrics"
-_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-Endpoint = Callable[..., Coroutine[Any, Any, Response]]
 
 
-def metrics_router(layer: QueryLayer, tokens: ServiceTokens, telemetry: Telemetry) -> APIRouter:
-    """The eight routes over one query layer."""
-    catalogue = layer.catalogue
-    router = APIRouter(
+def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
+    """The eight routes over the query layer of the running service."""
+    router = SurfaceRouter(
+        services.telemetry,
+        render_json_error,
+        tag="metrics",
         prefix=PREFIX,
-        tags=["metrics"],
-        route_class=surface_route(telemetry, speak, tokens.check),
+        guard=services.check_token,
     )
 
-    async def read_summary(request: Request) -> Response:
+    @router.head("/summary", include_in_schema=False)
+    @router.get("/summary", openapi_extra=described(CATEGORY, VALUES, TIME))
+    async def summary(request: Request) -> Response:
         """Every statistic, one number each."""
-        asked = parse_params(request.scope["query_string"])
-        sections = _known(asked.categories, catalogue.sections)
-        snapshot = await layer.statistics(sections, asked.at)
+        layer = services.get().layer
+        params = parse_params(request.scope["query_string"])
+        sections = _check_sections(params.categories, layer.catalogue.sections)
+        snapshot = await layer.statistics(sections, params.at)
         body = snapshot.once(
-            asked.values,
-            lambda: render_summary(catalogue.in_sections(sections), snapshot, asked.values, catalogue.window),
+            params.values,
+            lambda: render_summary(
+                layer.catalogue.in_sections(sections), snapshot, params.values, layer.catalogue.window
+            ),
         )
         return Response(body, media_type="application/json", headers=_headers(snapshot))
 
-    async def read_docs() -> Response:
+    @router.head("/all", include_in_schema=False)
+    @router.get("/all", openapi_extra=described(TIME))
+    async def all_families(request: Request) -> Response:
+        """Every family, each once, as exposition text."""
+        return await render_page(request, None)
+
+    @router.head("/docs", include_in_schema=False)
+    @router.get("/docs")
+    async def docs() -> Response:
         """What can be asked for, in Markdown."""
-        return Response(render_docs(catalogue, layer.slots), media_type="text/markdown")
+        layer = services.get().layer
+        return Response(render_docs(layer.catalogue, layer.slots), media_type="text/markdown")
 
-    def page_of(category: str | None) -> Endpoint:
-        async def read_page(request: Request) -> Response:
-            asked = parse_params(request.scope["query_string"])
-            form = negotiate_format(request.headers.get("accept", ""))
-            snapshot = await layer.families(category, asked.at)
-            body = snapshot.once(form, lambda: render_exposition(catalogue.in_category(category), snapshot, form))
-            headers = {"Content-Type": form.value, "Vary": "Accept", **_headers(snapshot)}
-            return Response(body, headers=headers)
+    # One route for all categories: which there are stands in the catalogue, and that is read when the service starts.
+    @router.head("/{category}", include_in_schema=False)
+    @router.get("/{category}", openapi_extra=described(TIME))
+    async def category_families(request: Request, category: str) -> Response:
+        """The families of one category, as exposition text."""
+        if category not in services.get().layer.catalogue.categories:
+            raise explain_path(request)
+        request.scope[ROUTE_LABEL] = f"{PREFIX}/{category}"
+        return await render_page(request, category)
 
-        read_page.__doc__ = catalogue.categories[category] if category else "Every family, each once."
-        return read_page
+    async def render_page(request: Request, category: str | None) -> Response:
+        layer = services.get().layer
+        params = parse_params(request.scope["query_string"])
+        form = negotiate_format(request.headers.get("accept", ""))
+        snapshot = await layer.families(category, params.at)
+        families = layer.catalogue.in_category(category)
+        body = snapshot.once(form, lambda: render_exposition(families, snapshot, form))
+        return Response(body, headers={"Content-Type": form.value, "Vary": "Accept", **_headers(snapshot)})
 
-    pages: dict[str, tuple[Endpoint, dict[str, Any]]] = {
-        "summary": (read_summary, described(CATEGORY, VALUES, TIME)),
-        **{category: (page_of(category), described(TIME)) for category in catalogue.categories},
-        "all": (page_of(None), described(TIME)),
-        "docs": (read_docs, {}),
-    }
-    for name, (page, schema) in pages.items():
-        router.add_api_route(
-            f"/{name}", page, methods=["GET"], name=name, response_class=Response, openapi_extra=schema
-        )
-        router.add_api_route(f"/{name}", page, methods=["HEAD"], name=name, include_in_schema=False)
+    def explain_path(request: Request) -> ServiceError:
+        pages = ["summary", *services.get().layer.catalogue.categories, "all", "docs"]
+        page = request.scope["path"].rpartition(f"{PREFIX}/")[2]
+        if page in pages:
+            return MethodNotAllowed(request.method, "GET, HEAD")
+        return UnknownRoute(f"There is no {PREFIX}/{page[:100]}; there are {', '.join(pages)}.")
 
-    async def refuse(request: Request, path: str) -> Response:
-        if path in pages:
-            raise MethodNotAllowed(request.method, "GET, HEAD")
-        raise UnknownRoute(f"There is no {PREFIX}/{path[:100]}; there are {', '.join(pages)}.")
-
-    router.add_api_route("/{path:path}", refuse, methods=_EVERY_METHOD, include_in_schema=False)
+    router.refuse(["/{path:path}"], explain_path)
     return router
 
 
-def speak(error: ServiceError) -> Response:
-    """An error in the words of the metrics routes."""
-    body = orjson.dumps({"error": error.sentence, "code": error.code}, option=orjson.OPT_APPEND_NEWLINE)
-    return Response(body, error.status, headers_of(error), "application/json")
-
-
-def _known(given: frozenset[str], sections: dict[str, str]) -> frozenset[str]:
-    if strangers := sorted(given - sections.keys()):
-        raise InvalidParameter(f"There is no category {strangers[0][:100]!r}; there are {', '.join(sections)}.")
+def _check_sections(given: frozenset[str], sections: dict[str, str]) -> frozenset[str]:
+    if unknown := sorted(given - sections.keys()):
+        raise InvalidParameter(f"There is no category {unknown[0][:100]!r}; there are {', '.join(sections)}.")
     return given
 
 

@@ -1,41 +1,48 @@
 """What those who run the service ask: is it alive, can it answer, what does it measure about itself."""
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from gatewayz_metrics.http.route import surface_route
-from gatewayz_metrics.metrics_api.routes import speak
-from gatewayz_metrics.query import QueryLayer
-from gatewayz_metrics.security import ServiceTokens
-from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.http.route import SurfaceRouter, render_json_error
+from gatewayz_metrics.service import ServiceProvider
 
 
-def operations_router(layer: QueryLayer, tokens: ServiceTokens, telemetry: Telemetry) -> APIRouter:
+def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
     """`/livez` and `/readyz` for everybody, the others for those with a token."""
-    router = APIRouter(tags=["operations"], route_class=surface_route(telemetry, speak))
-    inside = APIRouter(tags=["operations"], route_class=surface_route(telemetry, speak, tokens.check))
+    telemetry = services.telemetry
+    router = SurfaceRouter(telemetry, render_json_error, tag="operations")
+    guarded = SurfaceRouter(
+        telemetry,
+        render_json_error,
+        tag="operations",
+        guard=services.check_token,
+    )
 
     @router.get("/livez")
-    async def live() -> dict[str, str]:
+    async def live() -> Response:
         """The process runs; whether the upstream does is no reason to restart it."""
-        return {"status": "ok"}
+        return _json({"status": "ok"})
 
     @router.get("/readyz")
-    async def ready() -> dict[str, str]:
+    async def ready() -> Response:
         """The service can answer: `degraded` while the upstream is down, which the answers then explain."""
-        failure = await layer.probe()
-        return {"status": "degraded", "reason": failure.sentence} if failure else {"status": "ok"}
+        failure = await services.get().layer.probe()
+        return _json({"status": "degraded", "reason": failure.sentence} if failure else {"status": "ok"})
 
-    @inside.get("/metrics")
+    @guarded.get("/metrics")
     async def own_metrics() -> Response:
         """What the service measures about itself, for a scraper."""
         return Response(telemetry.page(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    @inside.get("/openapi.json", include_in_schema=False)
+    @guarded.get("/openapi.json", include_in_schema=False)
     async def schema(request: Request) -> Response:
         """The OpenAPI description of every route."""
-        return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
+        return _json(request.app.openapi())
 
-    router.include_router(inside)
+    router.include_router(guarded)
     return router
+
+
+def _json(document: object) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")

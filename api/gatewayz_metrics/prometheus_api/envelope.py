@@ -13,7 +13,7 @@ def render_error(error: ServiceError) -> tuple[int, bytes]:
     match error:
         case AnswerTooLarge():
             sentence = (
-                f"The answer is larger than {error.limit:,} bytes; ask for fewer series, a shorter range or a longer "
+                f"The answer is larger than {error.allowed:,} bytes; ask for fewer series, a shorter range or a longer "
                 "step, or raise MAX_RESPONSE_BYTES."
             )
             return 422, _envelope("execution", sentence)

@@ -56,8 +56,8 @@ class ApiHandlers:
 
     def __init__(self, service: Service) -> None:
         self._settings = service.settings
-        self._answers = service.answers
-        self._ranges = service.ranges
+        self._answers = service.responses
+        self._ranges = service.range_cache
         self._versions: dict[Tenant, ApiResponse] = {}
 
     async def ask(self, endpoint: Endpoint, request: Request) -> ApiReply:

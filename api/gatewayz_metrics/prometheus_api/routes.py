@@ -3,104 +3,128 @@
 https://prometheus.io/docs/prometheus/latest/querying/api/
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from fastapi import Request, Response
 
-from fastapi import APIRouter, Request, Response
-
-from gatewayz_metrics.errors import MethodNotAllowed, ReadOnly, ServiceError, UnknownRoute
+from gatewayz_metrics.errors import ReadOnly, ServiceError, UnknownRoute
 from gatewayz_metrics.http.compression import compress
-from gatewayz_metrics.http.route import count_refusal, headers_of, surface_route
+from gatewayz_metrics.http.route import EVERY_METHOD, SurfaceRouter, error_headers, requested_path
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.prometheus_api.handlers import ApiHandlers
-from gatewayz_metrics.service import Service
+from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.upstream.request import Endpoint
 
-_EVERY_METHOD = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-_GET = ("GET",)
-_BOTH = ("GET", "POST")
-# Prometheus takes GET alone for some of these, and Grafana sends POST to them when its datasource says POST.
-_METHODS = {
-    Endpoint.METADATA: _GET,
-    Endpoint.RULES: _GET,
-    Endpoint.ALERTS: _GET,
-}
-# What writes or administers, and what would make Grafana offer to: it concludes from these very words that
-# there is no ruler.
+# What writes or administers.
 _WRITING = ("/api/v1/admin/{path:path}", "/api/v1/write", "/api/v1/otlp/{path:path}", "/api/v1/read", "/-/{path:path}")
+# What would make Grafana offer to edit rules: from the words "page not found" it concludes that there is no ruler.
 _RULER = ("/rules", "/rules/{path:path}", "/config/v1/rules", "/config/v1/rules/{path:path}")
 _UNKNOWN = ("/api/v1/{path:path}", "/debug/{path:path}", "/federate", "/classic/{path:path}", "/graph")
 
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
-
-def prometheus_router(service: Service, prefix: str = "", *, alone: bool = True) -> APIRouter:
-    """The API's paths under a prefix; not `alone`, every other path is left to whoever else is there."""
-    telemetry = service.telemetry
-    router = APIRouter(
+def create_prometheus_router(services: ServiceProvider, prefix: str = "", *, catch_all: bool = True) -> SurfaceRouter:
+    """The API's paths under a prefix; without `catch_all` every other path is left to whoever else is there."""
+    router = SurfaceRouter(
+        services.telemetry,
+        _render_error,
+        tag="prometheus",
         prefix=prefix,
-        tags=["prometheus"],
-        route_class=surface_route(telemetry, speaker(service), service.callers.check),
+        guard=services.authenticate,
     )
-    questions = ApiHandlers(service)
+    handlers = services.bind(ApiHandlers)
 
-    def page_of(endpoint: Endpoint) -> Handler:
-        async def read(request: Request) -> Response:
-            answer = await questions.ask(endpoint, request)
-            return await compress(request, answer.status, answer.body, answer.headers)
+    async def answer(endpoint: Endpoint, request: Request) -> Response:
+        reply = await handlers().ask(endpoint, request)
+        return await compress(request, reply.status, reply.body, reply.headers)
 
-        read.__doc__ = f"The answer of the upstream's {endpoint}."
-        return read
+    @router.post("/api/v1/query", include_in_schema=False)
+    @router.get("/api/v1/query")
+    async def query(request: Request) -> Response:
+        """An expression at one moment."""
+        return await answer(Endpoint.QUERY, request)
 
-    for endpoint in Endpoint:
-        path = endpoint.replace("{name}", "{name:path}")
-        methods = _METHODS.get(endpoint, _BOTH)
-        page = page_of(endpoint)
-        router.add_api_route(path, page, methods=["GET"], name=endpoint.slug, response_class=Response)
-        if "POST" in methods:
-            # The same once more, which a schema need not say.
-            router.add_api_route(path, page, methods=["POST"], name=endpoint.slug, include_in_schema=False)
-        others = sorted(_EVERY_METHOD - set(methods))
-        refuse = _page_not_found if endpoint is Endpoint.RULES else _refusing(methods)
-        router.add_api_route(path, refuse, methods=others, include_in_schema=False)
-    if alone:
-        _add_refusals(router)
+    @router.post("/api/v1/query_range", include_in_schema=False)
+    @router.get("/api/v1/query_range")
+    async def query_range(request: Request) -> Response:
+        """An expression at every step of a range."""
+        return await answer(Endpoint.QUERY_RANGE, request)
+
+    @router.post("/api/v1/query_exemplars", include_in_schema=False)
+    @router.get("/api/v1/query_exemplars")
+    async def query_exemplars(request: Request) -> Response:
+        """The exemplars of the series that an expression reads."""
+        return await answer(Endpoint.QUERY_EXEMPLARS, request)
+
+    @router.post("/api/v1/labels", include_in_schema=False)
+    @router.get("/api/v1/labels")
+    async def labels(request: Request) -> Response:
+        """The names of labels."""
+        return await answer(Endpoint.LABELS, request)
+
+    @router.post("/api/v1/label/{name:path}/values", include_in_schema=False)
+    @router.get("/api/v1/label/{name:path}/values")
+    async def label_values(request: Request) -> Response:
+        """The values of a label."""
+        return await answer(Endpoint.LABEL_VALUES, request)
+
+    @router.post("/api/v1/series", include_in_schema=False)
+    @router.get("/api/v1/series")
+    async def series(request: Request) -> Response:
+        """The series that selectors match."""
+        return await answer(Endpoint.SERIES, request)
+
+    @router.get("/api/v1/metadata")
+    async def metadata(request: Request) -> Response:
+        """Type, help and unit of metrics."""
+        return await answer(Endpoint.METADATA, request)
+
+    @router.get("/api/v1/rules")
+    async def rules(request: Request) -> Response:
+        """The rules that the upstream evaluates."""
+        return await answer(Endpoint.RULES, request)
+
+    @router.get("/api/v1/alerts")
+    async def alerts(request: Request) -> Response:
+        """The alerts that are active at the upstream."""
+        return await answer(Endpoint.ALERTS, request)
+
+    # Prometheus takes GET alone for this one, and Grafana sends POST when its datasource says POST.
+    @router.post("/api/v1/status/buildinfo", include_in_schema=False)
+    @router.get("/api/v1/status/buildinfo")
+    async def buildinfo(request: Request) -> Response:
+        """The upstream's version."""
+        return await answer(Endpoint.BUILDINFO, request)
+
+    @router.post("/api/v1/format_query", include_in_schema=False)
+    @router.get("/api/v1/format_query")
+    async def format_query(request: Request) -> Response:
+        """An expression, formatted."""
+        return await answer(Endpoint.FORMAT_QUERY, request)
+
+    @router.post("/api/v1/parse_query", include_in_schema=False)
+    @router.get("/api/v1/parse_query")
+    async def parse_query(request: Request) -> Response:
+        """An expression as a syntax tree."""
+        return await answer(Endpoint.PARSE_QUERY, request)
+
+    # A 405 here would make Grafana conclude that there is a ruler.
+    router.refuse(["/api/v1/rules"], _page_not_found, methods=EVERY_METHOD - {"GET"})
+    router.refuse_other_methods()
+    if catch_all:
+        router.refuse(_WRITING, lambda _: ReadOnly())
+        router.refuse(_RULER, _page_not_found)
+        router.refuse(_UNKNOWN, _unknown_path)
     return router
 
 
-def speaker(service: Service) -> Callable[[ServiceError], Response]:
-    """How this surface tells an error: in the API's envelope, with a status that Grafana shows."""
-
-    def speak(error: ServiceError) -> Response:
-        count_refusal(service.telemetry, error)
-        status, body = render_error(error)
-        return Response(body, status, {"Cache-Control": "no-store", **headers_of(error)}, "application/json")
-
-    return speak
+def _render_error(error: ServiceError, _request: Request) -> Response:
+    """An error in the API's envelope, with a status that Grafana shows."""
+    status, body = render_error(error)
+    return Response(body, status, {"Cache-Control": "no-store", **error_headers(error)}, "application/json")
 
 
-def _add_refusals(router: APIRouter) -> None:
-    every = list(_EVERY_METHOD)
-    for paths, refuse in ((_WRITING, _forbidden), (_RULER, _page_not_found), (_UNKNOWN, _unknown)):
-        for path in paths:
-            router.add_api_route(path, refuse, methods=every, include_in_schema=False)
+def _page_not_found(_request: Request) -> ServiceError:
+    return UnknownRoute("page not found")
 
 
-def _refusing(methods: tuple[str, ...]) -> Handler:
-    async def refuse(request: Request) -> Response:
-        raise MethodNotAllowed(request.method, ", ".join(methods))
-
-    return refuse
-
-
-async def _forbidden() -> Response:
-    raise ReadOnly
-
-
-async def _page_not_found() -> Response:
-    raise UnknownRoute("page not found")
-
-
-async def _unknown(request: Request) -> Response:
-    path = request.scope["path"][:100]
-    raise UnknownRoute(f"There is no {path!a} here: of the Prometheus API this service answers what only reads.")
+def _unknown_path(request: Request) -> ServiceError:
+    path = requested_path(request)
+    return UnknownRoute(f"There is no {path!a} here: of the Prometheus API this service answers what only reads.")
