@@ -1,4 +1,4 @@
-"""Imports go down the layers, and no circle closes."""
+"""Imports go down the layers, no circle closes, and one name means one class."""
 
 from pathlib import Path
 
@@ -37,6 +37,10 @@ def test_no_module_imports_itself_through_others() -> None:
 
 def test_every_module_stands_in_a_layer() -> None:
     assert structure.find_layerless(MODULES) == []
+
+
+def test_two_public_classes_never_share_a_name() -> None:
+    assert {name: places for name, places in structure.public_classes(MODULES).items() if len(places) > 1} == {}
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,16 @@ def find_layerless(modules: Iterable[SourceModule]) -> list[str]:
     ]
 
 
+def public_classes(modules: Iterable[SourceModule]) -> dict[str, list[str]]:
+    """Where each public class is defined, by its name."""
+    found: dict[str, list[str]] = {}
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(f"{module.path}:{node.lineno}")
+    return found
+
+
 # --------------------------------------------------------------------------- what is printed
 
 
