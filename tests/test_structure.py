@@ -1,4 +1,4 @@
-"""Imports go down the layers, no circle closes, and one name means one class."""
+"""Imports go down the layers, no circle closes, one name means one class, and a warm answer has a short way."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.support import structure
 from tests.support.structure import SourceModule
+from tests.support.trace_modules import trace_requests
 
 MODULES = structure.read_modules()
 
@@ -127,3 +128,12 @@ def test_the_tree_sums_up_lines() -> None:
     lines = list(structure.render_tree(MODULES))
 
     assert lines[-1].split()[2:] == [str(len(MODULES)), "modules", f"{sum(m.lines for m in MODULES):,}", "lines"]
+
+
+def test_a_warm_answer_does_not_go_to_the_upstream() -> None:
+    traces = trace_requests()
+
+    assert "upstream.client" in traces["/query, PromQL text"].calls
+    for name in ("instant query, cached", "/query, the same again", "summary, warm"):
+        assert "upstream.client" not in traces[name].calls
+        assert 0 < traces[name].moves < traces["/query, PromQL text"].moves
