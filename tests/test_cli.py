@@ -1,5 +1,6 @@
 """The installed command, as its users start and end it."""
 
+import json
 import os
 import re
 import signal
@@ -16,9 +17,25 @@ import pytest
 from tests.support.engine import Engine
 from tests.support.server import listening
 
+COMMAND = [sys.executable, "-m", "gatewayz_metrics"]
+# The same where nothing of the demo can be imported and fcntl does not exist, as on Windows.
+WITHOUT_DEMO = [
+    sys.executable,
+    "-c",
+    "import sys; sys.modules |= {'fcntl': None, 'gatewayz_demo': None}; from gatewayz_metrics.cli import run; run()",
+]
+
 
 def finished(*words: str, **environment: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "gatewayz_metrics", *words]
+    return ended([*COMMAND, *words], environment)
+
+
+def finished_without_demo(*words: str) -> tuple[int, str]:
+    return ended([*WITHOUT_DEMO, *words], {})
+
+
+def ended(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """The exit code of a command and all that it printed."""
     env = os.environ | environment
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     return done.returncode, done.stdout + done.stderr
@@ -27,9 +44,10 @@ def finished(*words: str, **environment: str) -> tuple[int, str]:
 @contextmanager
 def running(*words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command and the URL that it says it answers on."""
-    command = [sys.executable, "-m", "gatewayz_metrics", *words]
     env = os.environ | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             text = ""
@@ -58,6 +76,32 @@ def test_demo_uses_the_upstream_that_is_named(prometheus: Engine) -> None:
         process.wait(10)
 
     assert "error" not in document
+
+
+def test_a_demo_without_an_engine_is_a_sentence() -> None:
+    code, text = finished("demo", PORT="0", PROMETHEUS_BIN="/nowhere/prometheus")
+
+    assert code == 1
+    assert text.splitlines()[-1].startswith("gatewayz-metrics: PROMETHEUS_BIN names /nowhere/prometheus")
+    assert "Traceback" not in text
+
+
+def test_the_other_commands_need_nothing_of_the_demo(prometheus: Engine) -> None:
+    with running("serve", PROMETHEUS_URL=prometheus.url) as (_, url):
+        _, report = finished_without_demo("check", url, "--json")
+    code, table = finished_without_demo("catalogue")
+
+    assert {"route": "docs", "what": "answers", "ok": True, "detail": "HTTP 200"} in json.loads(report)["findings"]
+    assert code == 0
+    assert "fastapi_requests_total" in table
+
+
+def test_a_demo_where_it_cannot_run_names_the_other_way() -> None:
+    code, text = finished_without_demo("demo")
+
+    assert code == 1
+    assert text.startswith("gatewayz-metrics: The simulated gateway cannot run here (")
+    assert text.endswith("; name a server: PROMETHEUS_URL=http://localhost:9090.\n")
 
 
 def test_answers_come_without_nagles_delay(prometheus: Engine) -> None:
