@@ -190,6 +190,14 @@ def test_a_tenant_is_named_in_its_own_requests_alone(router: respx.MockRouter) -
     assert [request.content for request in sent(router)] == [b"", b"extra_label=team%3Db", b""]
 
 
+def test_a_cookie_of_the_upstream_is_not_sent_back(router: respx.MockRouter) -> None:
+    # A cookie that came with one caller's answer would travel with the requests of all others.
+    router.post("/api/v1/query").respond(200, json=SUCCESS.json(), headers={"Set-Cookie": "session=a; Path=/"})
+    use(instant("up"), instant("up"))
+
+    assert [request.headers.get("cookie") for request in sent(router)] == [None, None]
+
+
 @pytest.mark.parametrize(("setting", "encoding"), [(True, "gzip"), (False, "identity")])
 def test_compression_is_asked_for_when_configured(router: respx.MockRouter, setting: bool, encoding: str) -> None:
     router.post("/api/v1/query").mock(SUCCESS)
