@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test nightly check bench dashboards readme clean
+.PHONY: run test nightly check structure bench dashboards readme clean
 
 run: .venv/runs
 	@$(BIN)/gatewayz-metrics demo
@@ -19,6 +19,10 @@ check: .venv/develops
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The modules with their lines, and the imports between packages.
+structure: .venv/develops
+	@$(BIN)/python -m tests.support.structure
 
 bench: .venv/develops
 	@$(BIN)/python -m tests.bench

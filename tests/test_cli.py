@@ -1,24 +1,44 @@
 """The installed command, as its users start and end it."""
 
+import asyncio
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from gatewayz_metrics import Settings, cli
+from uvicorn.loops.auto import auto_loop_factory
 
 from tests.support.engine import Engine
 from tests.support.server import listening
 
+COMMAND = [sys.executable, "-m", "gatewayz_metrics"]
+# The same where nothing of the demo can be imported and fcntl does not exist, as on Windows.
+WITHOUT_DEMO = [
+    sys.executable,
+    "-c",
+    "import sys; sys.modules |= {'fcntl': None, 'gatewayz_demo': None}; from gatewayz_metrics.cli import run; run()",
+]
+
 
 def finished(*words: str, **environment: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "gatewayz_metrics", *words]
+    return ended([*COMMAND, *words], environment)
+
+
+def finished_without_demo(*words: str) -> tuple[int, str]:
+    return ended([*WITHOUT_DEMO, *words], {})
+
+
+def ended(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """The exit code of a command and all that it printed."""
     env = os.environ | environment
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     return done.returncode, done.stdout + done.stderr
@@ -27,9 +47,10 @@ def finished(*words: str, **environment: str) -> tuple[int, str]:
 @contextmanager
 def running(*words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command and the URL that it says it answers on."""
-    command = [sys.executable, "-m", "gatewayz_metrics", *words]
     env = os.environ | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             text = ""
@@ -60,14 +81,54 @@ def test_demo_uses_the_upstream_that_is_named(prometheus: Engine) -> None:
     assert "error" not in document
 
 
-def test_answers_come_without_nagles_delay(prometheus: Engine) -> None:
-    with running("serve", PROMETHEUS_URL=prometheus.url) as (_, url), httpx.Client(base_url=url) as client:
-        client.get("/livez")
-        begun = time.perf_counter()
-        for _ in range(10):
-            client.get("/livez")
-        # With the delay each answer on a kept connection takes 40 ms more.
-        assert time.perf_counter() - begun < 0.3
+def test_a_demo_without_an_engine_is_a_sentence() -> None:
+    code, text = finished("demo", PORT="0", PROMETHEUS_BIN="/nowhere/prometheus")
+
+    assert code == 1
+    assert text.splitlines()[-1].startswith("gatewayz-metrics: PROMETHEUS_BIN names /nowhere/prometheus")
+    assert "Traceback" not in text
+
+
+def test_the_other_commands_need_nothing_of_the_demo(prometheus: Engine) -> None:
+    with running("serve", PROMETHEUS_URL=prometheus.url) as (_, url):
+        _, report = finished_without_demo("check", url, "--json")
+    code, table = finished_without_demo("catalogue")
+
+    assert {"route": "docs", "what": "answers", "ok": True, "detail": "HTTP 200"} in json.loads(report)["findings"]
+    assert code == 0
+    assert "fastapi_requests_total" in table
+
+
+def test_a_demo_where_it_cannot_run_names_the_other_way() -> None:
+    code, text = finished_without_demo("demo")
+
+    assert code == 1
+    assert text.startswith("gatewayz-metrics: The simulated gateway cannot run here (")
+    assert text.endswith("; name a server: PROMETHEUS_URL=http://localhost:9090.\n")
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, auto_loop_factory()], ids=["asyncio", "installed"])
+def test_answers_come_without_nagles_delay(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """With the delay each answer on a kept connection takes 40 ms more."""
+
+    async def accepted() -> int:
+        """TCP_NODELAY of a connection that the socket of the service accepts."""
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        taken = cli._listen(Settings(host="127.0.0.1", port=0))
+        async with await asyncio.start_server(look, sock=taken):
+            _, writer = await asyncio.open_connection(*taken.getsockname())
+            try:
+                return await found
+            finally:
+                writer.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(accepted()) != 0
 
 
 def test_a_port_that_is_taken_is_a_sentence() -> None:

@@ -8,13 +8,11 @@ import socket
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import httpx
 import typer
 import uvicorn
-from gatewayz_demo.errors import DemoError
-from gatewayz_demo.run import embedded_upstream
 from rich.console import Console
 from rich.table import Table
 from uvicorn.loops.auto import auto_loop_factory
@@ -37,9 +35,8 @@ def run() -> None:
     """Run the command; an expected failure is one sentence and exit code 1."""
     try:
         app()
-    except (ConfigurationError, DemoError) as exc:
-        typer.echo(f"gatewayz-metrics: {exc}", err=True)
-        sys.exit(1)
+    except ConfigurationError as exc:
+        _fail(exc)
 
 
 @app.command()
@@ -56,7 +53,10 @@ def serve() -> None:
 @app.command()
 def demo() -> None:
     """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
-    _run(_demo())
+    if os.environ.get("PROMETHEUS_URL"):
+        _run(_serve(read_settings(), told=True))
+    else:
+        _simulate()
 
 
 @app.command()
@@ -116,13 +116,25 @@ class _Server(uvicorn.Server):
             typer.echo(self._greeting)
 
 
-async def _demo() -> None:
-    if os.environ.get("PROMETHEUS_URL"):
-        await _serve(read_settings(), told=True)
-        return
-    listening = _listen(read_settings())
-    async with embedded_upstream(progress=typer.echo) as url:
-        await _serve(read_settings(prometheus_url=url), listening, told=True)
+def _simulate() -> None:
+    # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
+    try:
+        from gatewayz_demo.errors import DemoError  # noqa: PLC0415
+        from gatewayz_demo.run import embedded_upstream  # noqa: PLC0415
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"The simulated gateway cannot run here ({exc}); name a server: PROMETHEUS_URL=http://localhost:9090."
+        ) from exc
+
+    async def simulate() -> None:
+        listening = _listen(read_settings())
+        async with embedded_upstream(progress=typer.echo) as url:
+            await _serve(read_settings(prometheus_url=url), listening, told=True)
+
+    try:
+        _run(simulate())
+    except DemoError as exc:
+        _fail(exc)
 
 
 async def _serve(settings: Settings, listening: socket.socket | None = None, *, told: bool = False) -> None:
@@ -192,3 +204,8 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
             runner.run(main)
     except KeyboardInterrupt:
         typer.echo("Ended.")
+
+
+def _fail(reason: Exception) -> NoReturn:
+    typer.echo(f"gatewayz-metrics: {reason}", err=True)
+    sys.exit(1)

@@ -350,14 +350,6 @@ def good_gzip(exchange: Exchange) -> None:
     exchange.reply(gzip.compress(one_each(exchange.request)), Content_Encoding="gzip")
 
 
-def get_alone(exchange: Exchange) -> None:
-    """Takes GET and nothing else."""
-    if exchange.request.method == "GET":
-        healthy(exchange)
-    else:
-        exchange.reply(b"Method Not Allowed", "405 Method Not Allowed", Content_Type="text/plain", Allow="GET")
-
-
 def wrong_type(kind: str, result: object) -> Behaviour:
     """A success of another result type."""
     return answering(json.dumps({"status": "success", "data": {"resultType": kind, "result": result}}).encode())
