@@ -1,1 +1,1 @@
-"""The demonstration: engine binaries, their processes, and a simulated gateway to watch."""
+"""The demo: finds or fetches engine binaries, runs them, and simulates a gateway to scrape."""

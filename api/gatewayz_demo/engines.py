@@ -1,6 +1,7 @@
-"""Engine binaries: found on this machine, or fetched into the cache once.
+"""Finding engine binaries: on this machine, or fetched into the cache folder once.
 
-The order: the variable that names one, `PATH`, the cache, the distribution's packages, the official release.
+The order: the environment variable that names one, `PATH`, the cache folder, the distribution's packages,
+the official release.
 """
 
 import os
@@ -19,18 +20,18 @@ from gatewayz_demo.fetch import Packages, Progress, Release, ignore_progress
 
 @dataclass(frozen=True)
 class Engine:
-    """A binary that can be run, with the environment it needs besides ours."""
+    """An executable binary and the environment variables it needs besides those of this process."""
 
     name: str
     path: Path
     env: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of its process."""
+        """The complete environment for its process."""
         return {**os.environ, **self.env}
 
     def version(self) -> str:
-        """The version it reports, or a question mark."""
+        """The version that `--version` reports, or a question mark."""
         command, env = [str(self.path), "--version"], self.environment()
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603  # found by find()
         match = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
@@ -39,7 +40,12 @@ class Engine:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one program is found or fetched."""
+    """How one program is found or fetched.
+
+    `variable` is the environment variable that names its binary, `bundle` the name under which its
+    packages are cached, `neighbour` a program in whose folder it may lie, `remedy` the end of the
+    error's sentence.
+    """
 
     program: str
     variable: str
@@ -51,7 +57,7 @@ class Recipe:
 
     @property
     def tree(self) -> str:
-        """The name of its unpacked packages in the cache, which machines may share."""
+        """The cache's folder for its unpacked packages; machines of several kinds may share a home folder."""
         return f"{self.bundle}-debian-{platform.machine()}"
 
 
@@ -71,91 +77,95 @@ RECIPES = {recipe.program: recipe for recipe in (PROMETHEUS, PROMTOOL, VICTORIA_
 def find_engine(
     engine: str, *, progress: Progress = ignore_progress, environ: Mapping[str, str] = os.environ
 ) -> Engine:
-    """The binary of an engine, fetched when this machine has none."""
-    return Finder(environ, progress, fetch.table()).find(RECIPES[engine])
+    """The binary of `prometheus`, `promtool` or `victoria-metrics`, fetched when this machine has none.
+
+    Raises EngineUnavailable.
+    """
+    return Finder(environ, progress, fetch.load_releases()).find(RECIPES[engine])
 
 
 @dataclass(frozen=True)
 class Finder:
-    """A search through the places an environment names."""
+    """Looks for binaries in the places that an environment names."""
 
     environ: Mapping[str, str]
     progress: Progress = ignore_progress
     releases: Sequence[Release] = ()
 
     def find(self, recipe: Recipe) -> Engine:
-        """The first that runs, in order of the places."""
-        return self._named(recipe) or self._installed(recipe) or self._cached_or_fetched(recipe)
+        """The first executable binary, in the order of the module's docstring. Raises EngineUnavailable."""
+        return self._find_named(recipe) or self._find_installed(recipe) or self._find_cached_or_fetch(recipe)
 
-    def _named(self, recipe: Recipe) -> Engine | None:
-        """What a variable names, or what lies beside a neighbour it names."""
+    def _find_named(self, recipe: Recipe) -> Engine | None:
+        """The binary that its variable names, or the one beside a neighbour that a variable names."""
         if named := self.environ.get(recipe.variable):
-            if _runs(Path(named)):
+            if _is_executable(Path(named)):
                 return Engine(recipe.program, Path(named))
             why = f"{recipe.variable} names {named}, which is no executable file"
             raise EngineUnavailable(f"{why}; correct or unset it.")
         neighbour = self.environ.get(RECIPES[recipe.neighbour].variable) if recipe.neighbour else None
-        return _beside(recipe, neighbour)
+        return _find_beside(recipe, neighbour)
 
-    def _installed(self, recipe: Recipe) -> Engine | None:
+    def _find_installed(self, recipe: Recipe) -> Engine | None:
         path = self.environ.get("PATH", os.defpath)
         if on_path := shutil.which(recipe.program, path=path):
             return Engine(recipe.program, Path(on_path))
-        return _beside(recipe, shutil.which(recipe.neighbour, path=path) if recipe.neighbour else None)
+        return _find_beside(recipe, shutil.which(recipe.neighbour, path=path) if recipe.neighbour else None)
 
-    def _cached_or_fetched(self, recipe: Recipe) -> Engine:
-        shelf = fetch.folder(self.environ) / "engines"
-        shelf.mkdir(exist_ok=True)
-        if found := self._cached(recipe, shelf):
+    def _find_cached_or_fetch(self, recipe: Recipe) -> Engine:
+        cache = fetch.create_cache_folder(self.environ) / "engines"
+        cache.mkdir(exist_ok=True)
+        if found := self._find_cached(recipe, cache):
             return found
-        with fetch.locked(shelf / f"{recipe.bundle}.lock"):
-            # Somebody else may have fetched it while this process waited.
-            return self._cached(recipe, shelf) or self._fetched(recipe, shelf)
+        with fetch.lock(cache / f"{recipe.bundle}.lock"):
+            # Another process may have fetched it while this one waited.
+            return self._find_cached(recipe, cache) or self._fetch(recipe, cache)
 
-    def _cached(self, recipe: Recipe, shelf: Path) -> Engine | None:
-        tree = shelf / recipe.tree
-        if _runs(path := tree / "usr/bin" / recipe.program):
+    def _find_cached(self, recipe: Recipe, cache: Path) -> Engine | None:
+        tree = cache / recipe.tree
+        if _is_executable(path := tree / "usr/bin" / recipe.program):
             return Engine(recipe.program, path, _library_path(tree))
-        if recipe.has_release and (chosen := fetch.for_this_machine(self.releases)):
-            return _beside(recipe, str(shelf / chosen.title / chosen.title / recipe.program))
+        if recipe.has_release and (release := fetch.find_release(self.releases)):
+            return _find_beside(recipe, str(cache / release.title / release.title / recipe.program))
         return None
 
-    def _fetched(self, recipe: Recipe, shelf: Path) -> Engine:
+    def _fetch(self, recipe: Recipe, cache: Path) -> Engine:
         reasons = []
         for attempt in (self._fetch_packages, self._fetch_release):
             try:
-                attempt(recipe, shelf)
+                attempt(recipe, cache)
             except FetchFailed as exc:
                 reasons.append(str(exc))
-            if found := self._cached(recipe, shelf):
+            if found := self._find_cached(recipe, cache):
                 return found
         remedy = f"set {recipe.variable} to a binary{recipe.remedy}"
         why = f"{recipe.program} is not installed and cannot be fetched; {remedy}."
         raise EngineUnavailable(" ".join([why, *reasons]))
 
-    def _fetch_packages(self, recipe: Recipe, shelf: Path) -> None:
+    def _fetch_packages(self, recipe: Recipe, cache: Path) -> None:
         self.progress(f"Fetching {recipe.bundle} from the distribution's packages ...")
         packages = Packages(self.environ, self.progress)
-        fetch.adopt(shelf / recipe.tree, lambda tree: packages.unpack(recipe.packages, tree))
+        fetch.create_folder(cache / recipe.tree, lambda tree: packages.unpack(recipe.packages, tree))
 
-    def _fetch_release(self, recipe: Recipe, shelf: Path) -> None:
-        chosen = fetch.for_this_machine(self.releases) if recipe.has_release else None
-        if not chosen:
-            raise FetchFailed(f"No official release of {recipe.bundle} is pinned for {fetch.platform_name()}.")
+    def _fetch_release(self, recipe: Recipe, cache: Path) -> None:
+        release = fetch.find_release(self.releases) if recipe.has_release else None
+        if not release:
+            raise FetchFailed(f"No official release of {recipe.bundle} is pinned for {fetch.detect_platform()}.")
         mirror = self.environ.get("PROMETHEUS_MIRROR")
-        self.progress(f"Fetching {chosen.url(mirror)} ...")
-        fetch.adopt(shelf / chosen.title, lambda tree: fetch.unpack(chosen, tree, mirror=mirror))
+        self.progress(f"Fetching {release.url(mirror)} ...")
+        fetch.create_folder(cache / release.title, lambda tree: fetch.unpack_release(release, tree, mirror=mirror))
 
 
-def _beside(recipe: Recipe, neighbour: str | None) -> Engine | None:
+def _find_beside(recipe: Recipe, neighbour: str | None) -> Engine | None:
     path = Path(neighbour).resolve().with_name(recipe.program) if neighbour else None
-    return Engine(recipe.program, path) if path and _runs(path) else None
+    return Engine(recipe.program, path) if path and _is_executable(path) else None
 
 
 def _library_path(tree: Path) -> dict[str, str]:
+    """LD_LIBRARY_PATH for shared libraries that were unpacked beside a binary."""
     libraries = [str(path) for path in sorted(tree.glob("usr/lib/*-linux-*")) if path.is_dir()]
     return {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {}
 
 
-def _runs(path: Path) -> bool:
+def _is_executable(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)

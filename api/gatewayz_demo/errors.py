@@ -1,23 +1,23 @@
-"""What can go wrong before a demo runs.
+"""Errors of the demo.
 
 DemoError
 ├── EngineUnavailable   no binary could be found or fetched
 │   └── FetchFailed     one way of fetching failed; the next one is tried
-└── EngineFailed        a binary ran and did not do its work
+└── EngineFailed        a binary started and did not do its work
 """
 
 
 class DemoError(RuntimeError):
-    """A sentence for the person at the terminal, remedy included."""
+    """Base of all errors here; the message is a sentence for the terminal and names the remedy."""
 
 
 class EngineUnavailable(DemoError):
-    """No binary of this engine is at hand."""
+    """No binary of an engine could be found or fetched."""
 
 
 class FetchFailed(EngineUnavailable):
-    """One source of binaries could not deliver."""
+    """One source of binaries failed: the packages or the release archive."""
 
 
 class EngineFailed(DemoError):
-    """An engine did not start, did not become ready or refused its task."""
+    """An engine did not start, did not become ready or refused its input."""

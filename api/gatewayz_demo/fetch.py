@@ -1,4 +1,8 @@
-"""The cache folder: where fetched engines and demo data live between runs."""
+"""Fetching engine binaries without root: the cache folder, Debian packages, Prometheus' release archives.
+
+The cache folder keeps binaries and demo data between runs. Packages come from apt, which checks
+their signatures; a release archive is accepted only with the sha256 in `releases.toml`.
+"""
 
 import fcntl
 import hashlib
@@ -23,18 +27,19 @@ from urllib.parse import urlsplit
 
 from gatewayz_demo.errors import EngineUnavailable, FetchFailed
 
-# DOC Progress lines: who starts something long is told what happens.
-
-
+# Receives a sentence for the terminal at the start of everything that takes long.
 Progress = Callable[[str], None]
 
 
 def ignore_progress(_: str) -> None:
-    """Says nothing."""
+    """A Progress that prints nothing."""
 
 
-def folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The cache folder of this user, created when missing."""
+def create_cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The cache folder of this user, created when missing. Raises EngineUnavailable when it cannot be.
+
+    The place: https://specifications.freedesktop.org/basedir-spec/latest/.
+    """
     home = environ.get("HOME") or tempfile.gettempdir()
     path = Path(environ.get("XDG_CACHE_HOME") or Path(home, ".cache"), "gatewayz-metrics")
     try:
@@ -46,16 +51,16 @@ def folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Alone with whatever the lock file stands for; waits for others."""
+def lock(path: Path) -> Iterator[None]:
+    """Holds the lock file during the block; waits until no other process holds it."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def locked_or_busy(path: Path) -> Iterator[bool]:
-    """Whether the lock was free; holds it if so, and never waits."""
+def try_lock(path: Path) -> Iterator[bool]:
+    """Holds the lock file during the block and gives True, or gives False when another process holds it."""
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,33 +70,33 @@ def locked_or_busy(path: Path) -> Iterator[bool]:
             yield True
 
 
-def adopt(place: Path, fill: Callable[[Path], None]) -> None:
-    """Puts a folder in place whole or not at all."""
+def create_folder(place: Path, fill: Callable[[Path], None]) -> None:
+    """Creates a folder with whatever `fill` writes into it; when `fill` raises, the folder does not change."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetch-") as scratch:
         tree = Path(scratch, "tree")
         tree.mkdir()
         fill(tree)
-        # A tree without its program is a leftover of another version of this code.
+        # A folder may be there without the program that was looked for, left by another version of this code.
         shutil.rmtree(place, ignore_errors=True)
         tree.rename(place)
 
 
-# DOC Engines from the packages of Debian and its relatives, unpacked without root.
+# Packages of Debian and its derivatives.
 
-
+# Seconds for one apt or dpkg command; bounds a download from a slow mirror.
 PACKAGE_TIMEOUT = 180.0
 
 
 @dataclass(frozen=True)
 class Packages:
-    """The distribution's packages, as apt sees them in an environment."""
+    """The distribution's packages; `environ` is the environment of apt and dpkg."""
 
     environ: Mapping[str, str]
     progress: Progress = ignore_progress
 
     def unpack(self, names: Sequence[str], into: Path) -> None:
-        """Downloads packages and unpacks them into a folder; apt checks their signatures."""
+        """Downloads packages and unpacks them into a folder. Raises FetchFailed."""
         if not (self._has("apt-get") and self._has("dpkg")):
             raise FetchFailed("This system has no apt-get and dpkg.")
         with tempfile.TemporaryDirectory(dir=into.parent) as scratch:
@@ -108,20 +113,20 @@ class Packages:
             self._apt(archives, "download", *names)
         except FetchFailed:
             self.progress("The system has no fresh package lists; fetching some for this user alone ...")
-            own = _private_folders(archives / "apt")
-            # One broken source among many fails the update, not the packages of the others.
-            self._apt(archives, *own, "update", check=False)
-            self._apt(archives, *own, "download", *names)
+            private = _create_private_state(archives / "apt")
+            # Not checked: one broken source fails the whole update, and the packages of the others can still be had.
+            self._apt(archives, *private, "update", check=False)
+            self._apt(archives, *private, "download", *names)
 
-    def _apt(self, folder: Path, *words: str, check: bool = True) -> None:
+    def _apt(self, folder: Path, *arguments: str, check: bool = True) -> None:
         options = {
-            # As root, apt would change to a user of its own, who may not write here.
+            # As root, apt downloads as the user _apt, who may not write to this folder.
             "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
             "Acquire::Languages": "none",
             "Acquire::Retries": 1,
             "Acquire::http::Timeout": 15,
         }
-        self._run(["apt-get", "-q", *_as_words(options), *words], folder, check=check)
+        self._run(["apt-get", "-q", *_format_options(options), *arguments], folder, check=check)
 
     def _run(self, command: list[str], folder: Path, *, check: bool = True) -> None:
         env = {**self.environ, "LC_ALL": "C"}
@@ -136,11 +141,11 @@ class Packages:
             raise FetchFailed(f"{command[0]} ended with code {done.returncode}: {reason}")
 
 
-def _private_folders(state: Path) -> list[str]:
-    """Options under which apt writes nothing outside a folder of ours."""
+def _create_private_state(state: Path) -> list[str]:
+    """Options that make apt keep its lists and archives in this folder, as the system's need root."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (state / folder).mkdir(parents=True)
-    return _as_words(
+    return _format_options(
         {
             "Dir::State": state,
             "Dir::State::Lists": state / "lists",
@@ -150,23 +155,25 @@ def _private_folders(state: Path) -> list[str]:
     )
 
 
-def _as_words(options: Mapping[str, object]) -> list[str]:
-    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+def _format_options(options: Mapping[str, object]) -> list[str]:
+    return [argument for key, value in options.items() for argument in ("-o", f"{key}={value}")]
 
 
-# DOC Prometheus from its official release archive, accepted only with the pinned hash.
-
+# Prometheus' official release archives.
 
 OFFICIAL = "https://github.com/prometheus/prometheus/releases/download"
+# Seconds without a byte; the whole download may take longer.
 DOWNLOAD_TIMEOUT = 30.0
+# Bytes; bounds the disk space that a wrong mirror can fill.
 LIMIT = 400 * 1024 * 1024
 CHUNK = 1024 * 1024
+# What platform.machine() returns, and Go's name for it, which the archives carry.
 MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 @dataclass(frozen=True)
 class Release:
-    """One archive and the hash it must have."""
+    """One release archive and the sha256 that it must have."""
 
     version: str
     platform: str
@@ -174,35 +181,35 @@ class Release:
 
     @property
     def title(self) -> str:
-        """The archive's name without its ending, which is also the folder inside it."""
+        """The archive's name without `.tar.gz`, which is also the name of the folder inside it."""
         return f"prometheus-{self.version}.{self.platform}"
 
     def url(self, mirror: str | None = None) -> str:
-        """Where the archive is, at the official place or a mirror laid out like it."""
-        base = _checked(mirror or OFFICIAL)
+        """The URL of the archive, at GitHub or a mirror with the same paths. Raises FetchFailed for plain http."""
+        base = _check_mirror(mirror or OFFICIAL)
         return f"{base}/v{self.version}/{self.title}.tar.gz"
 
 
-def table() -> list[Release]:
-    """Every pinned release."""
+def load_releases() -> list[Release]:
+    """Every release in `releases.toml`."""
     text = files("gatewayz_demo").joinpath("releases.toml").read_text(encoding="utf-8")
     return [Release(**row) for row in tomllib.loads(text)["release"]]
 
 
-def platform_name() -> str:
-    """This machine in the words of the release archives, such as linux-amd64."""
+def detect_platform() -> str:
+    """This machine as the release archives name it, such as linux-amd64."""
     machine = platform.machine().lower()
     return f"{platform.system().lower()}-{MACHINES.get(machine, machine)}"
 
 
-def for_this_machine(releases: Sequence[Release]) -> Release | None:
-    """The release that runs here, if one is pinned."""
-    here = platform_name()
+def find_release(releases: Sequence[Release]) -> Release | None:
+    """The release for this machine, if there is one."""
+    here = detect_platform()
     return next((each for each in releases if each.platform == here), None)
 
 
-def unpack(release: Release, into: Path, *, mirror: str | None = None) -> None:
-    """Downloads, checks and unpacks a release; the folder gets the archive's content."""
+def unpack_release(release: Release, into: Path, *, mirror: str | None = None) -> None:
+    """Downloads a release, checks its sha256 and unpacks it into a folder. Raises FetchFailed."""
     url = release.url(mirror)
     with tempfile.TemporaryFile(dir=into.parent) as archive:
         digest = _download(url, archive)
@@ -213,16 +220,16 @@ def unpack(release: Release, into: Path, *, mirror: str | None = None) -> None:
 
 
 def _download(url: str, archive: IO[bytes]) -> str:
-    """The sha256 of what was written."""
+    """Writes the content of a URL to a file and returns its sha256."""
     digest = hashlib.sha256()
     try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer:  # noqa: S310  # _checked allows web addresses only
-            while chunk := answer.read(CHUNK):
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as response:  # noqa: S310  # _check_mirror allows web addresses only
+            while chunk := response.read(CHUNK):
                 digest.update(chunk)
                 archive.write(chunk)
                 if archive.tell() > LIMIT:
                     raise FetchFailed(f"{url} is longer than {LIMIT} bytes.")
-            expected = int(answer.headers.get("Content-Length") or archive.tell())
+            expected = int(response.headers.get("Content-Length") or archive.tell())
     except urllib.error.HTTPError as exc:
         exc.close()
         raise FetchFailed(f"{url} answered {exc.code}.") from exc
@@ -236,13 +243,15 @@ def _download(url: str, archive: IO[bytes]) -> str:
 def _extract(archive: IO[bytes], into: Path, url: str) -> None:
     try:
         with tarfile.open(fileobj=archive, mode="r:gz") as tar:
+            # The filter refuses members that would land outside the folder.
             tar.extractall(into, filter="data")
     except (tarfile.TarError, OSError, EOFError) as exc:
         raise FetchFailed(f"{url} cannot be unpacked: {exc}.") from exc
 
 
-def _checked(base: str) -> str:
+def _check_mirror(base: str) -> str:
     parts = urlsplit(base)
+    # Plain http on loopback alone: the tests serve their mirror there.
     if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
         return base.rstrip("/")
     raise FetchFailed(f"PROMETHEUS_MIRROR must be an https address, not {base!r}.")

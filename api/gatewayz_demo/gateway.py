@@ -1,4 +1,4 @@
-"""The simulated gateway as a web service that exposes what it would have counted by now.
+"""The simulated gateway as a web service with two metrics pages.
 
 `python -m gatewayz_demo.gateway --port 8001` runs it alone.
 """
@@ -20,22 +20,22 @@ from gatewayz_demo.simulator import Simulator
 Clock = Callable[[], float]
 
 
-def create_gateway_app(world: Simulator, *, clock: Clock = time.time) -> FastAPI:
-    """The two pages Prometheus scrapes."""
+def create_gateway_app(simulator: Simulator, *, clock: Clock = time.time) -> FastAPI:
+    """An application with the two pages that Prometheus scrapes; `clock` returns Unix seconds."""
     app = FastAPI(title="Simulated GatewayZ", docs_url=None, redoc_url=None, openapi_url=None)
-    pages = {scrape.METRICS.path: world.metrics, scrape.DATA_METRICS.path: world.data}
-    for path, ledger in pages.items():
-        app.add_api_route(path, _page(world, ledger, clock))
+    pages = {scrape.METRICS.path: simulator.metrics, scrape.DATA_METRICS.path: simulator.data}
+    for path, store in pages.items():
+        app.add_api_route(path, _create_page(simulator, store, clock))
     return app
 
 
-def _page(world: Simulator, ledger: MetricStore, clock: Clock) -> Callable[[Request], Awaitable[Response]]:
+def _create_page(simulator: Simulator, store: MetricStore, clock: Clock) -> Callable[[Request], Awaitable[Response]]:
     registry = CollectorRegistry()
-    registry.register(ledger)
+    registry.register(store)
 
     async def read_page(request: Request) -> Response:
-        # Not in a thread: two scrapes at once would live through the same step twice.
-        world.advance(clock())
+        # Not in a thread: two scrapes at once would simulate the same step twice.
+        simulator.advance(clock())
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
 
@@ -45,12 +45,12 @@ def _page(world: Simulator, ledger: MetricStore, clock: Clock) -> Callable[[Requ
 def main(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8001,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    seed: Annotated[int, typer.Option(help="Another seed is another world.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the random generators; another seed gives other numbers.")] = 7,
     epoch: Annotated[float | None, typer.Option(help="Unix time at which all counters were zero.")] = None,
 ) -> None:
     """Runs the simulated gateway alone; the same seed and epoch continue the same counters."""
-    world = Simulator(seed=seed, epoch=time.time() if epoch is None else epoch)
-    uvicorn.run(create_gateway_app(world), host=host, port=port, log_level="warning", server_header=False)
+    simulator = Simulator(seed=seed, epoch=time.time() if epoch is None else epoch)
+    uvicorn.run(create_gateway_app(simulator), host=host, port=port, log_level="warning", server_header=False)
 
 
 if __name__ == "__main__":

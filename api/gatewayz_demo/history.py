@@ -1,4 +1,8 @@
-"""What Prometheus would have scraped so far, as OpenMetrics text with timestamps."""
+"""The samples that Prometheus would have scraped so far, as OpenMetrics text with timestamps.
+
+The text is made for `promtool tsdb create-blocks-from openmetrics`. The format:
+https://prometheus.io/docs/specs/om/open_metrics_spec/.
+"""
 
 from collections.abc import Iterator
 from typing import TextIO
@@ -9,61 +13,64 @@ from gatewayz_demo.scrape import ScrapeTarget
 from gatewayz_demo.simulator import Simulator
 
 
-def write_history(file: TextIO, world: Simulator, *, since: float, until: float) -> int:
-    """Lives through the world's time, writes every scrape between two moments and counts the samples."""
-    instants: list[float] = []
-    columns: dict[ScrapeTarget, list[list[float]]] = {scrape.METRICS: [], scrape.DATA_METRICS: []}
-    ledgers = {scrape.METRICS: world.metrics, scrape.DATA_METRICS: world.data}
-    instant = since
-    while instant <= until:
-        world.advance(instant)
-        instants.append(instant)
-        for target, ledger in ledgers.items():
-            columns[target].append(list(ledger.values))
-        instant += scrape.INTERVAL
-    stamps = [f" {stamp:.3f}\n" for stamp in instants]
-    file.writelines(_families(ledgers, columns, stamps))
-    file.writelines(_up(ledgers, stamps))
+def write_history(file: TextIO, simulator: Simulator, *, since: float, until: float) -> int:
+    """Writes every scrape between two times (Unix seconds) and returns the number of samples.
+
+    Advances the simulator to the last of them.
+    """
+    times: list[float] = []
+    rows: dict[ScrapeTarget, list[list[float]]] = {scrape.METRICS: [], scrape.DATA_METRICS: []}
+    stores = {scrape.METRICS: simulator.metrics, scrape.DATA_METRICS: simulator.data}
+    time = since
+    while time <= until:
+        simulator.advance(time)
+        times.append(time)
+        for target, store in stores.items():
+            rows[target].append(list(store.values))
+        time += scrape.INTERVAL
+    timestamps = [f" {time:.3f}\n" for time in times]
+    file.writelines(_format_families(stores, rows, timestamps))
+    file.writelines(_format_up(stores, timestamps))
     file.write("# EOF\n")
-    return len(stamps) * sum(len(ledger.values) + 1 for ledger in ledgers.values())
+    return len(timestamps) * sum(len(store.values) + 1 for store in stores.values())
 
 
-def _families(
-    ledgers: dict[ScrapeTarget, MetricStore], columns: dict[ScrapeTarget, list[list[float]]], stamps: list[str]
+def _format_families(
+    stores: dict[ScrapeTarget, MetricStore], rows: dict[ScrapeTarget, list[list[float]]], timestamps: list[str]
 ) -> Iterator[str]:
-    """One block per family, even when both pages have it."""
+    """One block per family, as the format demands, even when both pages export it."""
     blocks: dict[str, list[str]] = {}
-    for target, ledger in ledgers.items():
-        for family, children in ledger.families.items():
+    for target, store in stores.items():
+        for family, children in store.families.items():
             block = blocks.setdefault(family.title, [f"# TYPE {family.title} {family.kind}\n"])
             for child in children:
-                block.extend(_lines(child, target, columns[target], stamps))
+                block.extend(_format_child(child, target, rows[target], timestamps))
     for block in blocks.values():
         yield from block
 
 
-def _lines(
-    child: list[StoredSeries], target: ScrapeTarget, rows: list[list[float]], stamps: list[str]
+def _format_child(
+    child: list[StoredSeries], target: ScrapeTarget, rows: list[list[float]], timestamps: list[str]
 ) -> Iterator[str]:
-    """All samples of a child at one time stand together, as the format demands."""
-    heads = [(f"{name}{_labels(labels, target)} ", at) for name, labels, at in child]
-    for row, stamp in zip(rows, stamps, strict=True):
-        for head, at in heads:
-            yield f"{head}{row[at]!r}{stamp}"
+    """The samples of one child by time: the format wants all samples of a point in time together."""
+    heads = [(f"{name}{_format_labels(labels, target)} ", position) for name, labels, position in child]
+    for row, timestamp in zip(rows, timestamps, strict=True):
+        for head, position in heads:
+            yield f"{head}{row[position]!r}{timestamp}"
 
 
-def _up(ledgers: dict[ScrapeTarget, MetricStore], stamps: list[str]) -> Iterator[str]:
-    """What Prometheus itself notes about a scrape that worked."""
+def _format_up(stores: dict[ScrapeTarget, MetricStore], timestamps: list[str]) -> Iterator[str]:
+    """The series `up`, which Prometheus adds to every scrape."""
     yield "# TYPE up gauge\n"
-    for target in ledgers:
-        head = f"up{_labels({}, target)} 1"
-        yield from (f"{head}{stamp}" for stamp in stamps)
+    for target in stores:
+        head = f"up{_format_labels({}, target)} 1"
+        yield from (f"{head}{timestamp}" for timestamp in timestamps)
 
 
-def _labels(own: dict[str, str], target: ScrapeTarget) -> str:
+def _format_labels(own: dict[str, str], target: ScrapeTarget) -> str:
     pairs = {**own, "job": target.job, **target.labels}
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs.items()) + "}"
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in pairs.items()) + "}"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

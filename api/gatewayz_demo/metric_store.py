@@ -1,6 +1,6 @@
-"""The numbers of a simulated exporter: every series known from the start, all values in one flat list.
+"""The values of a simulated exporter: every series known from the start, all values in one flat list.
 
-A whole instant is then one list to copy, which makes an hour of history a matter of a second.
+One scrape is then one copy of a list, which keeps hours of history cheap to write.
 """
 
 import math
@@ -27,77 +27,77 @@ class ExportedFamily:
 
     @property
     def title(self) -> str:
-        """The name after TYPE, where OpenMetrics leaves a counter's ending off."""
+        """The name in the TYPE line; OpenMetrics drops `_total` from a counter's there."""
         return self.name.removesuffix("_total") if self.kind == "counter" else self.name
 
 
 class StoredSeries(NamedTuple):
-    """One sample name with its labels, and the place of its value."""
+    """One series: sample name, labels, and the position of its value in the store's list."""
 
     name: str
     labels: dict[str, str]
-    at: int
+    position: int
 
 
 class Cell:
-    """The value of one counter or gauge child."""
+    """The value of one counter or gauge."""
 
-    __slots__ = ("_at", "_values")
+    __slots__ = ("_position", "_values")
 
-    def __init__(self, values: list[float], at: int) -> None:
-        """The cell at a place in the list."""
-        self._values, self._at = values, at
+    def __init__(self, values: list[float], position: int) -> None:
+        """Refers to one entry of the store's list."""
+        self._values, self._position = values, position
 
     def add(self, amount: float = 1) -> None:
-        """Counts."""
-        self._values[self._at] += amount
+        """Increases the value."""
+        self._values[self._position] += amount
 
     def set(self, value: float) -> None:
         """Replaces the value."""
-        self._values[self._at] = value
+        self._values[self._position] = value
 
 
 class Distribution:
-    """The buckets, sum and count of one histogram or summary child."""
+    """The buckets, sum and count of one histogram or summary."""
 
-    __slots__ = ("_at", "_bounds", "_sum", "_values")
+    __slots__ = ("_bounds", "_position", "_sum", "_values")
 
-    def __init__(self, values: list[float], at: int, bounds: tuple[float, ...]) -> None:
-        """The run of values from a place on; a summary has no bounds."""
-        self._values, self._at, self._bounds = values, at, bounds
-        self._sum = at + len(bounds)
+    def __init__(self, values: list[float], position: int, bounds: tuple[float, ...]) -> None:
+        """Refers to consecutive entries of the store's list: buckets, sum, count. A summary has no buckets."""
+        self._values, self._position, self._bounds = values, position, bounds
+        self._sum = position + len(bounds)
 
     def observe(self, amount: float) -> None:
-        """Counts one measurement in every bucket that holds it."""
+        """Counts one observation in every bucket that includes it, as buckets are cumulative."""
         values = self._values
-        for place in range(self._at + bisect_left(self._bounds, amount), self._sum):
-            values[place] += 1
+        for position in range(self._position + bisect_left(self._bounds, amount), self._sum):
+            values[position] += 1
         values[self._sum] += amount
         values[self._sum + 1] += 1
 
 
 @dataclass(eq=False)
 class MetricStore:
-    """Every series of an exporter and its value now, child by child."""
+    """Every series of an exporter with its current value, grouped by family and label set (child)."""
 
     created: float
     values: list[float] = field(default_factory=list)
     families: dict[ExportedFamily, list[list[StoredSeries]]] = field(default_factory=dict)
 
     def declare(self, family: ExportedFamily) -> list[list[StoredSeries]]:
-        """The children of a family, which may stay without any."""
+        """The children of a family; a family without children exports its HELP and TYPE lines only."""
         return self.families.setdefault(family, [])
 
-    def cell(self, family: ExportedFamily, *labels: str) -> Cell:
-        """A new child of a counter or gauge."""
+    def add_cell(self, family: ExportedFamily, *labels: str) -> Cell:
+        """A new child of a counter or gauge, at zero."""
         names: list[tuple[str, dict[str, str]]] = [(family.name, {})]
         return Cell(self.values, self._append(family, labels, names))
 
-    def distribution(self, family: ExportedFamily, *labels: str) -> Distribution:
-        """A new child of a histogram or summary."""
+    def add_distribution(self, family: ExportedFamily, *labels: str) -> Distribution:
+        """A new child of a histogram or summary, at zero."""
         bounds = (*family.buckets, math.inf) if family.buckets else ()
         names: list[tuple[str, dict[str, str]]] = [
-            *((f"{family.name}_bucket", {"le": _le(bound)}) for bound in bounds),
+            *((f"{family.name}_bucket", {"le": _format_bound(bound)}) for bound in bounds),
             (f"{family.name}_sum", {}),
             (f"{family.name}_count", {}),
         ]
@@ -108,30 +108,31 @@ class MetricStore:
         return (each for children in self.families.values() for child in children for each in child)
 
     def collect(self) -> Iterator[Metric]:
-        """The families as a registry of prometheus_client wants them."""
+        """The families in the form that a registry of prometheus_client reads."""
         for family, children in self.families.items():
             metric = Metric(family.title, family.help, family.kind)
-            for name, labels, at in chain.from_iterable(children):
-                metric.add_sample(name, labels, self.values[at])
+            for name, labels, position in chain.from_iterable(children):
+                metric.add_sample(name, labels, self.values[position])
             yield metric
 
     def _append(self, family: ExportedFamily, labels: tuple[str, ...], names: list[tuple[str, dict[str, str]]]) -> int:
-        """The place of the first value of a new child."""
+        """Adds the series of a new child; returns the position of its first value."""
         own = dict(zip(family.labels, labels, strict=True))
         start = len(self.values)
         values = [0.0] * len(names)
         if family.kind != "gauge":
+            # OpenMetrics gives counters, histograms and summaries a series with their time of creation.
             names, values = [*names, (f"{family.title}_created", {})], [*values, self.created]
-        child = [StoredSeries(name, own | more, start + place) for place, (name, more) in enumerate(names)]
+        child = [StoredSeries(name, own | more, start + offset) for offset, (name, more) in enumerate(names)]
         self.declare(family).append(child)
         self.values.extend(values)
         return start
 
 
-def _le(bound: float) -> str:
-    return "+Inf" if bound == math.inf else repr(bound)
-
-
-def create_cells(ledger: MetricStore, family: ExportedFamily, *axes: tuple[str, ...]) -> dict[tuple[str, ...], Cell]:
+def create_cells(store: MetricStore, family: ExportedFamily, *axes: tuple[str, ...]) -> dict[tuple[str, ...], Cell]:
     """A child for every combination of label values."""
-    return {labels: ledger.cell(family, *labels) for labels in product(*axes)}
+    return {labels: store.add_cell(family, *labels) for labels in product(*axes)}
+
+
+def _format_bound(bound: float) -> str:
+    return "+Inf" if bound == math.inf else repr(bound)

@@ -1,4 +1,4 @@
-"""A child process that is ready when handed over, keeps its port, and never outlives its parent."""
+"""Engines as child processes: ready when the call returns, on the same port after a restart, ended with the parent."""
 
 import re
 import signal
@@ -18,69 +18,73 @@ from gatewayz_demo.errors import EngineFailed
 from gatewayz_demo.fetch import Progress, ignore_progress
 
 HOST = "127.0.0.1"
+# Seconds; a slow machine with a large data folder has to get ready within the first.
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
 POLL = 0.01
 
-# Ends the process group when its standard input closes, which the death of whoever holds the other
-# end brings about, SIGKILL included. PR_SET_PDEATHSIG would follow the starting thread, not the process.
+# Kills its process group when its standard input closes, which happens however this process ends, by SIGKILL too.
+# PR_SET_PDEATHSIG is no alternative: it follows the thread that started the child, not the process.
 GUARD = ["/bin/sh", "-c", "read -r _; kill -KILL 0"]
 
 
 @dataclass(frozen=True)
 class LaunchSpec:
-    """How one kind of engine is started and asked whether it is ready."""
+    """How one kind of engine is started, and how to tell that it is ready.
+
+    `command` gives the arguments for a port, where 0 lets the engine pick one.
+    """
 
     scheme: str
     command: Callable[[int], Sequence[str]]
     is_ready: Callable[[int], bool]
-    # Tells the port from the log of an engine that picks one itself, which no other process can race for.
+    # Finds the port in the log of an engine that picks one itself, which avoids a race with other processes for it.
     logged_port: re.Pattern[str] | None = None
 
 
 class EngineProcess:
-    """A running engine; a context manager that stops it."""
+    """A running engine. As a context manager it stops the engine at the end."""
 
-    def __init__(self, engine: Engine, blueprint: LaunchSpec, log: Path) -> None:
-        """Starts the engine and returns when it is ready."""
+    def __init__(self, engine: Engine, spec: LaunchSpec, log: Path) -> None:
+        """Starts the engine and returns when it is ready. Raises EngineFailed."""
         self.engine = engine
         self.log = log
         self.port = 0
-        self._blueprint = blueprint
+        self._spec = spec
         self._child: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
     def url(self) -> str:
-        """Where it listens."""
-        return f"{self._blueprint.scheme}://{HOST}:{self.port}"
+        """Its base URL."""
+        return f"{self._spec.scheme}://{HOST}:{self.port}"
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
+        """Its process id, or None when it does not run."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
     def start(self) -> None:
-        """Starts it on the port it had before, or on a free one the first time."""
+        """Starts it, on a free port the first time and on the same port later. Raises EngineFailed."""
         if self._child:
             return
         deadline = time.monotonic() + START_TIMEOUT
         self._guard = subprocess.Popen(GUARD, stdin=subprocess.PIPE, process_group=0)  # noqa: S603  # a constant
         try:
-            while not self._came_up(deadline):
-                # Somebody took the port in between: another one, or the same again a moment later.
+            while not self._try_start(deadline):
+                # Another process has the port: try another one, or after a restart the same one again.
                 time.sleep(POLL * 10)
         except BaseException:
             self.kill()
             raise
 
     def stop(self) -> None:
-        """Ends it in good order, by force after ten seconds."""
+        """Ends it with SIGTERM, and with SIGKILL after STOP_TIMEOUT."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would."""
+        """Ends it with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -89,37 +93,37 @@ class EngineProcess:
         self.start()
 
     def __enter__(self) -> Self:
-        """The running engine itself."""
+        """Returns the running engine."""
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stops it."""
         self.stop()
 
-    def _came_up(self, deadline: float) -> bool:
-        """False when the port was taken; raises when anything else went wrong."""
+    def _try_start(self, deadline: float) -> bool:
+        """Whether it became ready; False when the port was taken. Raises EngineFailed for any other reason."""
         start = self.log.stat().st_size if self.log.exists() else 0
-        wanted = self.port or (0 if self._blueprint.logged_port else _free_port())
+        wanted = self.port or (0 if self._spec.logged_port else _find_free_port())
         self._child = child = self._spawn(wanted)
         while child.poll() is None:
-            text = self._logged(start)
-            if (port := wanted or self._port_in(text)) and self._blueprint.is_ready(port):
+            text = self._read_log(start)
+            if (port := wanted or self._find_port(text)) and self._spec.is_ready(port):
                 self.port = port
                 return True
             if time.monotonic() > deadline:
                 late = f"{self.engine.name} is not ready after {START_TIMEOUT:g} s."
-                raise EngineFailed(f"{late} {self._tail(start)}")
+                raise EngineFailed(f"{late} {self._describe_log(start)}")
             time.sleep(POLL)
-        taken = "address already in use" in self._logged(start).lower()
+        taken = "address already in use" in self._read_log(start).lower()
         if taken and time.monotonic() < deadline:
             return False
-        raise EngineFailed(f"{self.engine.name} ended with code {child.returncode}. {self._tail(start)}")
+        raise EngineFailed(f"{self.engine.name} ended with code {child.returncode}. {self._describe_log(start)}")
 
     def _spawn(self, port: int) -> subprocess.Popen[bytes]:
-        command = [str(self.engine.path), *self._blueprint.command(port)]
+        command = [str(self.engine.path), *self._spec.command(port)]
         group = self._guard.pid if self._guard else None
         with self.log.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603  # the binary find() decided on
+            return subprocess.Popen(  # noqa: S603  # the binary that find_engine() chose
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -141,25 +145,18 @@ class EngineProcess:
         if guard:
             guard.communicate()
 
-    def _logged(self, start: int) -> str:
+    def _read_log(self, start: int) -> str:
         with self.log.open("rb") as file:
             file.seek(start)
             return file.read().decode(errors="replace")
 
-    def _port_in(self, text: str) -> int:
-        match = self._blueprint.logged_port.search(text) if self._blueprint.logged_port else None
+    def _find_port(self, text: str) -> int:
+        match = self._spec.logged_port.search(text) if self._spec.logged_port else None
         return int(match[1]) if match else 0
 
-    def _tail(self, start: int) -> str:
-        lines = self._logged(start).strip().splitlines()[-5:]
+    def _describe_log(self, start: int) -> str:
+        lines = self._read_log(start).strip().splitlines()[-5:]
         return f"Its log {self.log} ends: {' | '.join(lines)[-600:] or 'nothing'}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start_prometheus(
@@ -171,7 +168,10 @@ def start_prometheus(
     engine: Engine | None = None,
     progress: Progress = ignore_progress,
 ) -> EngineProcess:
-    """Prometheus over a data folder; the configuration is a file, or text, or nothing to scrape."""
+    """Starts Prometheus over a data folder.
+
+    The configuration is a file, or its text; without one nothing is scraped. Raises EngineUnavailable or EngineFailed.
+    """
     engine = engine or engines.find_engine("prometheus", progress=progress)
     data_dir.mkdir(parents=True, exist_ok=True)
     file = config if isinstance(config, Path) else data_dir / "prometheus.yml"
@@ -187,10 +187,10 @@ def start_prometheus(
             *extra_flags,
         ]
 
-    listening = re.compile(r'msg="Listening on".*?\baddress=\S+:(\d+)')
+    logged_port = re.compile(r'msg="Listening on".*?\baddress=\S+:(\d+)')
     prefix = _path_prefix(extra_flags)
-    blueprint = LaunchSpec("http", command, _answers(f"{prefix}/-/ready"), listening)
-    return EngineProcess(engine, blueprint, data_dir / "prometheus.log")
+    spec = LaunchSpec("http", command, _check_http(f"{prefix}/-/ready"), logged_port)
+    return EngineProcess(engine, spec, data_dir / "prometheus.log")
 
 
 def start_victoria_metrics(
@@ -201,7 +201,7 @@ def start_victoria_metrics(
     engine: Engine | None = None,
     progress: Progress = ignore_progress,
 ) -> EngineProcess:
-    """VictoriaMetrics, the single server, over a data folder."""
+    """Starts the single-node VictoriaMetrics over a data folder. Raises EngineUnavailable or EngineFailed."""
     engine = engine or engines.find_engine("victoria-metrics", progress=progress)
     data_dir.mkdir(parents=True, exist_ok=True)
 
@@ -213,18 +213,21 @@ def start_victoria_metrics(
             *extra_flags,
         ]
 
-    blueprint = LaunchSpec("http", command, _answers("/health"))
-    return EngineProcess(engine, blueprint, data_dir / "victoria-metrics.log")
+    spec = LaunchSpec("http", command, _check_http("/health"))
+    return EngineProcess(engine, spec, data_dir / "victoria-metrics.log")
 
 
 def backfill(openmetrics_file: Path, data_dir: Path, *, promtool: Engine | None = None) -> None:
-    """Writes samples with timestamps as blocks that a Prometheus over this folder then has."""
+    """Writes samples with timestamps as TSDB blocks into the data folder of a Prometheus that is not running.
+
+    Raises EngineUnavailable or EngineFailed.
+    """
     tool = promtool or engines.find_engine("promtool")
     data_dir.mkdir(parents=True, exist_ok=True)
-    # promtool reads the whole file once per block, so few long blocks are quicker than many of two hours.
-    task = ["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=24h"]
-    command = [str(tool.path), *task, str(openmetrics_file), str(data_dir)]
-    done = subprocess.run(  # noqa: S603  # the binary find() decided on
+    # promtool reads the whole file once per block, so few long blocks are faster than many of two hours.
+    arguments = ["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=24h"]
+    command = [str(tool.path), *arguments, str(openmetrics_file), str(data_dir)]
+    done = subprocess.run(  # noqa: S603  # the binary that find_engine() chose
         command, env=tool.environment(), capture_output=True, text=True, check=False
     )
     if done.returncode:
@@ -232,13 +235,22 @@ def backfill(openmetrics_file: Path, data_dir: Path, *, promtool: Engine | None 
         raise EngineFailed(f"promtool refused {openmetrics_file}: {reason}")
 
 
+def _find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def _path_prefix(flags: Sequence[str]) -> str:
-    """The path that --web.external-url puts before every route."""
+    """The path prefix that --web.external-url gives to every route."""
     urls = [flag.partition("=")[2] for flag in flags if flag.startswith("--web.external-url=")]
     return urlsplit(urls[-1]).path.rstrip("/") if urls else ""
 
 
-def _answers(path: str) -> Callable[[int], bool]:
+def _check_http(path: str) -> Callable[[int], bool]:
+    """A check that is true when the path on a port answers 200."""
+
     def is_ready(port: int) -> bool:
         connection = HTTPConnection(HOST, port, timeout=1)
         try:

@@ -1,4 +1,4 @@
-"""The embedded upstream: a Prometheus with two hours of history that watches a simulated gateway."""
+"""The embedded upstream: a Prometheus with backfilled history that scrapes a simulated gateway."""
 
 import asyncio
 import json
@@ -26,38 +26,44 @@ from gatewayz_demo.simulator import Simulator
 
 HOURS = 2.0
 RETENTION = "2d"
-# Until the first new scrape, rates over five minutes are low by the share of the pause.
-MAX_PAUSE = 2 * 60.0
+# Seconds since the last scrape after which the history is written again instead of continued: the gap lowers
+# rate(x[5m]) by its share of the five minutes.
+MAX_GAP = 2 * 60.0
+# Seconds since the epoch after which a run starts at a new one: every run simulates all steps since then.
 MAX_AGE = 6 * 3600.0
-# Counters continue only while the same code lives through the same steps: raise it when the world changes.
-WORLD_VERSION = 1
+# Counters continue over a restart only when the same code simulates the same steps: raise it with every change of the
+# simulator.
+SIMULATOR_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a data folder was made from, and how far Prometheus has followed it."""
+    """What the samples in a data folder were simulated from: epoch, version and seed, and the last scrape.
+
+    Times are Unix seconds. Kept in the folder as `origin.json`.
+    """
 
     epoch: float
     scraped: float
-    version: int = WORLD_VERSION
+    version: int = SIMULATOR_VERSION
     seed: int = 7
 
     @classmethod
-    def of(cls, folder: Path, *, now: float) -> Self | None:
-        """The origin noted in a data folder, unless it is too old to go on with."""
+    def read(cls, folder: Path, *, now: float) -> Self | None:
+        """The origin of a data folder; None when there is none, or it is too old or of another version."""
         try:
             origin = cls(**json.loads((folder / "origin.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        young = 0 <= now - origin.epoch < MAX_AGE
-        return origin if young and origin.version == WORLD_VERSION else None
+        is_recent = 0 <= now - origin.epoch < MAX_AGE
+        return origin if is_recent and origin.version == SIMULATOR_VERSION else None
 
-    def note(self, folder: Path) -> None:
-        """Notes it in the data folder; the last thing written, so that a folder with it is complete."""
+    def write(self, folder: Path) -> None:
+        """Writes it into the data folder, after everything else: a folder that has it is complete."""
         (folder / "origin.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
 
-    def world(self) -> Simulator:
-        """The world at its epoch."""
+    def create_simulator(self) -> Simulator:
+        """The simulator at its epoch."""
         return Simulator(seed=self.seed, epoch=self.epoch)
 
 
@@ -65,30 +71,33 @@ class Origin:
 async def embedded_upstream(
     *, progress: Progress = print, environ: Mapping[str, str] = os.environ, hours: float = HOURS
 ) -> AsyncIterator[str]:
-    """The URL of a Prometheus with data, alive until the block ends."""
+    """Runs Prometheus and the gateway until the block ends, and gives the URL of the Prometheus.
+
+    `hours` is the length of the history. Raises EngineUnavailable or EngineFailed.
+    """
     async with AsyncExitStack() as stack:
-        engine = await asyncio.to_thread(_engine, progress, environ)
-        folder = stack.enter_context(_data_folder(fetch.folder(environ) / "demo", progress))
-        world = await asyncio.to_thread(_prepared, folder, hours, progress, environ)
-        stack.enter_context(_followed(world, folder))
-        address = await stack.enter_async_context(_served(gateway.create_gateway_app(world)))
+        engine = await asyncio.to_thread(_find_engine, progress, environ)
+        folder = stack.enter_context(_lock_data_folder(fetch.create_cache_folder(environ) / "demo", progress))
+        simulator = await asyncio.to_thread(_prepare_history, folder, hours, progress, environ)
+        stack.enter_context(_save_last_scrape(simulator, folder))
+        address = await stack.enter_async_context(_serve(gateway.create_gateway_app(simulator)))
         progress(f"A simulated gateway answers on http://{address}{scrape.METRICS.path}.")
-        server = stack.enter_context(await _started(engine, folder, address))
+        server = stack.enter_context(await _start_prometheus(engine, folder, address))
         progress(f"Prometheus answers on {server.url}.")
         yield server.url
 
 
-def _engine(progress: Progress, environ: Mapping[str, str]) -> Engine:
+def _find_engine(progress: Progress, environ: Mapping[str, str]) -> Engine:
     engine = engines.find_engine("prometheus", progress=progress, environ=environ)
     progress(f"Prometheus {engine.version()} found: {engine.path}")
     return engine
 
 
 @contextmanager
-def _data_folder(folder: Path, progress: Progress) -> Iterator[Path]:
-    """The data folder of the demo, or one for this run alone while another demo has that."""
+def _lock_data_folder(folder: Path, progress: Progress) -> Iterator[Path]:
+    """The data folder, kept between runs; a temporary one while another demo uses that."""
     folder.mkdir(parents=True, exist_ok=True)
-    with fetch.locked_or_busy(folder / "lock") as free:
+    with fetch.try_lock(folder / "lock") as free:
         if free:
             yield folder / "data"
             return
@@ -97,57 +106,63 @@ def _data_folder(folder: Path, progress: Progress) -> Iterator[Path]:
             yield Path(scratch, "data")
 
 
-def _prepared(folder: Path, hours: float, progress: Progress, environ: Mapping[str, str]) -> Simulator:
-    """The world as of now, with a data folder that holds its past."""
+def _prepare_history(folder: Path, hours: float, progress: Progress, environ: Mapping[str, str]) -> Simulator:
+    """The simulator as of now; the data folder holds its samples up to now, or nearly."""
     now = time.time()
-    origin = Origin.of(folder, now=now)
-    if not origin or now - origin.scraped > MAX_PAUSE:
-        epoch = origin.epoch if origin else _on_grid(now - hours * 3600)
-        return _rebuilt(folder, Origin(epoch, now), hours, progress, environ)
-    world = origin.world()
-    world.advance(now)
+    origin = Origin.read(folder, now=now)
+    if not origin or now - origin.scraped > MAX_GAP:
+        epoch = origin.epoch if origin else _align(now - hours * 3600)
+        return _write_history(folder, Origin(epoch, now), hours, progress, environ)
+    simulator = origin.create_simulator()
+    simulator.advance(now)
     progress(f"The history of the last run, which ended {now - origin.scraped:.0f} s ago, goes on.")
-    return world
+    return simulator
 
 
-def _rebuilt(folder: Path, origin: Origin, hours: float, progress: Progress, environ: Mapping[str, str]) -> Simulator:
-    """The world as of now, with its last hours written down afresh."""
+def _write_history(
+    folder: Path, origin: Origin, hours: float, progress: Progress, environ: Mapping[str, str]
+) -> Simulator:
+    """The simulator as of now; the data folder is emptied and gets the samples of its last hours."""
     started = time.perf_counter()
     promtool = engines.find_engine("promtool", progress=progress, environ=environ)
-    world, now = origin.world(), origin.scraped
+    simulator, now = origin.create_simulator(), origin.scraped
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         text = Path(scratch, "history.om")
         with text.open("w", encoding="utf-8") as file:
-            since = max(origin.epoch, _on_grid(now - hours * 3600))
-            samples = history.write_history(file, world, since=since, until=now)
+            since = max(origin.epoch, _align(now - hours * 3600))
+            samples = history.write_history(file, simulator, since=since, until=now)
         processes.backfill(text, folder, promtool=promtool)
-    origin.note(folder)
+    origin.write(folder)
     progress(f"{hours:g} h of history: {samples:,} samples in {time.perf_counter() - started:.1f} s.")
-    return world
+    return simulator
 
 
 @contextmanager
-def _followed(world: Simulator, folder: Path) -> Iterator[None]:
-    """Notes at the end when Prometheus last asked, which is when the world last moved."""
-    before = world.now
+def _save_last_scrape(simulator: Simulator, folder: Path) -> Iterator[None]:
+    """Saves the time of the last scrape at the end, which is the last time the simulator advanced."""
+    before = simulator.now
     try:
         yield
     finally:
-        if world.now > before:
-            Origin(world.epoch, world.now, seed=world.seed).note(folder)
+        if simulator.now > before:
+            Origin(simulator.epoch, simulator.now, seed=simulator.seed).write(folder)
 
 
-def _on_grid(moment: float) -> float:
-    return math.floor(moment / scrape.INTERVAL) * scrape.INTERVAL
+def _align(time_s: float) -> float:
+    """The last multiple of the scrape interval.
+
+    With the epoch and the start of the history on it, every scrape that is written falls on the end of a step.
+    """
+    return math.floor(time_s / scrape.INTERVAL) * scrape.INTERVAL
 
 
-async def _started(engine: Engine, folder: Path, address: str) -> EngineProcess:
-    """The running Prometheus; nothing stays behind when the wait for it is cancelled."""
+async def _start_prometheus(engine: Engine, folder: Path, address: str) -> EngineProcess:
+    """The running Prometheus; it is stopped again when the wait for it is cancelled."""
 
     def start() -> EngineProcess:
-        config = scrape.prometheus_config(address)
+        config = scrape.render_config(address)
         return processes.start_prometheus(folder, config, retention=RETENTION, engine=engine)
 
     starting = asyncio.create_task(asyncio.to_thread(start))
@@ -159,7 +174,7 @@ async def _started(engine: Engine, folder: Path, address: str) -> EngineProcess:
 
 
 class _UnloggedProtocol(H11Protocol):
-    """HTTP without access lines, which would stand between those of the service in the same terminal."""
+    """HTTP without an access log, which would mix with the log of the service in the same terminal."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -167,18 +182,18 @@ class _UnloggedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server within somebody else's process, who alone decides about signals."""
+    """A server inside another server's process, which handles the signals itself."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leaves every signal handler as it is."""
+        """Installs no signal handler."""
         yield
 
 
 @asynccontextmanager
-async def _served(app: FastAPI) -> AsyncIterator[str]:
-    """The host and port of an application served by this very event loop."""
-    # No logging option here: they change the loggers of every server in the process.
+async def _serve(app: FastAPI) -> AsyncIterator[str]:
+    """Serves an application in this event loop and gives its host and port."""
+    # No logging options: they would change the loggers of every uvicorn server in the process.
     config = uvicorn.Config(app, http=_UnloggedProtocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
     server = _Server(config)
     with socket.create_server((processes.HOST, 0)) as listener:

@@ -1,15 +1,16 @@
-"""How Prometheus looks at the simulated gateway: two pages, and the labels a scrape adds."""
+"""How Prometheus scrapes the simulated gateway: interval, the two pages, and the labels of their targets."""
 
 import json
 from dataclasses import dataclass
 
+# Seconds.
 INTERVAL = 15
 INSTANCE = "api.gatewayz.ai:443"
 
 
 @dataclass(frozen=True)
 class ScrapeTarget:
-    """A page and the labels its samples get."""
+    """A metrics page, its job, and the labels it has besides those that every page has."""
 
     job: str
     path: str
@@ -17,7 +18,7 @@ class ScrapeTarget:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What is added to the labels of every sample, except the job."""
+        """The labels that a scrape adds to every sample, `job` aside."""
         return {"instance": INSTANCE, "env": "production", **dict(self.extra)}
 
 
@@ -27,13 +28,13 @@ DATA_METRICS = ScrapeTarget(
 )
 
 
-def prometheus_config(address: str) -> str:
-    """The configuration of a Prometheus that scrapes a gateway at this address (JSON, hence YAML)."""
+def render_config(address: str) -> str:
+    """The configuration of a Prometheus that scrapes a gateway at this address, as JSON, which is valid YAML."""
     jobs = [
         {
             "job_name": target.job,
             "metrics_path": target.path,
-            # A constant instance: the port is another one after every start.
+            # A fixed instance label: the port differs after every start, and the history has to continue.
             "static_configs": [{"targets": [address], "labels": target.labels}],
         }
         for target in (METRICS, DATA_METRICS)

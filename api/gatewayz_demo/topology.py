@@ -1,4 +1,4 @@
-"""Who takes part in the simulated gateway: providers, models, routes, tables, and what is exported of them."""
+"""The parts of the simulated gateway (providers, models, routes, tables) and the metric families it exports."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,30 @@ APP = "gatewayz"
 
 @dataclass(frozen=True)
 class Model:
-    """A model at one provider; the weight is its share of the traffic."""
+    """A model at one provider.
+
+    The weight is its relative share of the calls, `seconds` the median duration of a call,
+    `price` US dollars per million input tokens.
+    """
 
     provider: str
     name: str
     weight: float
     seconds: float
     price: float
-    # What clients write; a failed call is counted under this name.
-    asked: str = ""
+    # The name that clients send, where it differs. The gateway counts failed calls under it, successful ones under
+    # the provider's name for the model.
+    client_name: str = ""
 
 
 @dataclass(frozen=True)
 class Route:
-    """A path template with its share of the traffic and the answers it gives besides success."""
+    """A route of the gateway.
+
+    The weight is its relative share of the requests, `seconds` the median of its own work,
+    `failures` the statuses it gives besides success with their probabilities, and `queries`
+    the database queries (table, operation) of a successful request.
+    """
 
     method: str
     path: str
@@ -35,7 +45,7 @@ class Route:
 
     @property
     def statuses(self) -> tuple[str, ...]:
-        """Every status code this route can answer."""
+        """Every status code that this route can give."""
         upstream = ("502", "503") if self.calls_model else ()
         return (self.success, *(status for status, _ in self.failures), *upstream)
 
@@ -63,14 +73,14 @@ ROUTES = (
     Route("POST", "/api/stripe/webhook", 0.3, 0.15, failures=(("400", 0.05),), queries=(("payments", "insert"),)),
 )
 
-# Nothing is ever sent to featherless, nor to the last model of novita: series that stand at zero.
+# Weight zero, at featherless and for the last model of novita: series that exist and stay at zero.
 MODELS = (
-    Model("openrouter", "anthropic/claude-sonnet-4.5", 9, 1.98, 6.0, asked="claude-sonnet-4.5"),
+    Model("openrouter", "anthropic/claude-sonnet-4.5", 9, 1.98, 6.0, client_name="claude-sonnet-4.5"),
     Model("openrouter", "openai/gpt-4o-mini", 7, 0.87, 0.3),
     Model("openrouter", "deepseek/deepseek-chat-v3.1:free", 6, 2.36, 0.0),
     Model("openrouter", "google/gemini-2.0-flash-exp:free", 5, 0.68, 0.0),
     Model("openai", "gpt-4", 3, 2.79, 30.0),
-    Model("openai", "gpt-4o", 6, 1.36, 5.0, asked="openai/gpt-4o"),
+    Model("openai", "gpt-4o", 6, 1.36, 5.0, client_name="openai/gpt-4o"),
     Model("openai", "gpt-4o-mini", 8, 0.74, 0.3),
     Model("anthropic", "anthropic/claude-opus-4.5", 4, 4.03, 15.0),
     Model("anthropic", "anthropic/claude-haiku-4.5", 5, 0.99, 2.0),
@@ -160,5 +170,5 @@ TRIALS = ExportedFamily("trial_active", "gauge", "Trials by status.", ("status",
 
 
 def status_class(code: str) -> str:
-    """The class label beside a status code; redirects count as other."""
+    """The label `status_class` of a status code, such as `2xx`; `other` for informational codes and redirects."""
     return f"{code[0]}xx" if code[0] in "245" else "other"

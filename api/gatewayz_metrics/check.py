@@ -1,7 +1,7 @@
-"""The acceptance check of a deployment: every route asked for real, read by an independent parser.
+"""The acceptance check of a deployment: requests every metrics route and reads the content.
 
-It believes nothing because of a status alone: a service that answers 200 with "N/A"
-everywhere fails here.
+A status of 200 is not enough: a service that answers "N/A" everywhere fails. Expositions are read
+by the parser of prometheus_client, which is independent of the code that writes them.
 """
 
 import time
@@ -17,16 +17,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from gatewayz_metrics.catalogue import Catalogue, Family
 from gatewayz_metrics.metrics_api.summary import MISSING
 
-Look = Callable[[str, httpx.Response], Iterator["Finding"]]
+ContentCheck = Callable[[str, httpx.Response], Iterator["Finding"]]
 
 _PREFIX = "/prometheus/metrics"
+# How old the summary's timestamp may be: an answer from our cache is some seconds old, clocks differ a little.
 _FRESH_SECONDS = 60
 _TRIES = 3
+# Milliseconds for the median of the tries; all but the first can come from the cache.
+_SUMMARY_LIMIT, _CATEGORY_LIMIT, _PAGE_LIMIT = 50, 100, 200
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at on one route."""
+    """The result of one check on one route; `detail` gives the measured value or the reason."""
 
     route: str
     what: str
@@ -34,20 +37,20 @@ class Finding:
     detail: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The finding for JSON."""
+        """The finding as a JSON object."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Page:
-    """One route's answer and how long it took, the median of three."""
+    """The last response of a route and the median duration of _TRIES requests."""
 
     response: httpx.Response
     milliseconds: float
 
 
 class Check:
-    """The check of one deployment against a catalogue; the client names where it is and who asks."""
+    """Checks one deployment against a catalogue; the client has its base URL and its token."""
 
     def __init__(self, client: httpx.Client, catalogue: Catalogue) -> None:
         self._client = client
@@ -55,15 +58,15 @@ class Check:
 
     def run(self) -> Iterator[Finding]:
         """Every finding, route by route."""
-        yield from self._route("summary", "application/json", 50, self._summary)
+        yield from self._check_route("summary", "application/json", _SUMMARY_LIMIT, self._check_summary)
         for category in self._catalogue.categories:
-            yield from self._route(category, "text/plain", 100, self._text)
-        yield from self._route("all", "text/plain", 200, self._text)
-        yield from self._route("docs", "text/markdown", 200, self._docs)
+            yield from self._check_route(category, "text/plain", _CATEGORY_LIMIT, self._check_text)
+        yield from self._check_route("all", "text/plain", _PAGE_LIMIT, self._check_text)
+        yield from self._check_route("docs", "text/markdown", _PAGE_LIMIT, self._check_docs)
 
-    def _route(self, name: str, media_type: str, limit: float, look: Look) -> Iterator[Finding]:
+    def _check_route(self, name: str, media_type: str, limit: float, check: ContentCheck) -> Iterator[Finding]:
         try:
-            page = self._ask(name)
+            page = self._fetch(name)
         except httpx.HTTPError as exc:
             yield Finding(name, "answers", ok=False, detail=f"{type(exc).__name__}: {exc}")
             return
@@ -74,17 +77,17 @@ class Check:
         found = page.response.headers.get("content-type", "none")
         yield Finding(name, "content type", found.partition(";")[0] == media_type, found)
         yield Finding(name, "latency", page.milliseconds < limit, f"{page.milliseconds:.1f} ms, limit {limit:g} ms")
-        yield from look(name, page.response)
+        yield from check(name, page.response)
 
-    def _ask(self, name: str) -> Page:
+    def _fetch(self, name: str) -> Page:
         seconds = []
         for _ in range(_TRIES):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             response = self._client.get(f"{_PREFIX}/{name}")
-            seconds.append(time.perf_counter() - begun)
+            seconds.append(time.perf_counter() - started)
         return Page(response, 1000 * median(seconds))
 
-    def _summary(self, name: str, response: httpx.Response) -> Iterator[Finding]:
+    def _check_summary(self, name: str, response: httpx.Response) -> Iterator[Finding]:
         try:
             document = response.json()
             metrics = document["metrics"]
@@ -95,53 +98,51 @@ class Check:
         yield Finding(name, "is fresh", abs(age) < _FRESH_SECONDS, f"{age:.0f} s old")
         wanted = [(statistic.section, statistic.key) for statistic in self._catalogue.statistics]
         missing = [f"{section}.{key}" for section, key in wanted if key not in metrics.get(section, {})]
-        yield Finding(name, "sections and keys", not missing, _listed(missing) or f"all {len(wanted)}")
-        yield from self._values(name, document, [metrics.get(section, {}).get(key) for section, key in wanted])
+        yield Finding(name, "sections and keys", not missing, _join(missing) or f"all {len(wanted)}")
+        yield from self._check_values(name, document, [metrics.get(section, {}).get(key) for section, key in wanted])
 
-    def _values(self, name: str, document: dict[str, Any], values: list[object]) -> Iterator[Finding]:
+    def _check_values(self, name: str, document: dict[str, Any], values: list[object]) -> Iterator[Finding]:
         failures = [f"{key}: {why}" for key, why in document.get("errors", {}).items()]
         outage = document.get("error")
-        yield Finding(name, "upstream answers", not outage and not failures, outage or _listed(failures) or "yes")
+        yield Finding(name, "upstream answers", not outage and not failures, outage or _join(failures) or "yes")
         known = sum(value not in (None, MISSING) for value in values)
         yield Finding(name, "has values", known > 0, f"{known} of {len(values)}; the others have no data")
 
-    def _text(self, name: str, response: httpx.Response) -> Iterator[Finding]:
+    def _check_text(self, name: str, response: httpx.Response) -> Iterator[Finding]:
         try:
             parsed = [family.name for family in text_string_to_metric_families(response.text)]
         except ValueError as exc:
             yield Finding(name, "parses", ok=False, detail=str(exc))
             return
         doubled = sorted({family for family in parsed if parsed.count(family) > 1})
-        yield Finding(
-            name, "parses", not doubled, f"twice: {_listed(doubled)}" if doubled else f"{len(parsed)} families"
-        )
+        yield Finding(name, "parses", not doubled, f"twice: {_join(doubled)}" if doubled else f"{len(parsed)} families")
         families = self._catalogue.in_category(None if name == "all" else name)
         comments = [line for line in response.text.splitlines() if line.startswith("# ")]
-        missing = [f.name for f in families if _parsed_name(f) not in parsed and not _is_named(f, comments)]
-        yield Finding(name, "families", not missing, _listed(missing) or "all present or named as absent")
-        failed = [line[2:] for line in comments if _tells_of_failure(line, families)]
+        missing = [f.name for f in families if _parsed_name(f) not in parsed and not _has_comment(f, comments)]
+        yield Finding(name, "families", not missing, _join(missing) or "all present or named as absent")
+        failed = [line[2:] for line in comments if _is_failure(line, families)]
         with_data = any(line and not line.startswith("#") for line in response.text.splitlines())
-        yield Finding(name, "upstream answers", with_data and not failed, _listed(failed) or f"samples: {with_data}")
+        yield Finding(name, "upstream answers", with_data and not failed, _join(failed) or f"samples: {with_data}")
 
-    def _docs(self, name: str, response: httpx.Response) -> Iterator[Finding]:
+    def _check_docs(self, name: str, response: httpx.Response) -> Iterator[Finding]:
         names = [entry.name for entry in (*self._catalogue.families, *self._catalogue.statistics)]
         missing = [entry for entry in names if f"`{entry}`" not in response.text]
-        yield Finding(name, "documents everything", not missing, _listed(missing) or f"all {len(names)}")
+        yield Finding(name, "documents everything", not missing, _join(missing) or f"all {len(names)}")
 
 
 def _parsed_name(family: Family) -> str:
-    """The name under which the parser reports a family."""
+    """The name under which the parser reports a family: it drops `_total` from counters."""
     return family.name.removesuffix("_total") if family.type == "counter" else family.name
 
 
-def _is_named(family: Family, comments: list[str]) -> bool:
+def _has_comment(family: Family, comments: list[str]) -> bool:
     return any(line.startswith(f"# {family.name}: ") for line in comments)
 
 
-def _tells_of_failure(line: str, families: tuple[Family, ...]) -> bool:
-    """A comment about a family that is neither its heading nor plain absence."""
+def _is_failure(line: str, families: tuple[Family, ...]) -> bool:
+    """Whether a comment gives the reason why a family failed; `no data` is no failure."""
     return any(line.startswith(f"# {f.name}: ") and not line.endswith(": no data") for f in families)
 
 
-def _listed(texts: list[str]) -> str:
+def _join(texts: list[str]) -> str:
     return "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more" if len(texts) > 5 else "")

@@ -1,30 +1,30 @@
-"""Everything that can go wrong, as one tree.
+"""The errors of the service, as one tree.
 
     ServiceError
-    ├── RequestError            the caller's doing
-    │   ├── InvalidParameter    400  a value that no route takes
-    │   ├── InvalidQuery        400  a panel's query that nobody can answer
-    │   ├── PromqlOff           403  PromQL text where only the catalogue may be asked
-    │   ├── BodyTooLarge        413  more bytes than we read
-    │   ├── Unauthorized        401  no token, or not one of ours
-    │   ├── LimitExceeded       422  more than one of our limits allows
-    │   ├── TooManyPoints       400  a resolution that no engine takes
-    │   ├── TooBusy             503  too many queries at once
-    │   ├── ReadOnly            403  a path that would change or reveal something
+    ├── RequestError            the request cannot be answered
+    │   ├── InvalidParameter    400  a parameter with a value that the route does not accept
+    │   ├── InvalidQuery        400  a panel's query that cannot be understood
+    │   ├── PromqlOff           403  PromQL text while ALLOW_PROMQL is off
+    │   ├── BodyTooLarge        413  a body above MAX_BODY_BYTES
+    │   ├── Unauthorized        401  no token, or an unknown one
+    │   ├── LimitExceeded       422  a request or result above one of our limits
+    │   ├── TooManyPoints       400  more points per series than MAX_POINTS
+    │   ├── TooBusy             503  MAX_CONCURRENT_QUERIES are running
+    │   ├── ReadOnly            403  a path that writes, administers or reveals
     │   ├── UnknownRoute        404  a path that does not exist
     │   └── MethodNotAllowed    405  a path that exists for another method
     ├── ConfigurationError      a setting or a catalogue that cannot work
-    ├── TargetsFailed           every query of a panel failed, each for its own reason
-    ├── QueryRefused            the upstream understood and said no: one question is lost
-    ├── NotServed               the upstream has no such path: one question is lost
-    ├── NotOneNumber            an expression with several series where one was promised
-    └── UpstreamError           the upstream gave no usable answer: every question is lost
+    ├── TargetsFailed           every target of a panel failed, each for its own reason
+    ├── QueryRefused            the upstream refused the query: only its value is missing
+    ├── NotServed               the upstream has no such path: only its value is missing
+    ├── NotOneNumber            an expression of a statistic with several series
+    └── UpstreamError           the upstream gave no usable answer to any query
         ├── Unreachable · TlsFailed · TimedOut · ConnectionLost · PoolExhausted
         ├── Redirected · AccessRefused · RateLimited · UpstreamFailed
-        └── BadAnswer · AnswerTooLarge · Misconfigured · Suspended
+        └── BadAnswer · AnswerTooLarge · Misconfigured · CircuitOpen
 
-A sentence names what happened and what helps. Nothing here ever holds a URL with
-credentials: the client takes them out before the first request.
+A message says what happened and what to do about it. No message contains a URL with
+credentials: the client removes them before the first request.
 """
 
 from collections.abc import Mapping
@@ -32,44 +32,44 @@ from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """The root: every error of this service has a code, a status and a sentence."""
+    """Base of all errors: an HTTP status, a code for programs and a sentence for people."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
-    # The setting (in lower case) whose limit refused the request, if one did.
+    # The setting, in lower case, whose limit refused the request; counted in gatewayz_metrics_limit_refusals.
     limit: str = ""
 
     @property
     def root(self) -> "ServiceError":
-        """The error that decides the status."""
+        """The error whose status the response has."""
         return self
 
     @property
     def sentence(self) -> str:
-        """What happened and what helps, for people."""
+        """What happened and what to do about it."""
         return str(self)
 
 
 class RequestError(ServiceError):
-    """The caller asked for something that cannot be answered."""
+    """The request cannot be answered as it is."""
 
     status, code = 400, "bad_request"
 
 
 class InvalidParameter(RequestError):
-    """A parameter has a value that the route does not take."""
+    """A parameter has a value that the route does not accept."""
 
     code = "invalid_parameter"
 
 
 class InvalidQuery(RequestError):
-    """A panel's query makes no sense, or holds what nothing gave a value."""
+    """A panel's query cannot be understood, or contains a variable without a value."""
 
     code = "invalid_query"
 
 
 class PromqlOff(RequestError):
-    """PromQL text arrived where only statistics and families may be asked for."""
+    """PromQL text was sent while only statistics and families of the catalogue are allowed."""
 
     status, code = 403, "promql_off"
 
@@ -81,7 +81,7 @@ class PromqlOff(RequestError):
 
 
 class BodyTooLarge(RequestError):
-    """The request's body has more bytes than we read."""
+    """The body is larger than MAX_BODY_BYTES."""
 
     status, code = 413, "body_too_large"
     limit = "max_body_bytes"
@@ -91,7 +91,7 @@ class BodyTooLarge(RequestError):
 
 
 class Unauthorized(RequestError):
-    """The request carries no token of ours."""
+    """The request has no token, or one that this service does not know."""
 
     status, code = 401, "unauthorized"
 
@@ -100,7 +100,7 @@ class Unauthorized(RequestError):
 
 
 class LimitExceeded(RequestError):
-    """The question or its answer is larger than a limit allows."""
+    """The request or its result is larger than a limit allows; `setting` is the limit's name."""
 
     status, code = 422, "limit_exceeded"
 
@@ -110,13 +110,13 @@ class LimitExceeded(RequestError):
 
 
 class TooManyPoints(RequestError):
-    """The step is too small for the range."""
+    """The step is so small that the range has more points than MAX_POINTS."""
 
     code = "too_many_points"
     limit = "max_points"
 
     def __init__(self, allowed: int) -> None:
-        # Prometheus' own words: clients and people know them.
+        # Prometheus' own message, as clients recognise it.
         super().__init__(
             f"exceeded maximum resolution of {allowed:,} points per timeseries. "
             "Try decreasing the query resolution (?step=XX)"
@@ -124,7 +124,7 @@ class TooManyPoints(RequestError):
 
 
 class TooBusy(RequestError):
-    """As many queries are under way as we let through."""
+    """MAX_CONCURRENT_QUERIES queries are running already."""
 
     status, code = 503, "too_busy"
     limit = "max_concurrent_queries"
@@ -137,7 +137,7 @@ class TooBusy(RequestError):
 
 
 class ReadOnly(RequestError):
-    """The path writes, administers or reveals."""
+    """The path writes, administers or reveals the configuration of the upstream; none of these is forwarded."""
 
     status, code = 403, "read_only"
 
@@ -152,7 +152,7 @@ class UnknownRoute(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, for other methods."""
+    """The path exists, but not for this method."""
 
     status, code = 405, "method_not_allowed"
 
@@ -168,7 +168,7 @@ class ConfigurationError(ServiceError):
 
 
 class TargetsFailed(ServiceError):
-    """No query of a panel could be answered; the first decides the status."""
+    """Every target of a panel failed; the first error decides the status."""
 
     code = "targets_failed"
 
@@ -178,23 +178,23 @@ class TargetsFailed(ServiceError):
 
     @property
     def root(self) -> ServiceError:
-        """The error of the first query."""
+        """The error of the first target."""
         return self._first
 
 
 class QueryRefused(ServiceError):
-    """The upstream refuses an expression, in its own words."""
+    """The upstream refused the query; the message quotes its reason."""
 
     status, code = 400, "query_refused"
 
     def __init__(self, error_type: str, message: str) -> None:
-        # An engine may quote the whole query in its message.
+        # Cut, as an engine may quote the whole query in its message.
         super().__init__(f"The upstream refuses the query ({error_type}): {message[:500]}")
         self.error_type = error_type
 
 
 class NotServed(ServiceError):
-    """The upstream does not know one of the API's paths; engines and their versions differ in these."""
+    """The upstream does not serve a path of the API; engines and versions differ in which they serve."""
 
     status, code = 404, "not_served"
 
@@ -205,7 +205,7 @@ class NotServed(ServiceError):
 
 
 class NotOneNumber(ServiceError):
-    """A statistic's expression gives several series."""
+    """The expression of a statistic gives several series."""
 
     code = "not_one_number"
 
@@ -220,7 +220,7 @@ class UpstreamError(ServiceError):
 
 
 class Unreachable(UpstreamError):
-    """No connection: refused, no such host, no route."""
+    """No connection: refused, unknown host or no route."""
 
     code = "unreachable"
 
@@ -229,7 +229,7 @@ class Unreachable(UpstreamError):
 
 
 class TlsFailed(UpstreamError):
-    """The connection stands, the handshake does not."""
+    """The TCP connection succeeded, the TLS handshake did not."""
 
     code = "tls"
 
@@ -241,7 +241,7 @@ class TlsFailed(UpstreamError):
 
 
 class TimedOut(UpstreamError):
-    """The whole answer did not arrive in time."""
+    """The complete response did not arrive within PROMETHEUS_TIMEOUT."""
 
     status, code = 504, "timeout"
 
@@ -250,7 +250,7 @@ class TimedOut(UpstreamError):
 
 
 class ConnectionLost(UpstreamError):
-    """The connection broke before the answer was whole; what had arrived is thrown away."""
+    """The connection ended before the response was complete; the part that arrived is discarded."""
 
     code = "connection_lost"
 
@@ -259,7 +259,7 @@ class ConnectionLost(UpstreamError):
 
 
 class PoolExhausted(UpstreamError):
-    """All connections to the upstream are busy."""
+    """All PROMETHEUS_CONNECTIONS connections are in use."""
 
     status, code = 503, "busy"
 
@@ -268,7 +268,7 @@ class PoolExhausted(UpstreamError):
 
 
 class Redirected(UpstreamError):
-    """The upstream points elsewhere; we do not follow."""
+    """The upstream answers with a redirect, which is not followed: it could lead anywhere, credentials included."""
 
     code = "redirect"
 
@@ -280,7 +280,7 @@ class Redirected(UpstreamError):
 
 
 class AccessRefused(UpstreamError):
-    """The upstream does not accept our credentials."""
+    """The upstream refuses our credentials (401 or 403)."""
 
     code = "upstream_auth"
 
@@ -292,7 +292,7 @@ class AccessRefused(UpstreamError):
 
 
 class RateLimited(UpstreamError):
-    """The upstream asks for a pause."""
+    """The upstream limits our rate (429); `retry_after` is in seconds, None when it names no time."""
 
     status, code = 503, "rate_limited"
 
@@ -303,7 +303,7 @@ class RateLimited(UpstreamError):
 
 
 class UpstreamFailed(UpstreamError):
-    """The upstream answers with an error status of its own."""
+    """The upstream answers with an error status that has no class of its own here."""
 
     def __init__(self, status: int) -> None:
         super().__init__(
@@ -313,7 +313,7 @@ class UpstreamFailed(UpstreamError):
 
 
 class BadAnswer(UpstreamError):
-    """A 200 whose body is not what the protocol says."""
+    """A success status with a body that is not a response of the Prometheus API."""
 
     code = "bad_response"
 
@@ -324,7 +324,7 @@ class BadAnswer(UpstreamError):
 
 
 class AnswerTooLarge(UpstreamError):
-    """The answer is larger than we are willing to hold."""
+    """The response is larger than MAX_RESPONSE_BYTES."""
 
     code = "too_large"
     limit = "max_response_bytes"
@@ -337,13 +337,13 @@ class AnswerTooLarge(UpstreamError):
 
 
 class Misconfigured(UpstreamError):
-    """This service was set up with values that cannot work, so it asks nobody."""
+    """Our own settings cannot work, so nothing was sent."""
 
     code = "misconfigured"
 
 
 class CircuitOpen(UpstreamError):
-    """The upstream failed so often that it gets a pause; nothing was sent."""
+    """The circuit breaker is open after repeated failures; nothing was sent."""
 
     status, code = 503, "suspended"
 

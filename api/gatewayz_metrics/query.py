@@ -1,8 +1,7 @@
-"""The query layer: questions in the catalogue's words, answers as readings with a state.
+"""The query layer: statistics and families of the catalogue, read by few instant queries.
 
-Statistics and families travel joined in few instant queries. A join that the upstream
-refuses is halved until only the guilty expression is left, so one bad expression loses
-its own value and no other.
+The expressions are combined into batches, one instant query each. A batch that the upstream refuses
+is halved until the expression at fault is alone, so one bad expression loses its own value and no other.
 """
 
 import asyncio
@@ -24,20 +23,21 @@ from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 log = logging.getLogger(__name__)
 
-# An engine evaluates one query on one core: measured, four joins in parallel beat one.
+# Prometheus evaluates one query on one core: measured, four batches in parallel beat one.
 _STATISTIC_GROUPS = 4
+# Fewer expressions than this are not worth a request of their own.
 _STATISTICS_PER_GROUP = 6
-_FAMILY_GROUPS = 2  # for all of them; one category is one query
+_FAMILY_GROUPS = 2  # for all families; one category is one query
 
-# An answer with a failure in it is reused too, or an outage would be asked about by every
-# caller; but only for as long as nobody minds.
+# Seconds. A snapshot with a failure is cached too, or every caller would query the upstream during an outage,
+# but only briefly, so that values come back soon after it.
 _FAILURE_LIFETIME = 1.0
 
 T = TypeVar("T")
 
 
 class NamedSample(NamedTuple):
-    """One sample under the name that the catalogue gives it; the value is the engine's text."""
+    """A sample under its name in the catalogue; the value is the engine's text, which keeps every digit."""
 
     name: str
     labels: dict[str, str]
@@ -46,7 +46,7 @@ class NamedSample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The answer to one question: samples, or an error, or (with neither) no data."""
+    """The samples of one statistic or family, or the error; with neither there is no data."""
 
     samples: tuple[NamedSample, ...] = ()
     error: ServiceError | None = None
@@ -54,7 +54,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Readings that were taken together, at a Unix time in seconds."""
+    """Readings by name, all of one evaluation time `at` (Unix seconds)."""
 
     at: float
     readings: dict[str, Reading]
@@ -63,18 +63,18 @@ class Snapshot:
 
     @cached_property
     def outage(self) -> UpstreamError | None:
-        """The upstream's failure, when it is the reason why nothing at all could be read."""
+        """The upstream's error when every reading failed with one, else None."""
         errors = [reading.error for reading in self.readings.values()]
         failures = [error for error in errors if isinstance(error, UpstreamError)]
         return failures[0] if failures and len(failures) == len(errors) else None
 
     @property
     def disturbed(self) -> bool:
-        """Whether the upstream failed for some reading; a refused expression does not count."""
+        """Whether any reading failed with an UpstreamError; a refused expression does not count."""
         return any(isinstance(reading.error, UpstreamError) for reading in self.readings.values())
 
     def once(self, form: Hashable, render: Callable[[], bytes]) -> bytes:
-        """What `render` makes of this snapshot, made once per form."""
+        """The result of `render`, kept with the snapshot: each format is rendered once."""
         if form not in self._rendered:
             self._rendered[form] = render()
         return self._rendered[form]
@@ -82,15 +82,21 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class BatchPart:
-    """What belongs into one query: the names share a fate and come from the same instant."""
+    """Expressions that must stay in one query, as (sample name, PromQL).
+
+    `names` are the statistics or families that get their reading from it, `weight` its share of the cost.
+    """
 
     names: tuple[str, ...]
-    parts: tuple[tuple[str, str], ...]
+    expressions: tuple[tuple[str, str], ...]
     weight: int
 
 
 class QueryLayer:
-    """Answers for a catalogue from one upstream."""
+    """Reads the statistics and families of a catalogue from one upstream.
+
+    `cache_ttl` and `deadline` are in seconds.
+    """
 
     def __init__(
         self,
@@ -115,36 +121,36 @@ class QueryLayer:
         )
 
     async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
-        """The statistics of some sections (all when none is named) at a Unix time, or now."""
+        """The statistics of some sections (all when none is named) at a Unix time in seconds, or now."""
         return await self._snapshots.get(
-            ("statistics", sections, time), lambda: self._take(self._of_statistics(sections), time)
+            ("statistics", sections, time), lambda: self._read(self._group_statistics(sections), time)
         )
 
     async def families(self, category: str | None = None, time: float | None = None) -> Snapshot:
-        """The families of a category (all when none is named) at a Unix time, or now."""
+        """The families of a category (all when none is named) at a Unix time in seconds, or now."""
         return await self._snapshots.get(
-            ("families", category, time), lambda: self._take(self._of_families(category), time)
+            ("families", category, time), lambda: self._read(self._group_families(category), time)
         )
 
     async def probe(self) -> UpstreamError | None:
-        """Why the upstream cannot answer right now, or None when it can."""
-        question = BatchPart(("probe",), (("probe", "vector(1)"),), 1)
-        return (await self._snapshots.get("probe", lambda: self._take([[question]], None))).outage
+        """The upstream's current error, or None when it answers."""
+        part = BatchPart(("probe",), (("probe", "vector(1)"),), 1)
+        return (await self._snapshots.get("probe", lambda: self._read([[part]], None))).outage
 
-    def _of_statistics(self, sections: frozenset[str]) -> list[list[BatchPart]]:
-        """A question per expression, in groups: two statistics that ask the same are asked once."""
+    def _group_statistics(self, sections: frozenset[str]) -> list[list[BatchPart]]:
+        """A part per distinct expression, in groups of about equal weight."""
         names: dict[str, list[Statistic]] = {}
         for statistic in self.catalogue.in_sections(sections):
             names.setdefault(self.slots.fill(statistic.expr), []).append(statistic)
-        questions = [
+        parts = [
             BatchPart(tuple(s.name for s in same), ((same[0].name, promql),), same[0].weight)
             for promql, same in names.items()
         ]
-        return balance(questions, min(_STATISTIC_GROUPS, ceil(len(questions) / _STATISTICS_PER_GROUP)))
+        return balance(parts, min(_STATISTIC_GROUPS, ceil(len(parts) / _STATISTICS_PER_GROUP)))
 
-    def _of_families(self, category: str | None) -> list[list[BatchPart]]:
-        """A question per family, in groups: parts of a histogram must be of one instant."""
-        questions = [
+    def _group_families(self, category: str | None) -> list[list[BatchPart]]:
+        """A part per family, in groups; buckets, sum and count of a histogram stay together to be consistent."""
+        parts = [
             BatchPart(
                 (family.name,),
                 tuple((term.sample, self.slots.fill(term.template)) for term in family.terms),
@@ -152,21 +158,22 @@ class QueryLayer:
             )
             for family in self.catalogue.in_category(category)
         ]
-        return balance(questions, 1 if category else _FAMILY_GROUPS)
+        return balance(parts, 1 if category else _FAMILY_GROUPS)
 
     def _lifetime(self, snapshot: Snapshot) -> float:
         return min(self._ttl, _FAILURE_LIFETIME) if snapshot.disturbed else self._ttl
 
-    async def _take(self, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
+    async def _read(self, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
         at = self._now() if time is None else time
-        one_round = _BatchRun(self._source, self._telemetry, time, clocks.monotonic() + self._deadline)
-        answers = await asyncio.gather(*(one_round.ask(group) for group in groups))
-        if not all(answer.suspended for answer in answers):
-            # One group was the probe that ended a pause, and the others came too early to know.
-            again = (one_round.ask(group) for group, answer in zip(groups, answers, strict=True) if answer.suspended)
-            answers = [answer for answer in answers if not answer.suspended] + await asyncio.gather(*again)
-        readings = {name: reading for answer in answers for name, reading in answer.readings.items()}
-        warnings = dict.fromkeys(text for answer in answers for text in answer.warnings)
+        run = _BatchRun(self._source, self._telemetry, time, clocks.monotonic() + self._deadline)
+        results = await asyncio.gather(*(run.query(group) for group in groups))
+        if not all(result.was_not_sent for result in results):
+            # After a pause the circuit breaker lets one group through as its probe and refuses the others, which came
+            # before it had succeeded: send those again.
+            again = (run.query(group) for group, result in zip(groups, results, strict=True) if result.was_not_sent)
+            results = [result for result in results if not result.was_not_sent] + await asyncio.gather(*again)
+        readings = {name: reading for result in results for name, reading in result.readings.items()}
+        warnings = dict.fromkeys(text for result in results for text in result.warnings)
         return Snapshot(at, readings, tuple(warnings))
 
 
@@ -175,58 +182,62 @@ class _BatchResult(NamedTuple):
     warnings: tuple[str, ...] = ()
 
     @property
-    def suspended(self) -> bool:
-        """Whether nothing was asked, because the upstream is given a pause."""
+    def was_not_sent(self) -> bool:
+        """Whether the circuit breaker refused the batch."""
         return all(isinstance(reading.error, CircuitOpen) for reading in self.readings.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _BatchRun:
-    """One group of questions on its way to the upstream and back."""
+    """Sends batches for one snapshot, all at the same evaluation time."""
 
     source: InstantQueries
     telemetry: Telemetry
     time: float | None
-    # When to stop looking for the guilty one: halving asks again and again, a caller waits but once.
+    # Monotonic seconds after which a refused batch is halved no more: each halving takes another round trip.
     until: float
 
-    async def ask(self, questions: Sequence[BatchPart]) -> _BatchResult:
-        """Every name's reading; failures are readings too."""
+    async def query(self, parts: Sequence[BatchPart]) -> _BatchResult:
+        """A reading for every name of the parts; an error becomes a reading, too."""
         try:
-            vector = await self.source.instant(batch(part for q in questions for part in q.parts), self.time)
-            return _BatchResult(_split_by_part(questions, vector.samples), vector.warnings)
+            promql = batch(expression for part in parts for expression in part.expressions)
+            vector = await self.source.instant(promql, self.time)
+            return _BatchResult(_split_samples(parts, vector.samples), vector.warnings)
         except (QueryRefused, AnswerTooLarge) as exc:
-            if len(questions) > 1 and clocks.monotonic() < self.until:
-                return await self._apart(questions)
-            log.warning("No value for %s: %s", ", ".join(q.names[0] for q in questions), exc.sentence)
-            return _all_failed(questions, exc)
+            if len(parts) > 1 and clocks.monotonic() < self.until:
+                return await self._query_halves(parts)
+            log.warning("No value for %s: %s", ", ".join(part.names[0] for part in parts), exc.sentence)
+            return _fail_all(parts, exc)
         except UpstreamError as exc:
-            return _all_failed(questions, exc)
+            return _fail_all(parts, exc)
 
-    async def _apart(self, questions: Sequence[BatchPart]) -> _BatchResult:
+    async def _query_halves(self, parts: Sequence[BatchPart]) -> _BatchResult:
         self.telemetry.batch_splits.inc()
-        half = len(questions) // 2
-        left, right = await asyncio.gather(self.ask(questions[:half]), self.ask(questions[half:]))
+        half = len(parts) // 2
+        left, right = await asyncio.gather(self.query(parts[:half]), self.query(parts[half:]))
         return _BatchResult(left.readings | right.readings, left.warnings + right.warnings)
 
 
-def _all_failed(questions: Iterable[BatchPart], error: ServiceError) -> _BatchResult:
-    return _BatchResult({name: Reading(error=error) for question in questions for name in question.names})
+def _fail_all(parts: Iterable[BatchPart], error: ServiceError) -> _BatchResult:
+    return _BatchResult({name: Reading(error=error) for part in parts for name in part.names})
 
 
-def _split_by_part(questions: Sequence[BatchPart], samples: Iterable[Sample]) -> dict[str, Reading]:
-    """The joined answer, sample by sample to the question it belongs to."""
-    found: dict[str, list[NamedSample]] = {part: [] for question in questions for part, _ in question.parts}
+def _split_samples(parts: Sequence[BatchPart], samples: Iterable[Sample]) -> dict[str, Reading]:
+    """The samples of a batch as readings by name; the part label says which expression a sample belongs to.
+
+    Raises BadAnswer for a sample of no expression in the batch.
+    """
+    found: dict[str, list[NamedSample]] = {name: [] for part in parts for name, _ in part.expressions}
     for sample in samples:
         labels = sample.labels
         labels.pop("__name__", None)
-        part = labels.pop(PART_LABEL, "")
-        if part not in found:
+        name = labels.pop(PART_LABEL, "")
+        if name not in found:
             raise BadAnswer("a series that was not asked for")
-        found[part].append(NamedSample(part, labels, sample.value))
+        found[name].append(NamedSample(name, labels, sample.value))
     readings: dict[str, Reading] = {}
-    for question in questions:
-        parts = dict.fromkeys(part for part, _ in question.parts)
-        reading = Reading(tuple(measured for part in parts for measured in found[part]))
-        readings |= dict.fromkeys(question.names, reading)
+    for part in parts:
+        sample_names = dict.fromkeys(name for name, _ in part.expressions)
+        reading = Reading(tuple(sample for name in sample_names for sample in found[name]))
+        readings |= dict.fromkeys(part.names, reading)
     return readings

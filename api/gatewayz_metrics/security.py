@@ -1,4 +1,7 @@
-"""Who may ask, and for whose data: bearer tokens, compared in constant time."""
+"""Authentication by bearer tokens (RFC 6750), compared in constant time.
+
+A service token gives access to everything, a tenant's token to the tenant's data on the Prometheus API.
+"""
 
 import hmac
 from collections.abc import Iterable, Mapping
@@ -12,43 +15,44 @@ from gatewayz_metrics.upstream.request import UNRESTRICTED, Tenant
 
 
 class ServiceTokens:
-    """The tokens that open this service; none at all leaves it open."""
+    """The service's own tokens; without any, every request is accepted."""
 
     def __init__(self, tokens: Iterable[SecretStr]) -> None:
-        # Digests have one length, so a comparison tells nothing about a token's.
+        # compare_digest reveals differing lengths by its time; digests all have one length.
         self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
 
     @property
     def open(self) -> bool:
-        """Whether anybody may ask."""
+        """Whether requests are accepted without a token."""
         return not self._digests
 
     def check(self, request: Request) -> None:
-        """Let the request pass or raise Unauthorized: the same for absent, wrong and doubled tokens."""
-        if not self.open and not self._knows(request.headers.getlist("authorization")):
+        """Accept the request or raise Unauthorized, the same for absent, wrong and repeated tokens."""
+        if not self.open and not self._accepts(request.headers.getlist("authorization")):
             raise Unauthorized
 
-    def _knows(self, headers: list[str]) -> bool:
-        given = _shown(headers) or b""
-        # Every digest is compared, whatever the first one said.
+    def _accepts(self, headers: list[str]) -> bool:
+        given = _bearer_digest(headers) or b""
+        # Compared with every digest, so that the time does not depend on which one matches.
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]
         return any(matches)
 
 
 class Authenticator:
-    """Who may use the Prometheus API: the service's own tokens for everything, a tenant's for its own data."""
+    """Access to the Prometheus API: by a service token to everything, by a tenant's token to its own data."""
 
     def __init__(self, tokens: ServiceTokens, tenants: Mapping[str, Tenant]) -> None:
         self._tokens = tokens
         self._tenants = [(_digest(token.encode()), tenant) for token, tenant in tenants.items()]
 
     def check(self, request: Request) -> None:
-        """Let the request pass, with its tenant noted, or raise Unauthorized."""
-        request.state.tenant = self._tenant(request)
+        """Accept the request and set `request.state.tenant`, or raise Unauthorized."""
+        request.state.tenant = self._find_tenant(request)
 
-    def _tenant(self, request: Request) -> Tenant:
-        given = _shown(request.headers.getlist("authorization"))
+    def _find_tenant(self, request: Request) -> Tenant:
+        given = _bearer_digest(request.headers.getlist("authorization"))
         if given is not None:
+            # All are compared here, too: no early exit that time could reveal.
             found = [tenant for digest, tenant in self._tenants if hmac.compare_digest(given, digest)]
             if found:
                 return found[0]
@@ -56,8 +60,8 @@ class Authenticator:
         return UNRESTRICTED
 
 
-def _shown(headers: list[str]) -> bytes | None:
-    """The digest of the one bearer token that a request shows."""
+def _bearer_digest(headers: list[str]) -> bytes | None:
+    """The digest of a request's bearer token; None without one, or when the header is repeated."""
     if len(headers) != 1:
         return None
     scheme, _, token = headers[0].partition(" ")

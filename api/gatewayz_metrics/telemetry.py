@@ -1,15 +1,19 @@
-"""What the service measures about itself, in a registry of its own."""
+"""The metrics of the service itself, in a registry of its own: a host application's default registry stays as it is."""
 
 from collections.abc import Callable
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+# Upper bounds in seconds, from a cached answer to beyond the default PROMETHEUS_TIMEOUT of 8.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Telemetry:
-    """Our own families. Labels hold only names from the code, never text from a request."""
+    """The metric families of the service.
+
+    Label values come from the code alone, never from a request, so the number of series is bounded.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -67,7 +71,6 @@ class Telemetry:
             "Warnings that came with upstream answers.",
             registry=self.registry,
         )
-
         self.range_fetches = Counter(
             "gatewayz_metrics_range_fetches",
             "Range queries for which more than the newest points was fetched, by the reason.",
@@ -91,10 +94,10 @@ class Telemetry:
         )
 
     def of_route(self, route: str) -> Callable[[int, float], None]:
-        """What a route calls with the status and the seconds of each of its answers."""
+        """The observer of a route, to be called with status and seconds of each response."""
         if route not in self._observers:
             seconds = self.request_seconds.labels(route)
-            # Looking a child up costs more than counting; a route has few statuses.
+            # Cached, as looking a child up costs more than counting; a route has few statuses.
             count = cache(lambda status: self.requests.labels(route, str(status)))
 
             def observe(status: int, duration: float) -> None:
@@ -105,10 +108,10 @@ class Telemetry:
         return self._observers[route]
 
     def of_cache(self, name: str) -> Callable[[str], None]:
-        """What the cache of that name calls with the result of each look-up."""
+        """The observer of a cache, to be called with the result of each look-up, such as `hit`."""
         count = cache(lambda result: self.cache_lookups.labels(name, result))
         return lambda result: count(result).inc()
 
     def page(self) -> bytes:
-        """The exposition of all of them, Prometheus text format 0.0.4."""
+        """All families in the Prometheus text format 0.0.4."""
         return generate_latest(self.registry)

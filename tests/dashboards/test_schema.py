@@ -60,9 +60,9 @@ pytestmark = pytest.mark.skipif(not shutil.which("npm") or not shutil.which("nod
 @pytest.fixture(scope="module", params=["11.6.2", "latest"])
 def package(request: pytest.FixtureRequest) -> Path:
     """A folder with Grafana's types and a compiler."""
-    folder = fetch.folder(os.environ) / "grafana-schema" / str(request.param)
+    folder = fetch.create_cache_folder(os.environ) / "grafana-schema" / str(request.param)
     folder.mkdir(parents=True, exist_ok=True)
-    with fetch.locked(folder / "lock"):
+    with fetch.lock(folder / "lock"):
         if not (folder / "node_modules/typescript").exists() and not _installed(folder, str(request.param)):
             pytest.skip("the packages cannot be fetched")
     return folder

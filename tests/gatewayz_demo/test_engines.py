@@ -39,7 +39,7 @@ def tarball(*names: str) -> bytes:
 
 
 def here(version: str = "9.8.7", sha256: str = "0" * 64) -> Release:
-    return Release(version, fetch.platform_name(), sha256)
+    return Release(version, fetch.detect_platform(), sha256)
 
 
 GOOD = tarball(f"{here().title}/prometheus", f"{here().title}/promtool")
@@ -231,7 +231,7 @@ def test_another_platform_has_no_release(bare: dict[str, str]) -> None:
 
 
 def test_every_pin_is_a_sha256() -> None:
-    pins = [each.sha256 for each in fetch.table()]
+    pins = [each.sha256 for each in fetch.load_releases()]
 
     assert pins
     assert all(len(pin) == 64 and int(pin, 16) for pin in pins)

@@ -46,9 +46,9 @@ SPECIFIED = {
 Key = tuple[str, frozenset[tuple[str, str]]]
 
 
-def page(ledger: MetricStore) -> str:
+def page(store: MetricStore) -> str:
     registry = CollectorRegistry()
-    registry.register(ledger)
+    registry.register(store)
     return generate_latest(registry).decode()
 
 
@@ -60,8 +60,8 @@ def keyed(samples: Iterable[Sample], *, added: frozenset[str] = frozenset()) -> 
     }
 
 
-def shown(ledger: MetricStore) -> dict[Key, float]:
-    return keyed(sample for family in parse(page(ledger)) for sample in family.samples)
+def shown(store: MetricStore) -> dict[Key, float]:
+    return keyed(sample for family in parse(page(store)) for sample in family.samples)
 
 
 def written(until: float) -> tuple[int, str]:
@@ -78,94 +78,98 @@ def at(moment: float, text: str) -> list[Sample]:
 
 
 @pytest.fixture(scope="module")
-def world() -> Simulator:
-    """Two hours of life."""
-    world = Simulator(epoch=EPOCH)
-    world.advance(EPOCH + 2 * HOUR)
-    return world
+def simulator() -> Simulator:
+    """A simulator after two hours."""
+    simulator = Simulator(epoch=EPOCH)
+    simulator.advance(EPOCH + 2 * HOUR)
+    return simulator
 
 
-def total(world: Simulator, name: str, **labels: str) -> float:
-    fitting = (each for each in world.metrics.series() if each.name == name and labels.items() <= each.labels.items())
-    return sum(world.metrics.values[each.at] for each in fitting)
+def total(simulator: Simulator, name: str, **labels: str) -> float:
+    fitting = (
+        each for each in simulator.metrics.series() if each.name == name and labels.items() <= each.labels.items()
+    )
+    return sum(simulator.metrics.values[each.position] for each in fitting)
 
 
-def test_a_replay_gives_the_same_page(world: Simulator) -> None:
+def test_a_replay_gives_the_same_page(simulator: Simulator) -> None:
     again = Simulator(epoch=EPOCH)
     for minute in range(1, 121):
         again.advance(EPOCH + minute * 60)
 
-    assert page(again.metrics) == page(world.metrics)
-    assert page(again.data) == page(world.data)
+    assert page(again.metrics) == page(simulator.metrics)
+    assert page(again.data) == page(simulator.data)
 
 
-def test_another_seed_is_another_world(world: Simulator) -> None:
+def test_another_seed_gives_other_numbers(simulator: Simulator) -> None:
     other = Simulator(seed=8, epoch=EPOCH)
     other.advance(EPOCH + 2 * HOUR)
 
-    assert page(other.metrics) != page(world.metrics)
+    assert page(other.metrics) != page(simulator.metrics)
 
 
-def test_time_does_not_run_backwards(world: Simulator) -> None:
-    before = page(world.metrics)
-    world.advance(EPOCH)
+def test_time_does_not_run_backwards(simulator: Simulator) -> None:
+    before = page(simulator.metrics)
+    simulator.advance(EPOCH)
 
-    assert page(world.metrics) == before
+    assert page(simulator.metrics) == before
 
 
-def test_every_specified_family_is_there_but_the_health_score(world: Simulator) -> None:
-    kinds = {family.title: family.kind for family in world.metrics.families}
+def test_every_specified_family_is_there_but_the_health_score(simulator: Simulator) -> None:
+    kinds = {family.title: family.kind for family in simulator.metrics.families}
 
     assert kinds == SPECIFIED
 
 
-def test_its_size_is_that_of_a_gateway(world: Simulator) -> None:
-    assert 1000 < len(world.metrics.values) < 1500
+def test_its_size_is_that_of_a_gateway(simulator: Simulator) -> None:
+    assert 1000 < len(simulator.metrics.values) < 1500
 
 
-def test_trials_are_registered_and_never_counted(world: Simulator) -> None:
-    assert "# TYPE trial_active gauge\n" in page(world.metrics)
-    assert "\ntrial_active{" not in page(world.metrics)
+def test_trials_are_registered_and_never_counted(simulator: Simulator) -> None:
+    assert "# TYPE trial_active gauge\n" in page(simulator.metrics)
+    assert "\ntrial_active{" not in page(simulator.metrics)
 
 
 @pytest.mark.parametrize("labels", [{"provider": "featherless"}, {"model": "minimax/minimax-m1-80k"}])
-def test_an_idle_series_stands_at_zero(world: Simulator, labels: dict[str, str]) -> None:
-    assert total(world, "model_inference_duration_seconds_count", **labels) == 0
-    assert 'provider="featherless",status="success"} 0.0' in page(world.metrics)
+def test_an_idle_series_stands_at_zero(simulator: Simulator, labels: dict[str, str]) -> None:
+    assert total(simulator, "model_inference_duration_seconds_count", **labels) == 0
+    assert 'provider="featherless",status="success"} 0.0' in page(simulator.metrics)
 
 
-def test_server_errors_are_a_small_share(world: Simulator) -> None:
-    requests = total(world, "fastapi_requests_total")
-    errors = total(world, "fastapi_requests_total", status_class="5xx")
+def test_server_errors_are_a_small_share(simulator: Simulator) -> None:
+    requests = total(simulator, "fastapi_requests_total")
+    errors = total(simulator, "fastapi_requests_total", status_class="5xx")
 
     assert 0.005 < errors / requests < 0.03
 
 
-def test_every_kind_of_status_occurs(world: Simulator) -> None:
+def test_every_kind_of_status_occurs(simulator: Simulator) -> None:
     codes = ["200", "201", "400", "401", "404", "429", "500", "502", "503"]
 
-    assert all(total(world, "fastapi_requests_total", status_code=code) for code in codes)
+    assert all(total(simulator, "fastapi_requests_total", status_code=code) for code in codes)
 
 
 def test_an_outage_shows_everywhere() -> None:
-    world = Simulator(epoch=EPOCH)
-    outage = next(i for i in map(world.incident, range(0, 7200, 5)) if i and i.outage)
-    world.advance(EPOCH + outage.end - 10)
+    simulator = Simulator(epoch=EPOCH)
+    outage = next(i for i in map(simulator.find_incident, range(0, 7200, 5)) if i and i.outage)
+    simulator.advance(EPOCH + outage.end - 10)
 
-    assert total(world, "provider_availability", provider=outage.provider) == 0
-    assert total(world, "provider_error_rate", provider=outage.provider) > 0.3
-    assert total(world, "gatewayz_providers_down") == 1
-    healthy = total(world, "gatewayz_providers_healthy") + total(world, "gatewayz_providers_degraded")
+    assert total(simulator, "provider_availability", provider=outage.provider) == 0
+    assert total(simulator, "provider_error_rate", provider=outage.provider) > 0.3
+    assert total(simulator, "gatewayz_providers_down") == 1
+    healthy = total(simulator, "gatewayz_providers_healthy") + total(simulator, "gatewayz_providers_degraded")
     assert healthy == len(topology.PROVIDERS) - 1
-    value = next(world.data.values[s.at] for s in world.data.series() if s.labels["provider"] == outage.provider)
+    value = next(
+        simulator.data.values[s.position] for s in simulator.data.series() if s.labels["provider"] == outage.provider
+    )
     assert 0 < value < 100
 
 
-def test_promtool_has_only_remarks_about_names(world: Simulator) -> None:
+def test_promtool_has_only_remarks_about_names(simulator: Simulator) -> None:
     tool = engines.find_engine("promtool")
     command = [str(tool.path), "check", "metrics"]
     done = subprocess.run(
-        command, input=page(world.metrics), capture_output=True, text=True, check=False
+        command, input=page(simulator.metrics), capture_output=True, text=True, check=False
     )  # a known binary
 
     remarks = (done.stdout + done.stderr).strip().splitlines()
@@ -179,11 +183,11 @@ def test_history_is_what_the_pages_showed() -> None:
 
     assert count == sum(line[0] != "#" for line in text.splitlines())
     for moment in (EPOCH, EPOCH + 15, EPOCH + 150, EPOCH + 300):
-        world = Simulator(epoch=EPOCH)
-        world.advance(moment)
+        simulator = Simulator(epoch=EPOCH)
+        simulator.advance(moment)
         then = [sample for sample in at(moment, text) if sample.name != "up"]
-        data = {(name, labels | {source}): value for (name, labels), value in shown(world.data).items()}
-        assert keyed(then, added=frozenset({"job", "instance", "env"})) == shown(world.metrics) | data
+        data = {(name, labels | {source}): value for (name, labels), value in shown(simulator.data).items()}
+        assert keyed(then, added=frozenset({"job", "instance", "env"})) == shown(simulator.metrics) | data
 
 
 def test_history_carries_the_labels_of_the_scrape() -> None:

@@ -27,9 +27,9 @@ def package() -> Path:
     npm = shutil.which("npm")
     if shutil.which("node") is None or npm is None:
         pytest.skip("Node and npm are not installed.")
-    folder = fetch.folder() / f"grafana-data-{VERSION}"
+    folder = fetch.create_cache_folder() / f"grafana-data-{VERSION}"
     folder.mkdir(exist_ok=True)
-    with fetch.locked(folder / "lock"):
+    with fetch.lock(folder / "lock"):
         if not (folder / "complete").exists():
             _install(npm, folder)
     return folder

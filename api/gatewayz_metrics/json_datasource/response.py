@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
-from gatewayz_metrics.cooperative import Breath
+from gatewayz_metrics.cooperative import yield_periodically
 from gatewayz_metrics.json_datasource.annotations import render_event_frame
 from gatewayz_metrics.json_datasource.frames import (
     Element,
@@ -22,11 +22,11 @@ from gatewayz_metrics.json_datasource.targets import OutputFormat
 
 async def encode_array(elements: Iterable[object]) -> bytes:
     """The elements as a JSON array; others on the loop get their turn in between."""
-    breath = Breath()
+    pause = yield_periodically()
     pieces: list[bytes] = []
     for element in elements:
         pieces.append(orjson.dumps(element))
-        await breath()
+        await pause()
     return b"[" + b",".join(pieces) + b"]"
 
 

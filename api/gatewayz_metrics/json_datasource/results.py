@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gatewayz_metrics.cooperative import Breath, gc_paused
+from gatewayz_metrics.cooperative import gc_paused, yield_periodically
 from gatewayz_metrics.errors import BadAnswer, QueryRefused, ServiceError
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetQuery
 from gatewayz_metrics.upstream.response import parse_envelope, warnings_and_infos
@@ -41,7 +41,7 @@ class QueryResult:
 
 async def decode_result(body: bytes) -> QueryResult:
     """The series in a success envelope of any result type. Raises QueryRefused or BadAnswer."""
-    breath = Breath()
+    pause = yield_periodically()
     pieces, rest = _apart(body)
     document = parse_envelope(rest)
     notices = list(warnings_and_infos(document, "warnings", "infos"))
@@ -52,7 +52,7 @@ async def decode_result(body: bytes) -> QueryResult:
         for item in items:
             with gc_paused():
                 series += reader.read(item)
-            await breath()
+            await pause()
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as exc:
         raise BadAnswer("a malformed result") from exc
     notices += [_HISTOGRAM] if reader.met_histogram else []
