@@ -4,21 +4,27 @@ A catalogue that contradicts itself is refused with a sentence. Whether its Prom
 valid only an engine can tell; the tests ask one.
 """
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from gatewayz_metrics.promql.build import EXPORT_LABEL, PART_LABEL, Slots, count_selectors, with_label
+from gatewayz_metrics.promql.build import (
+    EXPORT_LABEL,
+    PART_LABEL,
+    Slots,
+    count_selectors,
+    quantile_of,
+    selected_metrics,
+    total,
+    with_label,
+)
 from gatewayz_metrics.promql.matchers import LABEL_NAME, METRIC_NAME
 from gatewayz_metrics.promql.rewrite import find_selectors
 
 RESERVED_PAGES = frozenset({"summary", "all", "docs"})
 RESERVED_LABELS = frozenset({"le", "quantile", PART_LABEL, EXPORT_LABEL})
-
-_SOURCE = re.compile(rf"({METRIC_NAME.pattern})\{{\$selector")
 
 FamilyType = Literal["counter", "gauge", "histogram", "summary"]
 NumberFormat = Literal["exact", "rounded"]
@@ -106,35 +112,26 @@ class Family(CatalogueEntry):
         if self.quantile_of is not None:
             return tuple(self._quantile(self.quantile_of, quantile) for quantile in self.quantiles)
         if self.type == "histogram":
-            return (
-                Term(f"{self.name}_bucket", _sum_by((*self.by, "le"), f"{self.name}_bucket")),
-                *self._sum_and_count,
-            )
+            return (self._total("_bucket", "le"), self._total("_sum"), self._total("_count"))
         if self.type == "summary":
-            return self._sum_and_count
-        return (Term(self.name, self.expr or _sum_by(self.by, self.name)),)
+            return (self._total("_sum"), self._total("_count"))
+        return (Term(self.name, self.expr) if self.expr else self._total(),)
 
-    @property
-    def _sum_and_count(self) -> tuple[Term, Term]:
-        return (
-            Term(f"{self.name}_sum", _sum_by(self.by, f"{self.name}_sum")),
-            Term(f"{self.name}_count", _sum_by(self.by, f"{self.name}_count")),
-        )
+    def _total(self, part: str = "", *labels: str) -> Term:
+        return Term(f"{self.name}{part}", total(f"{self.name}{part}", (*self.by, *labels)))
 
     def _quantile(self, histogram: str, quantile: float) -> Term:
-        rate = f"sum by ({', '.join((*self.by, 'le'))}) (rate({histogram}_bucket{{$selector}}[$window]))"
-        text = f"{quantile:g}"
-        return Term(self.name, with_label(f"histogram_quantile({text}, {rate})", "quantile", text))
+        return Term(self.name, with_label(quantile_of(histogram, quantile, self.by), "quantile", f"{quantile:g}"))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The metrics that its expressions read."""
+        return tuple(dict.fromkeys(name for term in self.terms for name in selected_metrics(term.template)))
 
     @property
     def weight(self) -> int:
         """What it costs to ask, roughly in series per label combination."""
         return sum(10 if "_bucket{" in term.template else 1 for term in self.terms)
-
-
-def _sum_by(labels: tuple[str, ...], sample: str) -> str:
-    by = f" by ({', '.join(labels)}) " if labels else ""
-    return f"sum{by}({sample}{{$selector}})"
 
 
 class Statistic(CatalogueEntry):
@@ -156,7 +153,7 @@ class Statistic(CatalogueEntry):
     @property
     def sources(self) -> tuple[str, ...]:
         """The metrics that its expression reads."""
-        return tuple(dict.fromkeys(_SOURCE.findall(self.expr)))
+        return selected_metrics(self.expr)
 
     @property
     def weight(self) -> int:

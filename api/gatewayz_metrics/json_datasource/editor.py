@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatewayz_metrics.catalogue import Family, Statistic
+from gatewayz_metrics.catalogue import Family, Statistic, functions_of
 from gatewayz_metrics.errors import InvalidQuery
 from gatewayz_metrics.json_datasource.payload import OPTIONS, Payload, chosen_matchers
 from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
 from gatewayz_metrics.json_datasource.query import QueryRunner
 from gatewayz_metrics.json_datasource.requests import MetricsRequest, OptionsRequest, TagRequest
-from gatewayz_metrics.json_datasource.targets import TOTAL, OutputFormat, TargetPlanner, functions_of
+from gatewayz_metrics.json_datasource.targets import TOTAL, OutputFormat, TargetPlanner
+from gatewayz_metrics.promql.build import first_selector
 from gatewayz_metrics.promql.matchers import Filter, format_filters
 from gatewayz_metrics.promql.rewrite import find_selectors, inject_matchers, repair_escapes
 
@@ -99,7 +100,8 @@ class QueryEditor:
         """The series that a choice is about, within the other choices."""
         if entry is not None:
             others = [label for label in entry.by if label != request.name]
-            return inject_matchers(self._targets.slots.fill(_source(entry)), chosen_matchers(payload, others))
+            source = first_selector(entry.terms[0].template)
+            return inject_matchers(self._targets.slots.fill(source), chosen_matchers(payload, others))
         text = repair_escapes(request.metric)
         found = find_selectors(text) if text.strip() else ()
         spans = [span for span in (found[0].name, found[0].braces) if span] if found else []
@@ -149,16 +151,6 @@ def _shown(*, heatmap: bool) -> tuple[BuilderField, ...]:
 def _groups(family: Family) -> bool:
     """Whether its grouping can be chosen: a family with an expression of its own has to group at all."""
     return family.expr is None or bool(family.by)
-
-
-def _source(family: Family) -> str:
-    """A selector of one metric that the family reads, still with its slot."""
-    template = family.terms[0].template
-    at = template.index("{$selector")
-    start = at
-    while start and (template[start - 1].isalnum() or template[start - 1] in "_:"):
-        start -= 1
-    return template[start : template.index("}", at) + 1]
 
 
 # DOC Keys and values for ad-hoc filters, each narrowed by the filters chosen already.

@@ -4,17 +4,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gatewayz_metrics.catalogue import Catalogue, Family, Statistic, Term
+from gatewayz_metrics.catalogue import Catalogue, Family, Statistic, build_heatmap, build_terms, functions_of
 from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.requests import Target
 from gatewayz_metrics.json_datasource.timing import Grid, PanelTiming
 from gatewayz_metrics.promql.build import Slots
-from gatewayz_metrics.promql.lexer import Kind, Token, lex
+from gatewayz_metrics.promql.lexer import Kind, lex
 from gatewayz_metrics.promql.macros import expand_macros, refuse_unresolved
 from gatewayz_metrics.promql.matchers import Filter, format_filters, format_label_name
 from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
 from gatewayz_metrics.promql.times import format_duration, parse_literal_ms
+
+# Grouping by nothing, as the builder says it; no label can be called so.
+TOTAL = "()"
 
 
 class OutputFormat(StrEnum):
@@ -143,8 +146,6 @@ class _TargetBuilder:
         asks = []
         for term in build_terms(family, function, by):
             promql = self._slots().fill(term.template)
-            if family.expr is not None and by != family.by:
-                promql = regroup(promql, family.by, by)
             asks.append(TargetQuery(term.sample, self._filtered(promql, chosen), family.unit, function, family.type))
         return asks
 
@@ -152,7 +153,7 @@ class _TargetBuilder:
         if family.type != "histogram":
             raise ValueError(f"{family.name} is a {family.type}; a heatmap needs a histogram.")
         window = format_duration(self.clock.span(self.step_ms).rate_interval_ms)
-        promql = self._slots(window).fill(bucket_increase(family).template)
+        promql = self._slots(window).fill(build_heatmap(family).template)
         return TargetQuery(
             family.name, self._filtered(promql, chosen_matchers(self.payload, family.by)), "short", "increase"
         )
@@ -204,84 +205,3 @@ def _windows(promql: str) -> Iterator[str]:
     for before, token, after in zip(solid, solid[1:], solid[2:], strict=False):
         if before.text == "[" and token.kind is Kind.DURATION and after.text == "]":
             yield token.text
-
-
-# DOC What can be made of a family: its values as they are, how fast they grow, means and quantiles.
-#
-# Everything starts from the catalogue's own terms, so the deployment's selector and the
-# exclusion of our own exports stay in every expression.
-#
-
-
-QUANTILES = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
-
-# Grouping by nothing; no label can be called so.
-TOTAL = "()"
-
-Labels = tuple[str, ...]
-
-
-def functions_of(family: Family) -> Labels:
-    """The functions that the family's type allows; the first is what it shows unasked."""
-    if family.type == "histogram":
-        return ("mean", *QUANTILES, "rate", "increase", "raw")
-    if family.type == "summary":
-        return ("mean", "rate", "increase", "raw")
-    if family.type == "counter" and family.expr is None:
-        return ("raw", "rate", "increase")
-    return ("raw",)
-
-
-def build_terms(family: Family, function: str, by: Labels) -> tuple[Term, ...]:
-    """The expressions that the function gives, grouped by some labels."""
-    family = family.model_copy(update={"by": by})
-    if function in QUANTILES:
-        buckets = over_window("rate", family.terms[0])
-        return (Term(family.name, f"histogram_quantile({QUANTILES[function]}, {buckets})"),)
-    if function == "mean":
-        total, count = (over_window("rate", term) for term in family.terms[-2:])
-        return (Term(family.name, f"{total} / ({count} > 0)"),)
-    if function in ("rate", "increase"):
-        return (Term(family.name, over_window(function, family.terms[-1])),)
-    return family.terms
-
-
-def bucket_increase(family: Family) -> Term:
-    """The growth of every bucket, the others labels aside."""
-    buckets = family.model_copy(update={"by": ()}).terms[0]
-    return Term(family.name, over_window("increase", buckets))
-
-
-def over_window(function: str, term: Term) -> str:
-    """A term that sums a metric, as the sum of its growth."""
-    selector = f"{term.sample}{{$selector}}"
-    return term.template.replace(selector, f"{function}({selector}[$window])")
-
-
-def regroup(promql: str, labels: Labels, by: Labels) -> str:
-    """An expression with every `by` that lists exactly these labels grouping by others instead.
-
-    Raises ValueError with a sentence when there is no such `by`.
-    """
-    tokens = lex(promql)
-    pieces: list[str] = []
-    at = 0
-    for start, end in _groupings(tokens, set(labels)):
-        pieces += (promql[at:start], f"({', '.join(by)})")
-        at = end
-    if not pieces:
-        raise ValueError("The grouping of this family is fixed by its expression; leave `by` out.")
-    return "".join([*pieces, promql[at:]])
-
-
-def _groupings(tokens: list[Token], labels: set[str]) -> list[tuple[int, int]]:
-    """Where the lists after `by` stand that name these labels, parentheses included."""
-    solid = [token for token in tokens if not token.is_blank]
-    found: list[tuple[int, int]] = []
-    for number, token in enumerate(solid[:-1]):
-        if token.kind is Kind.WORD and token.text.lower() == "by" and solid[number + 1].text == "(":
-            closing = next(t for t in solid[number + 1 :] if t.text == ")")
-            named = {t.text for t in solid if solid[number + 1].start < t.start < closing.start and t.text != ","}
-            if named == labels:
-                found.append((solid[number + 1].start, closing.end))
-    return found

@@ -1,11 +1,16 @@
-"""Slots of catalogue expressions: `$selector` inside braces, `$window` inside brackets."""
+"""The PromQL builder: catalogue, JSON datasource and dashboards put their expressions together here.
+
+An expression is text. Until a deployment is known it is a template with two slots: `$selector` inside the
+braces of every selector, `$window` inside the brackets of every range.
+"""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from gatewayz_metrics.promql.matchers import quote
+from gatewayz_metrics.promql.lexer import Kind, Token, lex
+from gatewayz_metrics.promql.matchers import METRIC_NAME, quote
 
 # Every sample that this service exports carries the marker, and no selector of the
 # catalogue sees a marked series: when a Prometheus scrapes us and we ask that same
@@ -13,7 +18,10 @@ from gatewayz_metrics.promql.matchers import quote
 EXPORT_LABEL = "aggregated_by"
 EXPORT_VALUE = "gatewayz-metrics"
 
+WINDOW = "$window"
+
 _SLOT = re.compile(r"\$(selector|window)\b")
+_SELECTOR = re.compile(rf"({METRIC_NAME.pattern})\{{\$selector[^}}]*\}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,139 @@ def count_selectors(template: str) -> int:
     return template.count("$selector")
 
 
+def selected_metrics(template: str) -> tuple[str, ...]:
+    """The metrics that a template selects, each once."""
+    return tuple(dict.fromkeys(_SELECTOR.findall(template)))
+
+
+def first_selector(template: str) -> str:
+    """The first selector of a template, the expression around it left away."""
+    found = _SELECTOR.search(template)
+    return found[0] if found else ""
+
+
+# DOC The parts of an expression. Each returns PromQL text, or a template when it is given one.
+
+
+def selector(metric: str) -> str:
+    """The series of a metric that the deployment's matchers leave."""
+    return f"{metric}{{$selector}}"
+
+
+def aggregate(function: str, by: Iterable[str], expression: str) -> str:
+    """One series per combination of the labels `by`; one series alone without labels."""
+    labels = ", ".join(by)
+    return f"{function} by ({labels}) ({expression})" if labels else f"{function}({expression})"
+
+
+def growth(function: str, series: str, window: str = WINDOW) -> str:
+    """How fast (`rate`) or how much (`increase`) counters grow within a window."""
+    return f"{function}({series}[{window}])"
+
+
+def ratio(numerator: str, denominator: str) -> str:
+    """A quotient, without a value where the denominator is not positive: never 0/0."""
+    return f"{numerator} / ({denominator} > 0)"
+
+
+def share(part: str, whole: str) -> str:
+    """The part of a whole, 0 to 1. It is zero where only the whole exists: a counter starts with its first event."""
+    return ratio(f"({part} or 0 * {whole})", whole)
+
+
+def histogram_quantile(quantile: float, buckets: str) -> str:
+    """A quantile of the buckets' growth; the buckets keep their label `le`."""
+    return f"histogram_quantile({quantile:g}, {buckets})"
+
+
+def top(count: int, expression: str) -> str:
+    """The largest series."""
+    return f"topk({count}, {expression})"
+
+
 def with_label(expression: str, label: str, value: str) -> str:
     """The expression with one label set on every series of its result."""
     # An empty source label always matches the empty pattern. `$` would start a group reference.
     return f'label_replace({expression},"{label}",{quote(value.replace("$", "$$"))},"","")'
+
+
+# DOC Templates over one metric. A histogram exports `_bucket`, `_sum` and `_count`, a summary the last two.
+# https://prometheus.io/docs/concepts/metric_types/
+
+
+def total(metric: str, by: Iterable[str] = ()) -> str:
+    """The sum of a metric's series."""
+    return aggregate("sum", by, selector(metric))
+
+
+def total_growth(function: str, metric: str, by: Iterable[str] = ()) -> str:
+    """The sum of the growth of a counter's series; in this order, or a restart would look like a jump."""
+    return aggregate("sum", by, growth(function, selector(metric)))
+
+
+def bucket_growth(function: str, histogram: str, by: Iterable[str] = ()) -> str:
+    """The growth of each bucket of a histogram."""
+    return total_growth(function, f"{histogram}_bucket", (*by, "le"))
+
+
+def quantile_of(histogram: str, quantile: float, by: Iterable[str] = (), function: str = "rate") -> str:
+    """A quantile of what a histogram observed within the window."""
+    return histogram_quantile(quantile, bucket_growth(function, histogram, by))
+
+
+def mean_of(metric: str, by: Collection[str] = (), function: str = "rate") -> str:
+    """The mean of what a histogram or a summary observed within the window."""
+    return ratio(total_growth(function, f"{metric}_sum", by), total_growth(function, f"{metric}_count", by))
+
+
+# DOC An expression made into another. Places are found by tokens, so that text in strings stays.
+
+
+def regroup(promql: str, labels: Collection[str], by: Iterable[str]) -> str:
+    """An expression with every `by` that lists exactly these labels grouping by others instead.
+
+    Raises ValueError with a sentence when there is no such `by`.
+    """
+    places = list(_groupings(lex(promql), set(labels)))
+    if not places:
+        raise ValueError("The grouping of this family is fixed by its expression; leave `by` out.")
+    return _spliced(promql, places, f"({', '.join(by)})")
+
+
+def shifted(promql: str, offset: str) -> str:
+    """An expression whose selectors, all in braces, look back by an offset such as `7d`."""
+    return _spliced(promql, [(end, end) for end in _selector_ends(lex(promql))], f" offset {offset}")
+
+
+def _spliced(text: str, places: Iterable[tuple[int, int]], piece: str) -> str:
+    """The text with the same piece at each place."""
+    pieces: list[str] = []
+    at = 0
+    for start, end in places:
+        pieces += (text[at:start], piece)
+        at = end
+    return "".join([*pieces, text[at:]])
+
+
+def _groupings(tokens: Iterable[Token], labels: set[str]) -> Iterator[tuple[int, int]]:
+    """Where the lists after `by` stand that name these labels, parentheses included."""
+    solid = [token for token in tokens if not token.is_blank]
+    for number, token in enumerate(solid[:-1]):
+        if token.kind is Kind.WORD and token.text.lower() == "by" and solid[number + 1].text == "(":
+            closing = next(t for t in solid[number + 1 :] if t.text == ")")
+            named = {t.text for t in solid if solid[number + 1].start < t.start < closing.start and t.text != ","}
+            if named == labels:
+                yield solid[number + 1].start, closing.end
+
+
+def _selector_ends(tokens: Iterable[Token]) -> Iterator[int]:
+    """Where selectors end, their ranges included."""
+    solid = [token for token in tokens if not token.is_blank]
+    for number, token in enumerate(solid):
+        if token.text == "}":
+            following = solid[number + 1 :]
+            is_range = bool(following) and following[0].text == "["
+            yield next(t for t in following if t.text == "]").end if is_range else token.end
 
 
 # DOC Several expressions in one instant query, told apart by a label in the answer.
