@@ -89,7 +89,7 @@ def test_without_any_interval_the_width_decides() -> None:
     ("asked", "expected"),
     [
         ({"from": "2025-05-01T00:00:00.000Z", "to": "2025-05-01T01:00:00.000Z"}, (MAY_1, MAY_1 + HOUR)),
-        ({"from": "2025-05-01T02:00:00+02:00", "to": "2025-05-01T01:00:00"}, (MAY_1, MAY_1 + HOUR)),
+        ({"from": "2025-05-01T02:00:00+02:00", "to": "2025-05-01T02:00:00+01:00"}, (MAY_1, MAY_1 + HOUR)),
         ({"from": MAY_1, "to": str(MAY_1 + HOUR)}, (MAY_1, MAY_1 + HOUR)),
         ({"to": MAY_1}, (MAY_1 - HOUR, MAY_1)),
         ({}, (MAY_1 + DAY - HOUR, MAY_1 + DAY)),

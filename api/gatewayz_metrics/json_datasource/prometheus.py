@@ -6,6 +6,7 @@ from typing import Any
 from gatewayz_metrics.errors import BadAnswer, UpstreamFailed
 from gatewayz_metrics.json_datasource.results import QueryResult, decode_result
 from gatewayz_metrics.json_datasource.timing import Grid
+from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.range_cache import RangeCache, RangeQuery
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs
 from gatewayz_metrics.upstream.response import parse_envelope, parse_refusal
@@ -32,7 +33,7 @@ class PrometheusQueries:
 
     async def query(self, promql: str, time_ms: int) -> QueryResult:
         """The series of an expression at one moment."""
-        call = ApiRequest(Endpoint.QUERY, (("query", promql), ("time", _seconds(time_ms))))
+        call = ApiRequest(Endpoint.QUERY, (("query", promql), ("time", format_seconds(time_ms))))
         return await self._found.get(call, lambda: self._at(call))
 
     async def label_names(self, selector: str, bounds: Bounds) -> tuple[str, ...]:
@@ -74,8 +75,4 @@ def _match(selector: str) -> Pairs:
 
 
 def _bounds(bounds: Bounds) -> Pairs:
-    return (("start", _seconds(bounds[0])), ("end", _seconds(bounds[1]))) if bounds else ()
-
-
-def _seconds(ms: int) -> str:
-    return f"{ms // 1000}.{ms % 1000:03}"
+    return (("start", format_seconds(bounds[0])), ("end", format_seconds(bounds[1]))) if bounds else ()

@@ -9,8 +9,9 @@ from fastapi import Request
 
 from gatewayz_metrics.errors import LimitExceeded, NotServed, TooManyPoints, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
-from gatewayz_metrics.prometheus_api.parameters import RequestParams, StepRange, moment, read_params, span
+from gatewayz_metrics.prometheus_api.parameters import RequestParams, StepRange, parse_range, read_params
 from gatewayz_metrics.promql.cacheability import traits
+from gatewayz_metrics.promql.times import format_seconds, parse_time
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
@@ -87,7 +88,7 @@ class ApiHandlers:
         return ApiReply(raw.status, raw.body, headers)
 
     async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool) -> ApiReply:
-        asked = span(form)
+        asked = parse_range(form)
         self._check_span(asked)
         if asked is None or form.get("query") is None:
             raw, _ = await self._answers.get(call, 0.0)
@@ -129,7 +130,7 @@ class ApiHandlers:
         facts = traits(query)
         if facts.is_plain:
             return _PLAIN_SECONDS
-        at = moment(form.get("time"))
+        at = parse_time(form.get("time") or "")
         horizon = int((time.time() - self._settings.cache_freshness) * 1000)
         if at is None or not facts.cacheable or not facts.is_settled(horizon):
             return 0.0
@@ -157,7 +158,7 @@ class ApiHandlers:
 def _marks(mark: CacheStatus) -> dict[str, str]:
     parts = [mark.result, f"reason={mark.reason}" if mark.reason else ""]
     if mark.fetched:
-        ranges = ",".join(f"{start / 1000:.3f}-{end / 1000:.3f}" for start, end in mark.fetched)
+        ranges = ",".join(f"{format_seconds(start)}-{format_seconds(end)}" for start, end in mark.fetched)
         parts.append(f"fetched=[{ranges}]")
     headers = {"X-Cache": "; ".join(part for part in parts if part)}
     return headers | {"Age": f"{mark.age:.0f}"} if mark.result in ("hit", "partial") else headers

@@ -2,10 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from gatewayz_metrics.promql.lexer import MACRO, Kind, lex, locate_tokens
-from gatewayz_metrics.promql.times import format_duration
+from gatewayz_metrics.promql.times import format_duration, format_rfc3339
 
 SCRAPE_MS = 15_000
 
@@ -96,7 +95,4 @@ def _value(macro: re.Match[str], values: dict[str, str]) -> str | None:
 def _date(ms: int, wanted: str) -> str | None:
     if wanted == "date:seconds":
         return str(ms // 1000)
-    if wanted in ("date", "date:iso"):
-        moment = datetime.fromtimestamp(ms // 1000, UTC)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
-    return None
+    return format_rfc3339(ms, "milliseconds") if wanted in ("date", "date:iso") else None

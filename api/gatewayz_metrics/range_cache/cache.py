@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused
+from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.range_cache.matrix import (
     CachedSeries,
     Matrix,
@@ -221,14 +222,7 @@ class RangeCache:
 
 
 def _range(start_ms: int, end_ms: int, step_ms: int) -> Pairs:
-    return (("start", _seconds(start_ms)), ("end", _seconds(end_ms)), ("step", f"{step_ms}ms"))
-
-
-def _seconds(time_ms: int) -> str:
-    """Decimal seconds, digit by digit: no float in between."""
-    sign = "-" if time_ms < 0 else ""
-    whole, ms = divmod(abs(time_ms), 1000)
-    return f"{sign}{whole}.{ms:03d}" if ms else f"{sign}{whole}"
+    return (("start", format_seconds(start_ms)), ("end", format_seconds(end_ms)), ("step", f"{step_ms}ms"))
 
 
 def _times(grid: StepGrid, gaps: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
