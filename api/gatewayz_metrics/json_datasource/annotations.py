@@ -68,7 +68,7 @@ def _of(answer: TargetResult, curve: ResultSeries, name: str) -> Iterator[Event]
     title = payload.text("title") or ("{{alertname}}" if "alertname" in labels else "")
     text = payload.text("text")
     tags = tuple(fill_legend(tag.strip(), labels) for tag in _templates(payload.values.get("tags")))
-    for begin, end in _runs(curve.series, answer.plan.grid.step):
+    for begin, end in _runs(curve.series, answer.plan.grid.step_ms):
         yield Event(
             begin,
             end if end > begin else None,

@@ -5,8 +5,7 @@ from typing import Any
 
 from gatewayz_metrics.errors import BadAnswer, UpstreamFailed
 from gatewayz_metrics.json_datasource.results import QueryResult, decode_result
-from gatewayz_metrics.json_datasource.timing import Grid
-from gatewayz_metrics.promql.times import format_seconds
+from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache import RangeCache, RangeQuery
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs
 from gatewayz_metrics.upstream.response import parse_envelope, parse_refusal
@@ -26,9 +25,9 @@ class PrometheusQueries:
         # Panels that abandon a request never end it, and reload: an answer under way is decoded once for all.
         self._found: SingleFlightCache[QueryResult] = SingleFlightCache(lambda _: 0.0, time.monotonic)
 
-    async def query_range(self, promql: str, grid: Grid) -> QueryResult:
-        """The series of an expression at every point of a grid."""
-        question = RangeQuery(promql, grid.start, grid.end, grid.step)
+    async def query_range(self, promql: str, grid: TimeRange) -> QueryResult:
+        """The series of an expression at every time of a range."""
+        question = RangeQuery(promql, grid)
         return await self._found.get(question, lambda: self._over(question))
 
     async def query(self, promql: str, time_ms: int) -> QueryResult:

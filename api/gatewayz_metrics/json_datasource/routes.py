@@ -34,6 +34,7 @@ from gatewayz_metrics.json_datasource.requests import (
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
 from gatewayz_metrics.json_datasource.variables import Variables
 from gatewayz_metrics.promql.macros import MacroContext
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.service import Service
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class _Pages:
         return await read_json(request, model, self._most)
 
     def _span(self, from_ms: int, to_ms: int) -> MacroContext:
-        return MacroContext(from_ms, to_ms, self._scrape_ms, self._scrape_ms)
+        return MacroContext(TimeRange(from_ms, to_ms, self._scrape_ms), self._scrape_ms)
 
 
 def speaker(service: Service, *, logs: bool = False) -> Speak:

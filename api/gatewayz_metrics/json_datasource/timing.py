@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from gatewayz_metrics.json_datasource.requests import DashboardRange
 from gatewayz_metrics.promql.macros import MacroContext
-from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, to_datetime
+from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, TimeRange, to_datetime
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -30,15 +30,6 @@ _NICE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """The points of a range query, both ends included, in milliseconds."""
-
-    start: int
-    end: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
 class PanelTiming:
     """What every target of a request shares: the range asked for and how finely it is shown."""
 
@@ -50,15 +41,15 @@ class PanelTiming:
     scrape_ms: int = 15_000
     max_points: int = ENGINE_POINTS
 
-    def grid(self, wanted_ms: int | None = None) -> Grid:
+    def grid(self, wanted_ms: int | None = None) -> TimeRange:
         """The aligned points for a target that wants this step, or the panel's."""
         step = self._step(wanted_ms)
         offset = self._zone_offset() if step >= _DAY_MS else 0
-        return Grid(_floor(self.from_ms, step, offset), _floor(self.to_ms, step, offset), step)
+        return TimeRange(_floor(self.from_ms, step, offset), _floor(self.to_ms, step, offset), step)
 
     def span(self, step_ms: int) -> MacroContext:
         """What macros stand for."""
-        return MacroContext(self.from_ms, self.to_ms, step_ms, self.scrape_ms)
+        return MacroContext(TimeRange(self.from_ms, self.to_ms, step_ms), self.scrape_ms)
 
     def _step(self, wanted_ms: int | None) -> int:
         length = self.to_ms - self.from_ms

@@ -9,9 +9,9 @@ from fastapi import Request
 
 from gatewayz_metrics.errors import LimitExceeded, NotServed, TooManyPoints, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
-from gatewayz_metrics.prometheus_api.parameters import RequestParams, StepRange, parse_range, read_params
+from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
 from gatewayz_metrics.promql.cacheability import traits
-from gatewayz_metrics.promql.times import format_seconds, parse_time
+from gatewayz_metrics.promql.times import TimeRange, format_seconds, parse_time
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
@@ -99,9 +99,7 @@ class ApiHandlers:
         answer = await self._ranges.answer(
             RangeQuery(
                 form.get("query") or "",
-                asked.start_ms,
-                asked.end_ms,
-                asked.step_ms,
+                asked,
                 extra,
                 call.tenant,
                 bypass,
@@ -142,13 +140,13 @@ class ApiHandlers:
             if name in ("query", "match[]") and len(value) > longest:
                 raise LimitExceeded(f"The query has {len(value):,} characters", "MAX_QUERY_LENGTH", f"{longest:,}")
 
-    def _check_span(self, asked: StepRange | None) -> None:
+    def _check_span(self, asked: TimeRange | None) -> None:
         longest = self._settings.max_range
         if asked is None:
             if longest:
                 raise LimitExceeded("The range cannot be told", "MAX_RANGE", f"{longest:g} seconds")
             return
-        seconds = (asked.end_ms - asked.start_ms) / 1000
+        seconds = asked.length_ms / 1000
         if longest and seconds > longest:
             raise LimitExceeded(f"The range has {seconds:,g} seconds", "MAX_RANGE", f"{longest:,g}")
         if asked.steps > self._settings.max_points:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 
 from gatewayz_metrics.errors import LimitExceeded, RequestError
-from gatewayz_metrics.promql.times import parse_duration, parse_time
+from gatewayz_metrics.promql.times import TimeRange, parse_duration, parse_time
 from gatewayz_metrics.upstream.request import Pairs
 
 # Read once by every engine. Of anything else all values go on, as some are lists: match[], file[], extra_filters[].
@@ -77,27 +77,10 @@ def _counting(name: str, values: list[str]) -> Iterable[str]:
     return sorted(set(values)) if name.endswith("[]") else values
 
 
-# The range of a range query.
-
-
-@dataclass(frozen=True, slots=True)
-class StepRange:
-    """A range that an engine takes: end not before start, and a step."""
-
-    start_ms: int
-    end_ms: int
-    step_ms: int
-
-    @property
-    def steps(self) -> int:
-        """How many steps Prometheus counts: one less than points."""
-        return (self.end_ms - self.start_ms) // self.step_ms
-
-
-def parse_range(form: RequestParams) -> StepRange | None:
+def parse_range(form: RequestParams) -> TimeRange | None:
     """The range of a range query; None where the engine will refuse it, which it does in its own words."""
     start, end = (parse_time(form.get(name) or "") for name in ("start", "end"))
     step = parse_duration(form.get("step") or "")
     if start is None or end is None or not step or end < start:
         return None
-    return StepRange(start, end, step)
+    return TimeRange(start, end, step)

@@ -1,4 +1,4 @@
-"""Times and durations, read and written in one way on every surface, in whole milliseconds.
+"""Times, durations and ranges, read and written in one way on every surface, in whole milliseconds.
 
 A time is Unix seconds or RFC 3339, a duration is seconds or units such as `1h30m`, both rounded as Prometheus does,
 https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview. The literals inside of a query are another
@@ -6,6 +6,7 @@ grammar with the same units: `010` is eight seconds there.
 """
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from math import modf
 
@@ -28,6 +29,30 @@ CALENDAR_BEGIN_MS = -62_135_596_800_000
 CALENDAR_END_MS = 253_402_300_799_999
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """The times of a range query: start, start + step, and so on up to the end, which need not be one of them."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int
+
+    @property
+    def length_ms(self) -> int:
+        """From start to end."""
+        return self.end_ms - self.start_ms
+
+    @property
+    def steps(self) -> int:
+        """How many steps Prometheus counts: one less than points."""
+        return self.length_ms // self.step_ms
+
+    @property
+    def last_ms(self) -> int:
+        """The last of the times."""
+        return self.start_ms + self.steps * self.step_ms
 
 
 def parse_time(text: str) -> int | None:
