@@ -567,7 +567,7 @@ def test_nothing_but_the_query_path_is_ever_asked_for() -> None:
     assert {(request.method, request.target) for request in requests} == {("POST", "/prefix/api/v1/query")}
     assert {request.query for request in requests} <= known
     assert {key for request in requests for key in request.form} <= {"query", "time"}
-    assert all(re.fullmatch(r"\d+\.\d{3}", time) for request in requests for time in request.form.get("time", []))
+    assert all(re.fullmatch(r"-?\d+(\.\d{3})?", time) for request in requests for time in request.form.get("time", []))
 
 
 def expressions(fake: FakeUpstream, client: TestClient) -> set[str]:

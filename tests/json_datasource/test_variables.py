@@ -3,10 +3,11 @@
 import pytest
 from gatewayz_metrics.json_datasource.variables import VariableQuery, parse_variable
 from gatewayz_metrics.promql.macros import MacroContext
+from gatewayz_metrics.promql.times import TimeRange
 from hypothesis import given
 from hypothesis import strategies as st
 
-SPAN = MacroContext(0, 3_600_000, 15_000)
+SPAN = MacroContext(TimeRange(0, 3_600_000, 15_000))
 
 READ: list[tuple[object, VariableQuery | None]] = [
     ({"target": "label_values(job)"}, VariableQuery("label_values", label="job")),

@@ -9,6 +9,7 @@ from gatewayz_metrics.promql.macros import MacroContext, expand_macros
 from gatewayz_metrics.promql.matchers import Filter, format_filters, literal
 from gatewayz_metrics.promql.parser import parse
 from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
+from gatewayz_metrics.promql.times import TimeRange
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from tests.support.engine import Engine
 ENV = 'env="production"'
 ADDED = ("env", "Equal", "production")
 TIMES = range(samples.START + 600, samples.END + 1, 1000)
-SPAN = MacroContext(samples.START * 1000, samples.END * 1000, 15_000)
+SPAN = MacroContext(TimeRange(samples.START * 1000, samples.END * 1000, 15_000))
 
 
 class Asked:

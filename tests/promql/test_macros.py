@@ -7,11 +7,12 @@ from gatewayz_metrics.promql.macros import (
     is_known,
     refuse_unresolved,
 )
+from gatewayz_metrics.promql.times import TimeRange
 from hypothesis import given
 
 from tests.promql.grammar import TEXTS, examples
 
-SPAN = MacroContext(from_ms=1_746_093_605_000, to_ms=1_746_097_205_000, step_ms=5000)
+SPAN = MacroContext(TimeRange(1_746_093_605_000, 1_746_097_205_000, 5000))
 
 
 @pytest.mark.parametrize(
@@ -54,11 +55,11 @@ def test_a_time_in_a_date_format(text: str, value: str) -> None:
 def test_the_rate_interval_covers_four_scrapes_or_a_step_and_a_scrape(
     step_ms: int, scrape_ms: int, window: str
 ) -> None:
-    assert expand_macros("$__rate_interval", MacroContext(0, 1, step_ms, scrape_ms)) == window
+    assert expand_macros("$__rate_interval", MacroContext(TimeRange(0, 1, step_ms), scrape_ms)) == window
 
 
 def test_a_range_is_rounded_to_seconds() -> None:
-    assert expand_macros("$__range_s $__range $__range_ms", MacroContext(0, 1500, 200)) == "2 2s 1500"
+    assert expand_macros("$__range_s $__range $__range_ms", MacroContext(TimeRange(0, 1500, 200))) == "2 2s 1500"
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ class Rig:
 
     def direct(self, question: RangeQuery) -> ApiResponse:
         """What the engine itself says, asked for everything."""
-        times = (("start", f"{question.start_ms / 1000:.3f}"), ("end", f"{question.end_ms / 1000:.3f}"))
-        pairs = (("query", question.query), *times, ("step", f"{question.step_ms}ms"), *question.extra)
+        span = question.range
+        times = (("start", f"{span.start_ms / 1000:.3f}"), ("end", f"{span.end_ms / 1000:.3f}"))
+        pairs = (("query", question.query), *times, ("step", f"{span.step_ms}ms"), *question.extra)
         return self.runner.run(
             self.source.source.forward(ApiRequest(Endpoint.QUERY_RANGE, pairs, tenant=question.tenant))
         )

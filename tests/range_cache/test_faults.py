@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from gatewayz_metrics.errors import ServiceError
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache import RangeAnswer, RangeQuery
 
 from tests.range_cache.relay import Relay
@@ -19,11 +20,9 @@ from tests.support.fake_upstream import Behaviour, FakeUpstream, answering, erro
 
 QUESTION = RangeQuery(
     'sum by (path) (rate(fastapi_requests_total{env="production"}[5m]))',
-    1000 * samples.START + 600_000,
-    1000 * samples.START + 1_800_000,
-    15_000,
+    TimeRange(1000 * samples.START + 600_000, 1000 * samples.START + 1_800_000, 15_000),
 )
-LONGER = replace(QUESTION, end_ms=QUESTION.end_ms + 600_000)
+LONGER = replace(QUESTION, range=replace(QUESTION.range, end_ms=QUESTION.range.end_ms + 600_000))
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ def test_points_beside_the_grid_are_passed_on_and_not_kept(
 
     assert (answer.mark.result, answer.mark.reason) == ("bypass", "off-grid")
     # The whole of it came from one question: nothing kept was put between.
-    assert upstream.requests[-1].form["start"] == [str(LONGER.start_ms // 1000)]
+    assert upstream.requests[-1].form["start"] == [str(LONGER.range.start_ms // 1000)]
     times = [at for series in told(answer)[1]["data"]["result"] for at, _ in series["values"]]
     assert all(at % 1 == 0.75 for at in times)
     relay.fault = None
@@ -143,9 +142,10 @@ def test_points_beside_the_grid_are_passed_on_and_not_kept(
 def test_what_one_gap_brought_is_kept_though_another_failed(
     cache: Rig, relay: Relay, truth: Callable[[RangeQuery], object]
 ) -> None:
-    middle = replace(QUESTION, start_ms=QUESTION.start_ms + 300_000, end_ms=QUESTION.start_ms + 900_000)
+    begin = QUESTION.range.start_ms
+    middle = replace(QUESTION, range=TimeRange(begin + 300_000, begin + 900_000, 15_000))
     cache.ask(middle)
-    late = str(middle.end_ms // 1000 + 15)
+    late = str(middle.range.end_ms // 1000 + 15)
     relay.fault = lambda exchange: (
         answering(b"", "502 Bad Gateway")(exchange)
         if exchange.request.form["start"] == [late]
@@ -156,7 +156,7 @@ def test_what_one_gap_brought_is_kept_though_another_failed(
 
     answer = cache.ask(QUESTION)
 
-    assert answer.mark.fetched == ((middle.end_ms + 15_000, QUESTION.end_ms),)
+    assert answer.mark.fetched == ((middle.range.end_ms + 15_000, QUESTION.range.end_ms),)
     assert told(answer) == truth(QUESTION)
 
 
@@ -180,7 +180,7 @@ def test_different_ranges_share_the_gap_that_they_have_in_common(
     cache: Rig, upstream: FakeUpstream, truth: Callable[[RangeQuery], object]
 ) -> None:
     cache.ask(QUESTION)
-    shorter = replace(LONGER, start_ms=LONGER.start_ms + 300_000)
+    shorter = replace(LONGER, range=replace(LONGER.range, start_ms=LONGER.range.start_ms + 300_000))
 
     answers = cache.ask_all([LONGER, shorter])
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache import RangeQuery
 from gatewayz_metrics.range_cache.cache import CacheKey
 from gatewayz_metrics.range_cache.matrix import StepGrid
@@ -159,9 +160,10 @@ class Live(RuleBasedStateMachine):
             self._pass(pause)
             if pause > 35:
                 self._late(pause - 30)
-            moved = int(self.now - asked_at) * 1000 // question.step_ms * question.step_ms
-            start, end = question.start_ms + moved, question.end_ms + moved
-            self._ask([replace(question, start_ms=start, end_ms=end)])
+            first = question.range
+            moved = int(self.now - asked_at) * 1000 // first.step_ms * first.step_ms
+            moved_range = TimeRange(first.start_ms + moved, first.end_ms + moved, first.step_ms)
+            self._ask([replace(question, range=moved_range)])
 
     def _ask(self, questions: list[RangeQuery]) -> None:
         self.rig.source.calls.clear()
@@ -185,15 +187,15 @@ class Live(RuleBasedStateMachine):
         start = end - length
         if data.draw(st.booleans()):
             start, end = start // step * step, end // step * step
-        return RangeQuery(query, start, end, step, data.draw(st.sampled_from(self.extras)))
+        return RangeQuery(query, TimeRange(start, end, step), data.draw(st.sampled_from(self.extras)))
 
     def _assert_no_needless_call(
         self, question: RangeQuery, result: str, calls: int, fetched: tuple[tuple[int, int], ...]
     ) -> None:
         """What was read, is settled and still believed is not read again, but for scraps and mostly missing ranges."""
-        grid = StepGrid(question.start_ms % question.step_ms, question.step_ms)
+        grid = StepGrid.of(question.range)
         known = self.known.setdefault(CacheKey(question.query, grid, question.extra, question.tenant), {})
-        first, last = grid.index(question.start_ms), grid.index(question.end_ms)
+        first, last = grid.index(question.range.start_ms), grid.index(question.range.end_ms)
         believed = {k for k, at in known.items() if self.now - at < TTL * 7 / 8 and first <= k <= last}
         asked = {k for begin, end in fetched for k in range(grid.index(begin), grid.index(end) + 1)}
         assert calls == len(fetched)
@@ -238,8 +240,8 @@ def assert_on_grid(document: Any, question: RangeQuery) -> None:
     for series in document.get("data", {}).get("result", ()):
         at = [round(1000 * moment) for moment, _ in series["values"]]
         assert at == sorted(set(at))
-        assert all(question.start_ms <= moment <= question.end_ms for moment in at)
-        assert all((moment - question.start_ms) % question.step_ms == 0 for moment in at)
+        assert all(question.range.start_ms <= moment <= question.range.end_ms for moment in at)
+        assert all((moment - question.range.start_ms) % question.range.step_ms == 0 for moment in at)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import pytest
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache import RangeQuery
 from gatewayz_metrics.range_cache.plan import Extent, bypass_reason, plan_fetches
 from gatewayz_metrics.upstream.request import Pairs
@@ -26,15 +27,15 @@ NOW = 2_000_000_000
     ],
 )
 def test_what_goes_past_the_cache(query: str, extra: Pairs, reason: str) -> None:
-    assert bypass_reason(RangeQuery(query, 0, 60_000, 1000, extra), NOW) == reason
+    assert bypass_reason(RangeQuery(query, TimeRange(0, 60_000, 1000), extra), NOW) == reason
 
 
 def test_a_range_that_may_change_everywhere_goes_past_the_cache() -> None:
-    assert bypass_reason(RangeQuery("up", NOW + 1, NOW + 60_000, 1000), NOW) == "too-new"
+    assert bypass_reason(RangeQuery("up", TimeRange(NOW + 1, NOW + 60_000, 1000)), NOW) == "too-new"
 
 
 def test_a_caller_may_go_past_the_cache() -> None:
-    assert bypass_reason(RangeQuery("up", 0, 60_000, 1000, bypass="alert"), NOW) == "alert"
+    assert bypass_reason(RangeQuery("up", TimeRange(0, 60_000, 1000), bypass="alert"), NOW) == "alert"
 
 
 def extents(*stretches: tuple[int, int], read_at: float = 0.0) -> tuple[Extent, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache import RangeQuery
 
 from tests.prometheus_api.seeded_engine import World, world
@@ -31,7 +32,7 @@ def metric_of(request: pytest.FixtureRequest) -> str:
 
 def ask(cache: Rig, world: World, query: str, *, last: int = 300) -> str:
     """Compare with the engine; how the cache answered."""
-    question = RangeQuery(query, 1000 * world.begin, 1000 * (world.begin + last), 5000)
+    question = RangeQuery(query, TimeRange(1000 * world.begin, 1000 * (world.begin + last), 5000))
     answer = cache.ask(question)
     assert told(answer) == told(cache.direct(question))
     return answer.mark.result
@@ -96,8 +97,8 @@ def test_other_parameters_make_another_question(
     cache: Rig, engine_with_writes: World, request: pytest.FixtureRequest, extra: tuple[tuple[str, str], ...]
 ) -> None:
     begin = 1000 * engine_with_writes.begin
-    plain = RangeQuery(metric_of(request), begin, begin + 200_000, 2000)
-    other = RangeQuery(metric_of(request), begin, begin + 200_000, 2000, extra)
+    plain = RangeQuery(metric_of(request), TimeRange(begin, begin + 200_000, 2000))
+    other = RangeQuery(metric_of(request), TimeRange(begin, begin + 200_000, 2000), extra)
     cache.ask(plain)
 
     answer = cache.ask(other)

@@ -68,7 +68,7 @@ def _of(answer: TargetResult, curve: ResultSeries, name: str) -> Iterator[Event]
     title = payload.text("title") or ("{{alertname}}" if "alertname" in labels else "")
     text = payload.text("text")
     tags = tuple(fill_legend(tag.strip(), labels) for tag in _templates(payload.values.get("tags")))
-    for begin, end in _runs(curve.series, answer.plan.grid.step):
+    for begin, end in _runs(curve.series, answer.plan.grid.step_ms):
         yield Event(
             begin,
             end if end > begin else None,
@@ -87,13 +87,14 @@ def _templates(tags: object) -> list[str]:
 
 def _runs(series: Series, step: int) -> Iterator[tuple[int, int]]:
     """Where the values are not zero: first and last moment of each run without a gap."""
-    begin = last = -1
+    begin: int | None = None
+    last = 0
     for time, value in zip(series.times, series.values, strict=True):
         is_on = value != 0 and value == value  # noqa: PLR0124  # NaN is nothing that happened
-        if begin >= 0 and (not is_on or time - last > step):
+        if begin is not None and (not is_on or time - last > step):
             yield begin, last
-            begin = -1
+            begin = None
         if is_on:
-            begin, last = (time if begin < 0 else begin), time
-    if begin >= 0:
+            begin, last = (time if begin is None else begin), time
+    if begin is not None:
         yield begin, last

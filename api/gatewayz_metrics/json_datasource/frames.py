@@ -114,7 +114,7 @@ def render_frames(answer: TargetResult) -> Iterator[Element]:
     for number, (curve, name) in enumerate(zip(answer.curves, name_all_series(answer), strict=True)):
         config = {"displayNameFromDS": name, **({"unit": unit} if (unit := choose_unit(answer, curve)) else {})}
         fields: list[Element] = [
-            {"name": "Time", "type": "time", "config": {"interval": answer.plan.grid.step}},
+            {"name": "Time", "type": "time", "config": {"interval": answer.plan.grid.step_ms}},
             {"name": "Value", "type": "number", "labels": curve.labels, "config": config},
         ]
         series = curve.series
@@ -164,7 +164,7 @@ def render_series(answer: TargetResult) -> Iterator[Element]:
             "target": name,
             "title": name,
             "tags": curve.labels,
-            "datapoints": build_datapoints(curve.series, answer.plan.grid.step),
+            "datapoints": build_datapoints(curve.series, answer.plan.grid.step_ms),
             "meta": shared if number == 0 else silent,
         }
         if unit := choose_unit(answer, curve):
@@ -196,7 +196,7 @@ def render_heatmaps(answer: TargetResult) -> Iterator[Element]:
         )
     for labels, curves in _by_labels(answer.curves).items():
         times = sorted({time for curve in curves.values() for time in curve.series.times})
-        fields: list[Element] = [{"name": "Time", "type": "time", "config": {"interval": answer.plan.grid.step}}]
+        fields: list[Element] = [{"name": "Time", "type": "time", "config": {"interval": answer.plan.grid.step_ms}}]
         columns: list[list[object]] = [list(times)]
         below: dict[int, float] = {}
         for bound in sorted(curves):

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from gatewayz_metrics.promql.matchers import Filter, format_filters
-from gatewayz_metrics.promql.times import parse_literal_ms
+from gatewayz_metrics.promql.times import parse_duration
 
 # What Grafana's `regex` format puts a backslash before.
 _ESCAPED = re.compile(r"\\([\\^$*+?.()|\[\]{}/])")
 _PIECE = re.compile(r"(?:\\.|[^\\|])+")
-_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+|[0-9]+(?:\.[0-9]+)?")
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 # What the builder makes of a nested object, and what it cannot mean.
@@ -50,8 +49,8 @@ class Payload:
         text = self.text(name)
         if not text:
             return None
-        ms = parse_literal_ms(text) if _DURATION.fullmatch(text) and len(text) <= 20 else 0
-        if ms <= 0:
+        ms = parse_duration(text)
+        if not ms:
             raise ValueError(f"The payload's {name} cannot be {text[:40]!r}: write a duration such as 30s or 5m.")
         return ms
 
@@ -85,7 +84,7 @@ def _alternatives(text: str) -> list[str]:
     return [strip_regex_escapes(piece) for piece in _PIECE.findall(inner)]
 
 
-# DOC Label filters of a payload as matchers.
+# Label filters of a payload as matchers.
 
 
 # What a payload's names mean before they mean labels; such a label is named within `filters`.

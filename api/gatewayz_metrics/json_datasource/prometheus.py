@@ -5,7 +5,7 @@ from typing import Any
 
 from gatewayz_metrics.errors import BadAnswer, UpstreamFailed
 from gatewayz_metrics.json_datasource.results import QueryResult, decode_result
-from gatewayz_metrics.json_datasource.timing import Grid
+from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache import RangeCache, RangeQuery
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs
 from gatewayz_metrics.upstream.response import parse_envelope, parse_refusal
@@ -25,14 +25,14 @@ class PrometheusQueries:
         # Panels that abandon a request never end it, and reload: an answer under way is decoded once for all.
         self._found: SingleFlightCache[QueryResult] = SingleFlightCache(lambda _: 0.0, time.monotonic)
 
-    async def query_range(self, promql: str, grid: Grid) -> QueryResult:
-        """The series of an expression at every point of a grid."""
-        question = RangeQuery(promql, grid.start, grid.end, grid.step)
+    async def query_range(self, promql: str, grid: TimeRange) -> QueryResult:
+        """The series of an expression at every time of a range."""
+        question = RangeQuery(promql, grid)
         return await self._found.get(question, lambda: self._over(question))
 
     async def query(self, promql: str, time_ms: int) -> QueryResult:
         """The series of an expression at one moment."""
-        call = ApiRequest(Endpoint.QUERY, (("query", promql), ("time", _seconds(time_ms))))
+        call = ApiRequest(Endpoint.QUERY, (("query", promql), ("time", format_seconds(time_ms))))
         return await self._found.get(call, lambda: self._at(call))
 
     async def label_names(self, selector: str, bounds: Bounds) -> tuple[str, ...]:
@@ -74,8 +74,4 @@ def _match(selector: str) -> Pairs:
 
 
 def _bounds(bounds: Bounds) -> Pairs:
-    return (("start", _seconds(bounds[0])), ("end", _seconds(bounds[1]))) if bounds else ()
-
-
-def _seconds(ms: int) -> str:
-    return f"{ms // 1000}.{ms % 1000:03}"
+    return (("start", format_seconds(bounds[0])), ("end", format_seconds(bounds[1]))) if bounds else ()

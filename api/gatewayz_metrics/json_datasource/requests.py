@@ -4,7 +4,7 @@ The clients: https://github.com/simPod/GrafanaJsonDatasource and, before it,
 https://github.com/grafana/simple-json-datasource. Null and absent mean the same to both.
 """
 
-from datetime import UTC, datetime
+import re
 from math import isfinite
 from typing import Annotated, Any
 
@@ -12,8 +12,9 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gatewayz_metrics.promql.matchers import Filter
+from gatewayz_metrics.promql.times import parse_rfc3339, require_date
 
-_LATEST_MS = 253402300799000  # the end of year 9999
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
 
 
 def _text(value: object) -> str:
@@ -29,19 +30,17 @@ def _positive(value: object) -> float | None:
 
 
 def _moment(value: object) -> int:
-    """Unix milliseconds from what Grafana's `dateTime` writes, or from a number of them."""
-    try:
-        ms = _iso_ms(value) if isinstance(value, str) and not value.strip().isdigit() else int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError):
-        ms = -1
-    if not 0 <= ms <= _LATEST_MS:
-        raise ValueError("it takes a time such as 2025-05-01T10:00:00.000Z or Unix milliseconds")
-    return int(ms)
+    """Unix milliseconds from RFC 3339, or from a number or its text.
 
-
-def _iso_ms(text: str) -> int:
-    moment = datetime.fromisoformat(text.strip())
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    Numbers count milliseconds here and seconds everywhere else, as that is what Grafana's `dateTime` and the
+    plugins count in.
+    """
+    ms: int | None = None
+    if isinstance(value, str):
+        ms = int(value) if _INTEGER.fullmatch(value) else parse_rfc3339(value)
+    elif isinstance(value, int | float) and isfinite(value):
+        ms = int(value)
+    return require_date(ms, str(value), "Unix milliseconds such as 1735041600000")
 
 
 def _items(value: object) -> list[Any]:
@@ -83,7 +82,7 @@ class PluginRequest(BaseModel):
 
 
 class DashboardRange(PluginRequest):
-    """The dashboard's range; `raw` may hold anything and is not read."""
+    """The dashboard's range: RFC 3339, or Unix milliseconds; `raw` may hold anything and is not read."""
 
     from_: Moment | None = Field(None, alias="from")
     to: Moment | None = None

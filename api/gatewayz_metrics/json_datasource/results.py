@@ -75,7 +75,7 @@ class _Reader:
             return []
         stamps, texts = zip(*points, strict=True)
         if stamps != self._stamps:
-            self._stamps, self._times = stamps, [int(stamp * 1000 + 0.5) for stamp in stamps]
+            self._stamps, self._times = stamps, [round(stamp * 1000) for stamp in stamps]
         return [Series(found["metric"], self._times, list(map(float, texts)))]
 
 

@@ -34,6 +34,7 @@ from gatewayz_metrics.json_datasource.requests import (
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
 from gatewayz_metrics.json_datasource.variables import Variables
 from gatewayz_metrics.promql.macros import MacroContext
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.service import Service, ServiceProvider
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,9 @@ class JsonDatasource:
     async def variable_values(self, payload: object, asked: DashboardRange) -> tuple[str, ...]:
         """The values of a variable. Raises InvalidQuery with the forms there are."""
         from_ms, to_ms = self.runner.bounds(asked)
-        return await self._variables.values(payload, MacroContext(from_ms, to_ms, self._scrape_ms, self._scrape_ms))
+        return await self._variables.values(
+            payload, MacroContext(TimeRange(from_ms, to_ms, self._scrape_ms), self._scrape_ms)
+        )
 
 
 def _render_error(error: ServiceError, request: Request) -> Response:

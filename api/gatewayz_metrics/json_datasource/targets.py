@@ -8,13 +8,13 @@ from gatewayz_metrics.catalogue import Catalogue, Family, Statistic, build_heatm
 from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.requests import Target
-from gatewayz_metrics.json_datasource.timing import Grid, PanelTiming
+from gatewayz_metrics.json_datasource.timing import PanelTiming
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.promql.lexer import Kind, lex
 from gatewayz_metrics.promql.macros import expand_macros, refuse_unresolved
 from gatewayz_metrics.promql.matchers import Filter, format_filters, format_label_name
 from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
-from gatewayz_metrics.promql.times import format_duration, parse_literal_ms
+from gatewayz_metrics.promql.times import TimeRange, format_duration, parse_literal_ms
 
 # Grouping by nothing, as the builder says it; no label can be called so.
 TOTAL = "()"
@@ -46,7 +46,7 @@ class TargetPlan:
 
     ref_id: str
     asks: tuple[TargetQuery, ...]
-    grid: Grid
+    grid: TimeRange
     at_ms: int
     form: OutputFormat = OutputFormat.SERIES
     is_instant: bool = False
@@ -58,7 +58,7 @@ class TargetPlan:
     @property
     def executed(self) -> str:
         """What the query inspector shows."""
-        when = "Instant" if self.is_instant else f"Step: {format_duration(self.grid.step)}"
+        when = "Instant" if self.is_instant else f"Step: {format_duration(self.grid.step_ms)}"
         return "\n".join([*(f"Expr: {ask.promql}" for ask in self.asks), when])
 
 
@@ -91,7 +91,7 @@ class TargetPlanner:
         is_instant = form is OutputFormat.TABLE if flag is None else flag
         grid = clock.grid(payload.duration_ms("step") or payload.duration_ms("interval"))
         entries = self.entries(target.target.strip())
-        step_ms = max(clock.scrape_ms, round(clock.interval_ms or 0)) if is_instant else grid.step
+        step_ms = max(clock.scrape_ms, round(clock.interval_ms or 0)) if is_instant else grid.step_ms
         one = _TargetBuilder(self, payload, form, clock, step_ms, format_filters(filters))
         asks = [ask for entry in entries for ask in one.of(entry)] if entries else [one.of_text(target.target)]
         return TargetPlan(

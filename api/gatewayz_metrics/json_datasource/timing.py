@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from math import ceil
 from zoneinfo import ZoneInfo
 
 from gatewayz_metrics.json_datasource.requests import DashboardRange
 from gatewayz_metrics.promql.macros import MacroContext
+from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, TimeRange, to_datetime
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -29,15 +30,6 @@ _NICE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """The points of a range query, both ends included, in milliseconds."""
-
-    start: int
-    end: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
 class PanelTiming:
     """What every target of a request shares: the range asked for and how finely it is shown."""
 
@@ -49,15 +41,15 @@ class PanelTiming:
     scrape_ms: int = 15_000
     max_points: int = ENGINE_POINTS
 
-    def grid(self, wanted_ms: int | None = None) -> Grid:
+    def grid(self, wanted_ms: int | None = None) -> TimeRange:
         """The aligned points for a target that wants this step, or the panel's."""
         step = self._step(wanted_ms)
         offset = self._zone_offset() if step >= _DAY_MS else 0
-        return Grid(_floor(self.from_ms, step, offset), _floor(self.to_ms, step, offset), step)
+        return TimeRange(_floor(self.from_ms, step, offset), _floor(self.to_ms, step, offset), step)
 
     def span(self, step_ms: int) -> MacroContext:
         """What macros stand for."""
-        return MacroContext(self.from_ms, self.to_ms, step_ms, self.scrape_ms)
+        return MacroContext(TimeRange(self.from_ms, self.to_ms, step_ms), self.scrape_ms)
 
     def _step(self, wanted_ms: int | None) -> int:
         length = self.to_ms - self.from_ms
@@ -70,18 +62,16 @@ class PanelTiming:
     def _zone_offset(self) -> int:
         """The browser's zone is not told; a named one decides where days begin."""
         try:
-            zone = ZoneInfo(self.timezone)
-        except (KeyError, ValueError, OSError):
+            offset = to_datetime(self.from_ms).astimezone(ZoneInfo(self.timezone)).utcoffset()
+        except (KeyError, ValueError, OSError, OverflowError):
             return 0
-        moment = datetime.fromtimestamp(self.from_ms / 1000, UTC).astimezone(zone)
-        offset = moment.utcoffset()
-        return int(offset.total_seconds() * 1000) if offset else 0
+        return offset // timedelta(milliseconds=1) if offset else 0
 
 
 def resolve_range(asked: DashboardRange, now: Callable[[], float]) -> tuple[int, int]:
     """The range in milliseconds; the last hour where none is asked for. Raises ValueError with a sentence."""
     to_ms = asked.to if asked.to is not None else round(now() * 1000)
-    from_ms = asked.from_ if asked.from_ is not None else max(0, to_ms - _HOUR_MS)
+    from_ms = asked.from_ if asked.from_ is not None else max(CALENDAR_BEGIN_MS, to_ms - _HOUR_MS)
     if from_ms > to_ms:
         raise ValueError("The range ends before it begins; exchange its from and to.")
     return from_ms, to_ms
@@ -96,4 +86,4 @@ def round_interval(ms: float) -> int:
 
 
 def _floor(ms: int, step: int, offset: int) -> int:
-    return max(0, (ms + offset) // step * step - offset)
+    return (ms + offset) // step * step - offset

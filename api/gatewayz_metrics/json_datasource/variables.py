@@ -49,7 +49,7 @@ class Variables:
         return await self._of(wish, span) if wish else ()
 
     async def _of(self, wish: VariableQuery, span: MacroContext) -> tuple[str, ...]:
-        bounds: Bounds = (span.from_ms, span.to_ms)
+        bounds: Bounds = (span.range.start_ms, span.range.end_ms)
         match wish.kind:
             case "targets":
                 return tuple(self._targets.catalogue.by_name)
@@ -64,7 +64,7 @@ class Variables:
     async def _results(self, promql: str, span: MacroContext) -> tuple[str, ...]:
         if not self._targets.allow_promql:
             raise PromqlOff(promql)
-        found = await self._questions.query(promql, span.to_ms)
+        found = await self._questions.query(promql, span.range.end_ms)
         # As Grafana's own: the series, its value and its time, for the variable's regex to pick from.
         return tuple(f"{_series(s.labels)} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
 

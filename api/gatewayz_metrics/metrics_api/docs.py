@@ -34,7 +34,12 @@ def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
         "\nThe text routes write Prometheus text by default, Prometheus text 0.0.4 or OpenMetrics 1.0 "
         f'where `Accept` names them. Every sample carries `{EXPORT_LABEL}="{EXPORT_VALUE}"`, which keeps what we '
         "export apart from what it was computed from.\n\n"
-        "`?time=` (Unix seconds or RFC 3339) asks for another moment than now, on every route but `docs`.\n"
+        "`?time=` asks for another moment than now, on every route but `docs`.\n\n"
+        "A time is Unix seconds (`1766577600`, `1766577600.5`, negative before 1970) or RFC 3339 with an offset "
+        "(`2025-12-24T12:00:00Z`, refused without one) here and on the Prometheus API; in the JSON datasource's "
+        "`range` it is RFC 3339, too, but numbers are Unix milliseconds, as its plugins send them. "
+        "A duration (`step`, `interval`, `window`) is seconds or units from large to small such as `1h30m`, "
+        "and never negative.\n"
     )
     yield "## Errors\n"
     yield _ERRORS

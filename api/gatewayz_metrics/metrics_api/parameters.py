@@ -6,9 +6,7 @@ over, and FastAPI's own reading took longer than everything else of a warm answe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
-from math import isfinite
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -16,11 +14,12 @@ from starlette.datastructures import QueryParams
 from gatewayz_metrics.errors import InvalidParameter
 from gatewayz_metrics.metrics_api.exposition import ExpositionFormat
 from gatewayz_metrics.metrics_api.summary import ValueFormat
+from gatewayz_metrics.promql.times import parse_time, require_date
 
 TIME = {
     "name": "time",
     "in": "query",
-    "description": "Another moment than now: Unix seconds or RFC 3339.",
+    "description": "Another moment than now: Unix seconds, or RFC 3339 with an offset.",
     "schema": {"type": "string"},
 }
 CATEGORY = {
@@ -69,13 +68,15 @@ def _values(query: QueryParams) -> ValueFormat:
 
 def _at(query: QueryParams) -> float | None:
     text = query.get("time")
+    if text is None:
+        return None
     try:
-        return None if text is None else unix_time(text)
+        return require_date(parse_time(text), text, "Unix seconds such as 1735041600") / 1000
     except ValueError as exc:
         raise InvalidParameter(f"The parameter time cannot be {text!r:.100}: {exc}.") from None
 
 
-# DOC Which exposition a client's Accept header asks for (RFC 9110, 12.5.1).
+# Which exposition a client's Accept header asks for (RFC 9110, 12.5.1).
 
 
 @lru_cache(256)
@@ -112,29 +113,3 @@ def _weight(text: str) -> float:
     except ValueError:
         return 0.0
     return weight if 0 <= weight <= 1 else 0.0
-
-
-# DOC Times as callers write them.
-
-
-_LATEST = 253402300799.0  # the end of year 9999, the last that RFC 3339 can write
-
-
-def unix_time(text: str) -> float:
-    """Unix seconds from a number or an RFC 3339 time. Raises ValueError with a sentence."""
-    try:
-        seconds = float(text) if text.isascii() and "_" not in text else float("nan")
-    except ValueError:
-        seconds = _rfc3339(text)
-    if not isfinite(seconds) or not 0 <= seconds <= _LATEST:
-        raise ValueError("it takes Unix seconds such as 1735041600 or RFC 3339 such as 2025-12-24T12:00:00Z")
-    return round(seconds, 3)
-
-
-def _rfc3339(text: str) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return float("nan")
-    # Without an offset a time means another moment in every zone.
-    return moment.timestamp() if moment.tzinfo else float("nan")

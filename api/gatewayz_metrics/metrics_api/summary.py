@@ -4,9 +4,9 @@ A value is a decimal string (or a JSON number on request), and where there is no
 object says which of the two it is: `errors` names what failed, `absent` what has no data.
 """
 
-from datetime import UTC, datetime
 from decimal import Context, Decimal
 from enum import StrEnum
+from math import floor
 from typing import Any
 
 import orjson
@@ -15,6 +15,7 @@ from prometheus_client.utils import floatToGoString
 from gatewayz_metrics.catalogue import Statistic
 from gatewayz_metrics.catalogue.model import NumberFormat
 from gatewayz_metrics.errors import NotOneNumber
+from gatewayz_metrics.promql.times import format_rfc3339
 from gatewayz_metrics.query import Reading, Snapshot
 
 # DOC Values as people and widgets read them.
@@ -69,7 +70,7 @@ def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values
             errors[statistic.name] = reading.error.sentence
         elif text is None:
             absent[statistic.name] = _why_absent(statistic, window)
-    document: dict[str, Any] = {"timestamp": _timestamp(snapshot.at), "metrics": metrics}
+    document: dict[str, Any] = {"timestamp": format_rfc3339(floor(snapshot.at * 1000)), "metrics": metrics}
     if snapshot.outage is not None:
         document["error"] = snapshot.outage.sentence
     elif errors:
@@ -100,7 +101,3 @@ def _value(text: str | None, values: ValueFormat) -> object:
 def _why_absent(statistic: Statistic, window: str) -> str:
     sources = ", ".join(statistic.sources)
     return f"No data: no matching series of {sources}, or nothing happened within the last {window}."
-
-
-def _timestamp(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

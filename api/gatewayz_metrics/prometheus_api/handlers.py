@@ -9,8 +9,9 @@ from fastapi import Request
 
 from gatewayz_metrics.errors import LimitExceeded, NotServed, TooManyPoints, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
-from gatewayz_metrics.prometheus_api.parameters import RequestParams, StepRange, moment, read_params, span
+from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
 from gatewayz_metrics.promql.cacheability import traits
+from gatewayz_metrics.promql.times import TimeRange, format_seconds, parse_time
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
@@ -87,7 +88,7 @@ class ApiHandlers:
         return ApiReply(raw.status, raw.body, headers)
 
     async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool) -> ApiReply:
-        asked = span(form)
+        asked = parse_range(form)
         self._check_span(asked)
         if asked is None or form.get("query") is None:
             raw, _ = await self._answers.get(call, 0.0)
@@ -98,9 +99,7 @@ class ApiHandlers:
         answer = await self._ranges.answer(
             RangeQuery(
                 form.get("query") or "",
-                asked.start_ms,
-                asked.end_ms,
-                asked.step_ms,
+                asked,
                 extra,
                 call.tenant,
                 bypass,
@@ -129,7 +128,7 @@ class ApiHandlers:
         facts = traits(query)
         if facts.is_plain:
             return _PLAIN_SECONDS
-        at = moment(form.get("time"))
+        at = parse_time(form.get("time") or "")
         horizon = int((time.time() - self._settings.cache_freshness) * 1000)
         if at is None or not facts.cacheable or not facts.is_settled(horizon):
             return 0.0
@@ -141,13 +140,13 @@ class ApiHandlers:
             if name in ("query", "match[]") and len(value) > longest:
                 raise LimitExceeded(f"The query has {len(value):,} characters", "MAX_QUERY_LENGTH", f"{longest:,}")
 
-    def _check_span(self, asked: StepRange | None) -> None:
+    def _check_span(self, asked: TimeRange | None) -> None:
         longest = self._settings.max_range
         if asked is None:
             if longest:
                 raise LimitExceeded("The range cannot be told", "MAX_RANGE", f"{longest:g} seconds")
             return
-        seconds = (asked.end_ms - asked.start_ms) / 1000
+        seconds = asked.length_ms / 1000
         if longest and seconds > longest:
             raise LimitExceeded(f"The range has {seconds:,g} seconds", "MAX_RANGE", f"{longest:,g}")
         if asked.steps > self._settings.max_points:
@@ -157,7 +156,7 @@ class ApiHandlers:
 def _marks(mark: CacheStatus) -> dict[str, str]:
     parts = [mark.result, f"reason={mark.reason}" if mark.reason else ""]
     if mark.fetched:
-        ranges = ",".join(f"{start / 1000:.3f}-{end / 1000:.3f}" for start, end in mark.fetched)
+        ranges = ",".join(f"{format_seconds(start)}-{format_seconds(end)}" for start, end in mark.fetched)
         parts.append(f"fetched=[{ranges}]")
     headers = {"X-Cache": "; ".join(part for part in parts if part)}
     return headers | {"Age": f"{mark.age:.0f}"} if mark.result in ("hit", "partial") else headers

@@ -2,10 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from gatewayz_metrics.promql.lexer import MACRO, Kind, lex, locate_tokens
-from gatewayz_metrics.promql.times import format_duration
+from gatewayz_metrics.promql.times import TimeRange, format_duration, format_rfc3339
 
 SCRAPE_MS = 15_000
 
@@ -15,36 +14,33 @@ _NEUTRAL = frozenset(["", "csv", "distributed", "glob", "json", "percentencode",
 
 @dataclass(frozen=True, slots=True)
 class MacroContext:
-    """What the macros stand for: the range asked for, its step and the scrape interval, in milliseconds."""
+    """What the macros stand for: the range asked for with its step, and the scrape interval in milliseconds."""
 
-    from_ms: int
-    to_ms: int
-    step_ms: int
+    range: TimeRange
     scrape_ms: int = SCRAPE_MS
 
     @property
     def rate_interval_ms(self) -> int:
         """The shortest window in which a rate always finds enough samples."""
-        return max(self.step_ms + self.scrape_ms, 4 * self.scrape_ms)
+        return max(self.range.step_ms + self.scrape_ms, 4 * self.scrape_ms)
 
     def values(self) -> dict[str, str]:
         """The text of every macro without a date format."""
-        range_ms = self.to_ms - self.from_ms
-        range_s = (range_ms + 500) // 1000
+        range_s = (self.range.length_ms + 500) // 1000
         return {
-            "__interval": format_duration(self.step_ms),
-            "__interval_ms": str(self.step_ms),
+            "__interval": format_duration(self.range.step_ms),
+            "__interval_ms": str(self.range.step_ms),
             "__range": f"{range_s}s",
             "__range_s": str(range_s),
-            "__range_ms": str(range_ms),
+            "__range_ms": str(self.range.length_ms),
             "__rate_interval": format_duration(self.rate_interval_ms),
             "__rate_interval_ms": str(self.rate_interval_ms),
-            "__from": str(self.from_ms),
-            "__to": str(self.to_ms),
+            "__from": str(self.range.start_ms),
+            "__to": str(self.range.end_ms),
         }
 
 
-MACRO_NAMES = frozenset(MacroContext(0, 0, 1).values())
+MACRO_NAMES = frozenset(MacroContext(TimeRange(0, 0, 1)).values())
 
 
 def expand_macros(promql: str, span: MacroContext) -> str:
@@ -96,7 +92,4 @@ def _value(macro: re.Match[str], values: dict[str, str]) -> str | None:
 def _date(ms: int, wanted: str) -> str | None:
     if wanted == "date:seconds":
         return str(ms // 1000)
-    if wanted in ("date", "date:iso"):
-        moment = datetime.fromtimestamp(ms // 1000, UTC)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
-    return None
+    return format_rfc3339(ms, "milliseconds") if wanted in ("date", "date:iso") else None

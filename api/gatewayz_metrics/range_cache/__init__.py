@@ -1,7 +1,7 @@
 """Range queries answered from what is known already; only what is missing or too new is asked for.
 
     range_cache = service.range_cache
-    answer = await range_cache.answer(RangeQuestion(query, start_ms, end_ms, step_ms))
+    answer = await range_cache.answer(RangeQuery(query, TimeRange(start_ms, end_ms, step_ms)))
     answer.status, answer.body    the Prometheus API's own envelope, bytes, as the upstream would have sent it
     answer.mark                   hit, partial, miss or bypass, with the reason, what was fetched and the age
 

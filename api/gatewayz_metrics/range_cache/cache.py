@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused
+from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache.matrix import (
     CachedSeries,
     Matrix,
@@ -102,9 +103,9 @@ class RangeCache:
         reason = bypass_reason(question, horizon_ms) if self._is_on else "off"
         if reason:
             return await self._past(question, reason)
-        grid = StepGrid(question.start_ms % question.step_ms, question.step_ms)
+        grid = StepGrid.of(question.range)
         key = CacheKey(question.query, grid, question.extra, question.tenant)
-        first, last = grid.index(question.start_ms), grid.index(question.end_ms)
+        first, last = grid.index(question.range.start_ms), grid.index(question.range.end_ms)
         entry = self.store.get(key)
         wanted = plan_fetches(unexpired(entry.coverage, self._clock() - self._lifetime), first, last)
         if wanted.gaps and not wanted.kept:
@@ -113,14 +114,14 @@ class RangeCache:
 
     async def _past(self, question: RangeQuery, reason: str) -> RangeAnswer:
         raw = await self._gate.forward(self._whole(question))
-        self._count(fetched=(question.last_ms - question.start_ms) // question.step_ms + 1)
-        return RangeAnswer(raw, CacheStatus("bypass", reason, ((question.start_ms, question.last_ms),)))
+        self._count(fetched=question.range.steps + 1)
+        return RangeAnswer(raw, CacheStatus("bypass", reason, ((question.range.start_ms, question.range.last_ms),)))
 
     async def _missed(self, question: RangeQuery, key: CacheKey, wanted: FetchPlan) -> RangeAnswer:
         """Everything is asked for, and the answer goes on as it came."""
         piece = await self._piece(key, wanted.gaps[0], self._whole(question))
         self._count(fetched=wanted.gaps[0][1] - wanted.gaps[0][0] + 1)
-        fetched = ((question.start_ms, question.last_ms),)
+        fetched = ((question.range.start_ms, question.range.last_ms),)
         return RangeAnswer(piece.raw, CacheStatus("miss", piece.reason or wanted.reason, fetched))
 
     async def _merge_with_cached(
@@ -201,12 +202,12 @@ class RangeCache:
         return self.store.put(key, entry.with_piece(settled, read_at, _SLACK * self._lifetime), key.size)
 
     def _whole(self, question: RangeQuery) -> ApiRequest:
-        given = question.given or _range(question.start_ms, question.end_ms, question.step_ms)
+        given = question.given or _range(question.range)
         return self._call(question.query, given, question.extra, question.tenant)
 
     def _part(self, key: CacheKey, gap: tuple[int, int]) -> ApiRequest:
         begin, end = (key.grid.time_ms(place) for place in gap)
-        return self._call(key.query, _range(begin, end, key.grid.step_ms), key.extra, key.tenant)
+        return self._call(key.query, _range(TimeRange(begin, end, key.grid.step_ms)), key.extra, key.tenant)
 
     def _call(self, query: str, span: Pairs, extra: Pairs, tenant: Tenant) -> ApiRequest:
         always = tuple(pair for pair in self._always if pair not in extra)
@@ -220,15 +221,9 @@ class RangeCache:
         self._telemetry.range_points.labels("cached").inc(cached)
 
 
-def _range(start_ms: int, end_ms: int, step_ms: int) -> Pairs:
-    return (("start", _seconds(start_ms)), ("end", _seconds(end_ms)), ("step", f"{step_ms}ms"))
-
-
-def _seconds(time_ms: int) -> str:
-    """Decimal seconds, digit by digit: no float in between."""
-    sign = "-" if time_ms < 0 else ""
-    whole, ms = divmod(abs(time_ms), 1000)
-    return f"{sign}{whole}.{ms:03d}" if ms else f"{sign}{whole}"
+def _range(span: TimeRange) -> Pairs:
+    start, end = format_seconds(span.start_ms), format_seconds(span.end_ms)
+    return (("start", start), ("end", end), ("step", f"{span.step_ms}ms"))
 
 
 def _times(grid: StepGrid, gaps: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

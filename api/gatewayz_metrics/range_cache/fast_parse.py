@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.range_cache.points import PointColumn
 
 _HEAD = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":'
@@ -31,6 +32,9 @@ class UnexpectedLayout(Exception):  # a sign to the caller, never seen by anybod
 
 def format_timestamp(time_ms: int) -> bytes:
     """The beginning of a point as Prometheus writes it: seconds, with three decimals when there are any."""
+    if time_ms < 0:
+        return format_seconds(time_ms).encode() + b',"'
+    # Twice as fast as the line above, and needed for every point that is asked for.
     whole, ms = divmod(time_ms, 1000)
     return b'%d.%03d,"' % (whole, ms) if ms else b'%d,"' % whole
 

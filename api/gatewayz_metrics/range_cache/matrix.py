@@ -3,11 +3,12 @@
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
 from gatewayz_metrics.errors import BadAnswer
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache.fast_parse import UnexpectedLayout, format_timestamp, scan_matrix
 from gatewayz_metrics.range_cache.points import EMPTY, PointColumn
 from gatewayz_metrics.upstream.response import parse_envelope
@@ -29,6 +30,11 @@ class StepGrid:
 
     phase_ms: int
     step_ms: int
+
+    @classmethod
+    def of(cls, span: TimeRange) -> Self:
+        """The grid on which the times of a range stand."""
+        return cls(span.start_ms % span.step_ms, span.step_ms)
 
     def index(self, time_ms: int) -> int:
         """The place of a time on the grid or of the last before it."""

@@ -114,7 +114,7 @@ def bypass_reason(question: RangeQuery, horizon_ms: int) -> str:
     if not found.is_settled(horizon_ms):
         return "fixed-time"
     # A negative offset reads what is newer than its own time.
-    return "too-new" if question.start_ms > horizon_ms - found.lookahead_ms else ""
+    return "too-new" if question.range.start_ms > horizon_ms - found.lookahead_ms else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiResponse, Pairs, Tenant
 
 RangeResult = Literal["hit", "partial", "miss", "bypass"]
@@ -10,12 +11,10 @@ RangeResult = Literal["hit", "partial", "miss", "bypass"]
 
 @dataclass(frozen=True, slots=True)
 class RangeQuery:
-    """An expression at every step of a range, both ends included."""
+    """An expression at every time of a range."""
 
     query: str
-    start_ms: int
-    end_ms: int
-    step_ms: int
+    range: TimeRange
     # Whatever else the request holds (lookback_delta, timeout, limit, what we do not know): sent along and
     # part of what makes two questions the same.
     extra: Pairs = ()
@@ -24,11 +23,6 @@ class RangeQuery:
     bypass: str = ""
     # start, end and step as the caller wrote them, for when the whole question goes on.
     given: Pairs = field(default=(), compare=False)
-
-    @property
-    def last_ms(self) -> int:
-        """The last time of the grid."""
-        return self.end_ms - (self.end_ms - self.start_ms) % self.step_ms
 
 
 @dataclass(frozen=True, slots=True)

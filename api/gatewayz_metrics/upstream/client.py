@@ -30,6 +30,7 @@ from gatewayz_metrics.errors import (
     UpstreamError,
     UpstreamFailed,
 )
+from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.auth import UpstreamAuth
@@ -120,7 +121,7 @@ class UpstreamClient:
 
     async def instant(self, query: str, time: float | None = None) -> Vector:
         """The vector that an expression has at a Unix time (seconds), or now."""
-        at = () if time is None else (("time", f"{time:.3f}"),)
+        at = () if time is None else (("time", format_seconds(round(time * 1000))),)
         call = ApiRequest(Endpoint.QUERY, (("query", query), *at))
 
         async def ask() -> Vector:
