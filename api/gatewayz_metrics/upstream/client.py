@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -296,6 +297,8 @@ def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> h
             keepalive_expiry=_KEEPALIVE_SECONDS,
         ),
         verify=ssl.create_default_context(cafile=ca_file) if (ca_file := settings.prometheus_ca_file) else True,
+        # The client serves all callers: a cookie that came with one caller's answer must not travel with another's.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         # A proxy from the environment would see every query and every credential.
         trust_env=False,
         follow_redirects=False,
