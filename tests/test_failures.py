@@ -19,6 +19,7 @@ from gatewayz_metrics import Settings, create_app, query
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ServiceError
 from gatewayz_metrics.service import Service
+from gatewayz_metrics.upstream import breaker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import Metric
@@ -491,9 +492,9 @@ def test_an_upstream_that_keeps_failing_gets_a_pause() -> None:
     with FakeUpstream(answering(b"", "500 Internal Server Error")) as fake, serving(fake.url, cache_ttl=0) as client:
         pages = [client.get("/prometheus/metrics/models").text for _ in range(20)]
 
-    assert len(fake.requests) == 5
-    assert "The next attempt is in" not in pages[4]
-    assert re.fullmatch(r"# The upstream answers with HTTP 500; .* The next attempt is in [0-5]\.\d s\.\n", pages[5])
+    assert len(fake.requests) == breaker.FAILURES
+    assert "The next attempt is in" not in pages[breaker.FAILURES - 1]
+    assert re.fullmatch(r"# The upstream answers with HTTP 500; .* The next attempt is in [0-5]\.\d s\.\n", pages[-1])
 
 
 def test_an_upstream_that_asks_for_a_pause_gets_it_at_once() -> None:
