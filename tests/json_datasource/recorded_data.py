@@ -14,7 +14,10 @@ START = 1746082800
 END = START + 255 * 60
 TEN = START + 3 * 3600
 
-WIDE = 500
+# What is up or down; many series are one per instance.
+INSTANCES = {"api": ("10.0.0.1:9090", "10.0.0.2:9090", "10.0.0.3:9090"), "web": ("a.b:1", "c.d:2")}
+INSTANCE_COUNT = sum(map(len, INSTANCES.values()))
+WIDE = 500  # series of the family of that name
 
 CATALOGUE = """
 title = "World"
@@ -84,7 +87,7 @@ expr = '''
 
 def series() -> Iterator[Series]:
     """Every series that has a sample at every step."""
-    for number, instance in enumerate(["10.0.0.1:9090", "10.0.0.2:9090", "10.0.0.3:9090"], 1):
+    for number, instance in enumerate(INSTANCES["api"], 1):
         base = {"job": "api", "instance": instance}
         yield Series("up", base, flat(1))
         for status, rate in {"200": 3.0, "500": 0.25, "503": 0.125}.items():
@@ -92,7 +95,7 @@ def series() -> Iterator[Series]:
         yield from histogram("request_seconds", base, {"0.1": 3, "1.0": 8, "+Inf": 9}, 0.4, number)
         yield Series("query_seconds_sum", base | {"table": f"t{number}"}, steady(0.5))
         yield Series("query_seconds_count", base | {"table": f"t{number}"}, steady(2))
-    for instance in ("a.b:1", "c.d:2"):
+    for instance in INSTANCES["web"]:
         yield Series("up", {"job": "web", "instance": instance}, flat(0))
         yield Series("http_requests_total", {"job": "web", "instance": instance, "status": "200"}, steady(7))
     yield Series("build_info", {"job": "api", "version": "1.2"}, lambda t: 1 if t < 3.5 * 3600 else 2)

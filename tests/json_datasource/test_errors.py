@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from gatewayz_metrics.catalogue import load
 
 from tests.json_datasource.asking import answer, assert_error, executed, notices, panel, panels, question
+from tests.json_datasource.recorded_data import INSTANCE_COUNT
 from tests.support import fake_upstream as fakes
 from tests.support.client import serving
 from tests.support.engine import Engine
@@ -46,8 +48,10 @@ def test_every_route_says_so(down: TestClient, path: str) -> None:
     assert_error(response, 503 if code == "suspended" else 502, code, "127.0.0.1:9")
 
 
-def test_what_needs_no_upstream_is_served(down: TestClient) -> None:
-    assert len(answer(down.post("/metrics", json={}))) == 8
+def test_what_needs_no_upstream_is_served(down: TestClient, catalogue: Path) -> None:
+    names = [entry.name for entry in (*load(catalogue).statistics, *load(catalogue).families)]
+
+    assert [entry["value"] for entry in answer(down.post("/metrics", json={}))] == names
     assert answer(down.post("/variable", json={"payload": {"target": "targets"}}))[0].keys() == {"__text", "__value"}
 
 
@@ -71,7 +75,7 @@ def test_upstream_failures_keep_their_own_status(behaviour: fakes.Behaviour, sta
 def test_one_bad_target_keeps_the_others(client: TestClient) -> None:
     *good, bad = panels(client, [{"refId": "A", "target": "up"}, {"refId": "B", "target": "sum("}])
 
-    assert [element["refId"] for element in good] == ["A"] * 5
+    assert [element["refId"] for element in good] == ["A"] * INSTANCE_COUNT
     assert bad == {"refId": "B", "fields": [], "meta": bad["meta"]}
     assert bad["meta"]["notices"][0]["severity"] == "error"
     assert notices(bad)[0].startswith("target B: The upstream refuses the query")
@@ -202,7 +206,7 @@ def test_promql_can_be_switched_off(recorded_engine: Engine, catalogue: Path) ->
 
     assert_error(refused, 403, "promql_off", "target A", "'up'", "ALLOW_PROMQL")
     assert_error(variable, 403, "promql_off", "ALLOW_PROMQL")
-    assert len(kept) == 5
+    assert len(kept) == INSTANCE_COUNT
 
 
 LIMITS: list[tuple[dict[str, Any], dict[str, Any], int, list[str]]] = [

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings, setup_prometheus_routes
 
 from tests.json_datasource.asking import answer, assert_error, question, replay
+from tests.json_datasource.recorded_data import INSTANCE_COUNT
 from tests.support.client import serving
 from tests.support.engine import Engine
 
@@ -57,7 +58,7 @@ def test_a_prefix_with_and_without_slash_needs_no_redirect(recorded_engine: Engi
     with hosted(recorded_engine, json_datasource=prefix) as client:
         for path in (base, f"{base}/"):
             assert answer(client.get(path, follow_redirects=False)) == {"status": "ok"}
-        assert len(answer(client.post(f"{base}/query", json=UP))) == 5
+        assert len(answer(client.post(f"{base}/query", json=UP))) == INSTANCE_COUNT
         assert client.get("/").json() == {"host": "home"}
         assert client.post("/query", json=UP).json() == {"host": "query"}
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from tests.support.client import serving
 from tests.support.engine import Engine
 from tests.support.fake_upstream import FakeUpstream, answering
 from tests.support.server import listening, running
+from tests.support.waiting import wait_until
 
 RANGE = "/api/v1/query_range"
 SPAN = {"start": str(samples.START), "end": str(samples.START + 600), "step": "15"}
@@ -98,8 +98,8 @@ def test_more_queries_than_allowed_wait_and_then_are_told(prometheus: Engine) ->
             assert len(upstream.requests) <= 4
             assert relay.held is not None
             relay.held.set()
-            time.sleep(0.1)
-            assert {answer.status_code for answer in asyncio.run(crowd(url))} == {200}
+            # Places are given back; how soon six queries fit into half a second is up to the machine.
+            wait_until(lambda: {answer.status_code for answer in asyncio.run(crowd(url))} == {200})
 
 
 @pytest.mark.parametrize("length", [30_000, 64_000])

@@ -132,7 +132,7 @@ def test_notes_of_several_answers_are_each_told_once_and_not_too_many() -> None:
     told = json.loads(render_matrix({}, 0, 1, warnings=["same", "same"], infos=many))
 
     assert told["warnings"] == ["same"]
-    assert len(told["infos"]) == 11
+    assert told["infos"][:-1] == many[:10]
     assert told["infos"][-1] == "20 more info annotations omitted"
 
 

@@ -37,14 +37,14 @@ class Layer:
 LAYERS = (
     Layer("the ways in", (SERVICE, "__main__", "cli", "main", "check", "integration"), sideways=True),
     Layer("the surfaces", ("metrics_api", "prometheus_api", "json_datasource", "operations")),
-    Layer("http", ("http",), only=("service", "security", "settings", "telemetry", "errors")),
+    Layer("http", ("http",), only=("service", "security", "settings", "telemetry", "errors", "validation")),
     Layer("the service", ("service",)),
     Layer("the query layer", ("query", "range_cache", "security")),
     Layer("the upstream", ("upstream",)),
     Layer("the settings", ("settings", "telemetry", "engines"), sideways=True),
     Layer("the catalogue", ("catalogue",)),
     Layer("PromQL", ("promql",)),
-    Layer("the ground", ("errors", "cooperative")),
+    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store")),
 )
 # What the generator of the dashboards may know of the service.
 FOR_DASHBOARDS = ("catalogue", "promql.build", "telemetry")
