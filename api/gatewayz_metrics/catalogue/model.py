@@ -168,6 +168,8 @@ class Catalogue(BaseModel):
 
     title: str
     window: str = Field("5m", pattern=r"^([0-9]+(ms|[smhdwy]))+$")
+    # The label that tells deployments apart; dashboards choose one by it, alerts name it.
+    deployment_label: LabelName | None = None
     categories: dict[str, str]
     sections: dict[str, str]
     families: tuple[Family, ...]
