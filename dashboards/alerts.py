@@ -8,7 +8,7 @@ from gatewayz_metrics.promql.build import aggregate
 from dashboards import theme
 from dashboards.alerting import Alert, AlertScope
 from dashboards.expressions import TRAFFIC, Metrics, NotInCatalogue
-from dashboards.finish import Document, panel_reading, panel_titled
+from dashboards.finish import Document, find_panel, find_reader
 
 
 def _burn(long: str, short: str, factor: float) -> Callable[[AlertScope], str]:
@@ -44,7 +44,7 @@ def _absent(scope: AlertScope) -> str:
     return f"absent({scope.everywhere.foreign(scope.metrics.presence)})"
 
 
-ALL = (
+WRITTEN = (
     Alert(
         name="budget-burns-fast",
         title="Error budget burns fast",
@@ -155,25 +155,25 @@ NO_DATA = Alert(
 )
 
 
-def usable(metrics: Metrics, boards: Sequence[Document]) -> list[Alert]:
+def choose_alerts(metrics: Metrics, boards: Sequence[Document]) -> list[Alert]:
     """The alerts whose families the catalogue has and whose panel is on one of the boards."""
     scope = AlertScope(metrics)
-    return [alert for alert in (*ALL, *_silence(metrics, boards)) if _is_usable(alert, scope, boards)]
+    return [alert for alert in (*WRITTEN, *_about_silence(metrics, boards)) if _can_be_raised(alert, scope, boards)]
 
 
-def _is_usable(alert: Alert, scope: AlertScope, boards: Sequence[Document]) -> bool:
+def _can_be_raised(alert: Alert, scope: AlertScope, boards: Sequence[Document]) -> bool:
     try:
         alert.expr(scope)
     except NotInCatalogue:
         return False
-    return panel_titled(alert.board, alert.panel, boards) is not None
+    return find_panel(alert.board, alert.panel, boards) is not None
 
 
-def _silence(metrics: Metrics, boards: Sequence[Document]) -> list[Alert]:
+def _about_silence(metrics: Metrics, boards: Sequence[Document]) -> list[Alert]:
     """The alert about no data at all, for any catalogue: it names the panel that shows what it watches."""
-    if metrics.presence == TRAFFIC and panel_titled(NO_DATA.board, NO_DATA.panel, boards):
+    if metrics.presence == TRAFFIC and find_panel(NO_DATA.board, NO_DATA.panel, boards):
         return [NO_DATA]
-    found = panel_reading(metrics.presence, boards)
+    found = find_reader(metrics.presence, boards)
     if found is None:
         return []
     board, panel = found

@@ -8,7 +8,7 @@ import yaml
 from dashboards import queries
 from dashboards.alerting import Alert, AlertScope
 from dashboards.expressions import Metrics
-from dashboards.finish import Document, panel_titled
+from dashboards.finish import Document, find_panel
 
 _INTERVAL = "1m"
 _EVALUATORS = {">": "gt", "<": "lt"}
@@ -86,7 +86,7 @@ def _step(ref_id: str, uid: str, model: dict[str, Any]) -> Document:
 
 def panel_of(alert: Alert, boards: Sequence[Document]) -> Document:
     """The panel that shows what an alert is about."""
-    found = panel_titled(alert.board, alert.panel, boards)
+    found = find_panel(alert.board, alert.panel, boards)
     if found is None:
         raise ValueError(f"The alert {alert.name} names the panel {alert.panel!r}, which {alert.board} does not have.")
     return found

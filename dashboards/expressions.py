@@ -15,7 +15,7 @@ from gatewayz_metrics.telemetry import Telemetry
 RATE = "$__rate_interval"
 RANGE = "$__range"
 
-# By it all traffic of the gateway is counted.
+# The counter of all requests to the gateway.
 TRAFFIC = "fastapi_requests_total"
 
 _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
@@ -44,7 +44,7 @@ class Expression:
 
     def earlier(self, offset: str) -> "Expression":
         """The same some time ago."""
-        return replace(self, promql=build.shifted(self.promql, offset))
+        return replace(self, promql=build.shift(self.promql, offset))
 
     def over(self, other: "Expression", unit: str) -> "Expression":
         """Per unit of another; nothing where that one did not happen."""
@@ -171,7 +171,10 @@ class Selection:
         return Expression(build.share(some.promql, whole.promql), grafana_unit("ratio"), whole.help)
 
     def series(self, name: str) -> str:
-        """The bare series of a family, for a variable or a condition; it does not count as shown."""
+        """The bare series of a family, for a variable or a condition: it does not count as shown.
+
+        Raises NotInCatalogue.
+        """
         self.metrics.exporter(name)
         return self.foreign(name)
 

@@ -114,13 +114,13 @@ def _with_known(link: Document, variables: Collection[str]) -> Document:
     return link | {"url": url}
 
 
-def panel_titled(uid: str, title: str, documents: Iterable[Document]) -> Document | None:
+def find_panel(uid: str, title: str, documents: Iterable[Document]) -> Document | None:
     """A panel by its board and its title."""
     panels = (panel for document in documents if document["uid"] == uid for panel in document["panels"])
     return next((panel for panel in panels if panel["title"] == title), None)
 
 
-def panel_reading(metric: str, documents: Sequence[Document]) -> tuple[Document, Document] | None:
+def find_reader(metric: str, documents: Sequence[Document]) -> tuple[Document, Document] | None:
     """The first board and panel of lines that read a metric; where nothing draws lines, any panel."""
     read = re.compile(rf"(?<![\w:]){re.escape(metric)}\{{")
     found = [

@@ -58,7 +58,7 @@ def generate(catalogue: Catalogue) -> Provisioning:
     written = [document["uid"] for document in documents]
     documents += [finished(board) for board in generated.build(metrics, written)]
     keep_links_to(written, documents)
-    found = alerts.usable(metrics, documents)
+    found = alerts.choose_alerts(metrics, documents)
     for alert in found:
         panel_of(alert, documents)["description"] += f"\n\nAlert “{alert.title}”: {alert.summary} {alert.runbook}"
     return Provisioning(metrics, documents, found, left_out)

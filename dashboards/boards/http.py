@@ -92,7 +92,7 @@ def _routes(v: BoardVariables) -> Row:
 def _process(v: BoardVariables) -> Row:
     cpu = growth("rate", v.gateway.foreign("process_cpu_seconds_total"), RATE)
     memory = v.gateway.foreign("process_resident_memory_bytes")
-    # No `> 0` here: no process is allowed no files.
+    # Needs no `> 0`: no process has a limit of zero files.
     files = f"{v.gateway.foreign('process_open_fds')} / {v.gateway.foreign('process_max_fds')}"
     return "Process", [
         graph("Processor", _of_gateways(v, cpu, "percentunit", "Processor time; 100% is one core."), size=(8, 8)),
