@@ -1,1 +1,1 @@
-"""The Grafana dashboards and alert rules, generated from the catalogue: `make dashboards` writes `provisioning/`."""
+"""The Grafana dashboards and alert rules, generated from a catalogue: `make dashboards` writes `provisioning/`."""

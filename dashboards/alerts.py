@@ -1,76 +1,50 @@
 """The alerts: what is wrong, since when, how bad it is, and what to do about it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from dashboards import slo, theme
-from dashboards.expressions import Source
+from gatewayz_metrics.promql.build import aggregate
 
-# Alerts look at all deployments and tell them apart; dashboards show one.
-EVERYWHERE = Source()
-BY_ENV = ("env",)
-WINDOWS = ("5m", "30m", "1h", "6h")
-
-Ratio = Callable[[str], str]
+from dashboards import theme
+from dashboards.alerting import Alert, AlertScope
+from dashboards.expressions import TRAFFIC, Metrics, NotInCatalogue
+from dashboards.finish import Document, find_panel, find_reader
 
 
-@dataclass(frozen=True)
-class Alert:
-    """One condition: an expression, compared with a threshold, for some time."""
-
-    name: str
-    title: str
-    expr: Callable[[Ratio], str]
-    threshold: float
-    wait: str
-    severity: Literal["critical", "warning"]
-    summary: str
-    runbook: str
-    board: str
-    panel: str
-    operator: Literal[">", "<"] = ">"
-    # Whether no answer at all is itself what the alert is about.
-    silence: bool = False
-
-    @property
-    def uid(self) -> str:
-        """What Grafana knows it by."""
-        return f"gw-{self.name}"
-
-
-def plain_ratio(window: str) -> str:
-    """The gateway's error share from its own counters, for servers without our recording rules."""
-    return slo.error_share(EVERYWHERE, window, BY_ENV).promql
-
-
-def recorded_ratio(window: str) -> str:
-    """The same as a recording rule keeps it."""
-    return f"gatewayz:http_error_share:rate{window}"
-
-
-def _burn(long: str, short: str, factor: float) -> Callable[[Ratio], str]:
+def _burn(long: str, short: str, factor: float) -> Callable[[AlertScope], str]:
     """The long window's burn rate while the short one burns as well, so that the alert ends soon after the trouble."""
 
-    def expr(ratio: Ratio) -> str:
-        return f"({ratio(long)}) / {theme.BUDGET} and ({ratio(short)}) / {theme.BUDGET} > {factor:g}"
+    def expr(scope: AlertScope) -> str:
+        burns, still = scope.error_share(long), scope.error_share(short)
+        return f"({burns}) / {theme.BUDGET} and ({still}) / {theme.BUDGET} > {factor:g}"
 
     return expr
 
 
-def _fixed(promql: str) -> Callable[[Ratio], str]:
-    return lambda _ratio: promql
+def _down(scope: AlertScope) -> str:
+    available = scope.everywhere.where('source!="prometheus_data"').series("provider_availability")
+    return aggregate("max", (*scope.by, "provider"), available)
 
 
-_CALLS = "model_inference_requests_total"
-_PER_PROVIDER = ("env", "provider")
-_AVAILABLE = EVERYWHERE.where('source!="prometheus_data"').raw("provider_availability")
-_FAILED_CALLS = EVERYWHERE.share(EVERYWHERE.where('status!="success"'), _CALLS, _PER_PROVIDER, "10m").promql
-_BUSY = EVERYWHERE.increase(_CALLS, _PER_PROVIDER, "10m").promql
-_SLOW = EVERYWHERE.quantile(0.95, "fastapi_requests_duration_seconds", BY_ENV, "5m").promql
-_TRAFFIC = EVERYWHERE.raw("fastapi_requests_total")
+def _failing_calls(scope: AlertScope) -> str:
+    calls, by = "model_inference_requests_total", (*scope.by, "provider")
+    failed = scope.everywhere.share(scope.everywhere.where('status!="success"'), calls, by, "10m")
+    return f"{failed.promql} and {scope.everywhere.increase(calls, by, '10m').promql} > 20"
 
-ALL = (
+
+def _slow(scope: AlertScope) -> str:
+    return scope.everywhere.quantile(0.95, "fastapi_requests_duration_seconds", scope.by, "5m").promql
+
+
+def _unreached(scope: AlertScope) -> str:
+    return aggregate("min", ("job", "instance"), scope.everywhere.series("gatewayz_metrics_upstream_up"))
+
+
+def _absent(scope: AlertScope) -> str:
+    return f"absent({scope.everywhere.foreign(scope.metrics.presence)})"
+
+
+WRITTEN = (
     Alert(
         name="budget-burns-fast",
         title="Error budget burns fast",
@@ -99,7 +73,7 @@ ALL = (
     Alert(
         name="error-rate",
         title="Many requests fail",
-        expr=lambda ratio: ratio("5m"),
+        expr=lambda scope: scope.error_share("5m"),
         threshold=0.05,
         wait="5m",
         severity="critical",
@@ -112,7 +86,7 @@ ALL = (
     Alert(
         name="provider-down",
         title="A provider is down",
-        expr=_fixed(f"max by (env, provider) ({_AVAILABLE})"),
+        expr=_down,
         threshold=1,
         operator="<",
         wait="5m",
@@ -126,7 +100,7 @@ ALL = (
     Alert(
         name="provider-errors",
         title="Calls to a provider fail",
-        expr=_fixed(f"{_FAILED_CALLS} and {_BUSY} > 20"),
+        expr=_failing_calls,
         threshold=0.2,
         wait="5m",
         severity="warning",
@@ -139,7 +113,7 @@ ALL = (
     Alert(
         name="latency",
         title="Answers are slow",
-        expr=_fixed(_SLOW),
+        expr=_slow,
         threshold=4.9,
         wait="10m",
         severity="warning",
@@ -152,7 +126,7 @@ ALL = (
     Alert(
         name="upstream-down",
         title="The metrics service cannot reach its upstream",
-        expr=_fixed(f"min by (job, instance) ({EVERYWHERE.raw('gatewayz_metrics_upstream_up')})"),
+        expr=_unreached,
         threshold=1,
         operator="<",
         wait="2m",
@@ -164,17 +138,54 @@ ALL = (
         panel="Upstream over time",
         silence=True,
     ),
-    Alert(
-        name="no-data",
-        title="The gateway sends no metrics",
-        expr=_fixed(f"absent({_TRAFFIC})"),
-        threshold=0,
-        wait="10m",
-        severity="critical",
-        summary="Prometheus has no request counts of any gateway; every other alert is blind.",
-        runbook="In Prometheus, Status > Targets: is the gateway scraped, and what does the scrape say? "
-        "A gateway that runs shows its counters under /metrics.",
-        board="gw-http",
-        panel="Busiest routes",
-    ),
 )
+
+NO_DATA = Alert(
+    name="no-data",
+    title="The gateway sends no metrics",
+    expr=_absent,
+    threshold=0,
+    wait="10m",
+    severity="critical",
+    summary="Prometheus has no request counts of any gateway; every other alert is blind.",
+    runbook="In Prometheus, Status > Targets: is the gateway scraped, and what does the scrape say? "
+    "A gateway that runs shows its counters under /metrics.",
+    board="gw-http",
+    panel="Busiest routes",
+)
+
+
+def choose_alerts(metrics: Metrics, boards: Sequence[Document]) -> list[Alert]:
+    """The alerts whose families the catalogue has and whose panel is on one of the boards."""
+    scope = AlertScope(metrics)
+    return [alert for alert in (*WRITTEN, *_about_silence(metrics, boards)) if _can_be_raised(alert, scope, boards)]
+
+
+def _can_be_raised(alert: Alert, scope: AlertScope, boards: Sequence[Document]) -> bool:
+    try:
+        alert.expr(scope)
+    except NotInCatalogue:
+        return False
+    return find_panel(alert.board, alert.panel, boards) is not None
+
+
+def _about_silence(metrics: Metrics, boards: Sequence[Document]) -> list[Alert]:
+    """The alert about no data at all, for any catalogue: it names the panel that shows what it watches."""
+    if metrics.presence == TRAFFIC and find_panel(NO_DATA.board, NO_DATA.panel, boards):
+        return [NO_DATA]
+    found = find_reader(metrics.presence, boards)
+    if found is None:
+        return []
+    board, panel = found
+    title = metrics.catalogue.title
+    return [
+        replace(
+            NO_DATA,
+            title=f"{title} sends no metrics",
+            summary=f"Prometheus has no {metrics.presence} of any deployment; every other alert is blind.",
+            runbook=f"In Prometheus, Status > Targets: is {title} scraped, and what does the scrape say? "
+            "What runs shows its numbers under the address that is scraped.",
+            board=board["uid"],
+            panel=panel["title"],
+        )
+    ]

@@ -5,40 +5,41 @@ from typing import Any
 
 import yaml
 
-from dashboards import alerts, queries, theme
-from dashboards.alerts import Alert
-from dashboards.finish import Document
+from dashboards import queries
+from dashboards.alerting import Alert, AlertScope
+from dashboards.expressions import Metrics
+from dashboards.finish import Document, find_panel
 
 _INTERVAL = "1m"
 _EVALUATORS = {">": "gt", "<": "lt"}
 _EXPRESSIONS = "__expr__"
 
 
-def text(boards: Sequence[Document]) -> str:
+def text(metrics: Metrics, alerts: Sequence[Alert], boards: Sequence[Document]) -> str:
     """The alerting file; a bare number as the interval would stop Grafana's start."""
     group = {
         "orgId": 1,
         "name": "gatewayz",
-        "folder": theme.FOLDER,
+        "folder": metrics.catalogue.title,
         "interval": _INTERVAL,
-        "rules": [_rule(alert, boards) for alert in alerts.ALL],
+        "rules": [_rule(metrics, alert, boards) for alert in alerts],
     }
     return yaml.safe_dump({"apiVersion": 1, "groups": [group]}, sort_keys=False, width=110, allow_unicode=True)
 
 
-def expression(alert: Alert) -> str:
+def expression(metrics: Metrics, alert: Alert) -> str:
     """What is compared with the threshold, from the gateway's own series: any Prometheus has them."""
-    return alert.expr(alerts.plain_ratio)
+    return alert.expr(AlertScope(metrics))
 
 
-def _rule(alert: Alert, boards: Sequence[Document]) -> Document:
+def _rule(metrics: Metrics, alert: Alert, boards: Sequence[Document]) -> Document:
     # One outage, one alert: while nothing answers, the alert about that fires and the others wait.
     broken = "Alerting" if alert.silence else "OK"
     return {
         "uid": alert.uid,
         "title": alert.title,
         "condition": "B",
-        "data": [_query(alert), _threshold(alert)],
+        "data": [_query(metrics, alert), _threshold(alert)],
         "for": alert.wait,
         "noDataState": broken,
         "execErrState": broken,
@@ -50,11 +51,11 @@ def _rule(alert: Alert, boards: Sequence[Document]) -> Document:
     }
 
 
-def _query(alert: Alert) -> Document:
+def _query(metrics: Metrics, alert: Alert) -> Document:
     model = {
         "datasource": {"type": "prometheus", "uid": queries.PROMETHEUS_UID},
         "editorMode": "code",
-        "expr": expression(alert),
+        "expr": expression(metrics, alert),
         "instant": True,
         "range": False,
         "refId": "A",
@@ -85,9 +86,7 @@ def _step(ref_id: str, uid: str, model: dict[str, Any]) -> Document:
 
 def panel_of(alert: Alert, boards: Sequence[Document]) -> Document:
     """The panel that shows what an alert is about."""
-    for board in boards:
-        for panel in board["panels"]:
-            if (board["uid"], panel["title"]) == (alert.board, alert.panel):
-                found: Document = panel
-                return found
-    raise ValueError(f"The alert {alert.name} names the panel {alert.panel!r}, which {alert.board} does not have.")
+    found = find_panel(alert.board, alert.panel, boards)
+    if found is None:
+        raise ValueError(f"The alert {alert.name} names the panel {alert.panel!r}, which {alert.board} does not have.")
+    return found

@@ -2,23 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 
+from gatewayz_metrics.promql.build import aggregate, growth
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards import links, queries, theme
-from dashboards.expressions import Source
 from dashboards.panels import Panel
-from dashboards.variables import ENV, Variable
+from dashboards.variables import BoardVariables, Variable
+
+IN_PROGRESS = "fastapi_requests_in_progress"
 
 Row = tuple[str, Sequence[Panel]]
 
 
 def board(
+    v: BoardVariables,
     uid: str,
     title: str,
     question: str,
     *,
-    variables: Iterable[Variable],
+    variables: Iterable[Variable | None],
     rows: Iterable[Row],
     since: str,
     refresh: str = "30s",
@@ -26,7 +29,7 @@ def board(
 ) -> models.Dashboard:
     """The dashboard that answers one question."""
     found = (
-        builders.Dashboard(f"{theme.FOLDER} / {title}")
+        builders.Dashboard(f"{v.metrics.catalogue.title} / {title}")
         .uid(uid)
         .description(question)
         .tags([theme.TAG])
@@ -35,11 +38,11 @@ def board(
         .refresh(refresh)
         .timezone("browser")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .variables(list(variables))
+        .variables([variable for variable in variables if variable is not None])
         .link(links.all_dashboards())
     )
-    if restarts:
-        found.annotation(_restarts())
+    if restarts and IN_PROGRESS in v.metrics.families:
+        found.annotation(_restarts(v))
     for name, panels in rows:
         found.with_row(builders.Row(name))
         for panel in panels:
@@ -47,10 +50,10 @@ def board(
     return found.build()
 
 
-def _restarts() -> builders.AnnotationQuery:
-    starts = f"changes({Source((ENV,)).raw('process_start_time_seconds')}[2m])"
+def _restarts(v: BoardVariables) -> builders.AnnotationQuery:
+    starts = growth("changes", v.gateway.foreign("process_start_time_seconds"), "2m")
     # Other processes of the deployment have start times as well.
-    gateways = f"group by (job, instance) ({Source((ENV,)).raw('fastapi_requests_in_progress')})"
+    gateways = aggregate("group", ("job", "instance"), v.gateway.series(IN_PROGRESS))
     return (
         builders.AnnotationQuery()
         .name("Gateway restarts")

@@ -1,20 +1,29 @@
-"""PromQL over the catalogue's families, each expression with its unit and its meaning.
+"""PromQL over a catalogue's families, each expression with its unit and its meaning.
 
-A name that the catalogue does not have, or a function that its type does not allow, ends the generation.
+A name that the catalogue does not have, or a function that its type does not allow, raises NotInCatalogue:
+a board that asks for it is left out.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 
-from gatewayz_metrics.catalogue import Catalogue, Family, Slots, grafana_unit, load
+from gatewayz_metrics.catalogue import Catalogue, Family, Slots, Statistic, build_terms, grafana_unit
+from gatewayz_metrics.promql import build
 from gatewayz_metrics.telemetry import Telemetry
 
 RATE = "$__rate_interval"
 RANGE = "$__range"
 
+# The counter of all requests to the gateway.
+TRAFFIC = "fastapi_requests_total"
+
 _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
 _NOUNS = ("requests", "answers", "points", "warnings", "fallbacks", "refusals", "results")
+
+
+class NotInCatalogue(ValueError):
+    """A board or an alert asks for what the catalogue does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,45 +34,99 @@ class Expression:
     unit: str
     help: str
 
+    def meaning(self, text: str) -> "Expression":
+        """The same with other words for what it means."""
+        return replace(self, help=text)
+
     def top(self, count: int) -> "Expression":
         """Only the largest series."""
-        return replace(self, promql=f"topk({count}, {self.promql})")
+        return replace(self, promql=build.top(count, self.promql))
 
     def earlier(self, offset: str) -> "Expression":
         """The same some time ago."""
-        end = "]" if "]" in self.promql else "}"
-        return replace(self, promql=self.promql.replace(end, f"{end} offset {offset}"))
+        return replace(self, promql=build.shift(self.promql, offset))
 
     def over(self, other: "Expression", unit: str) -> "Expression":
         """Per unit of another; nothing where that one did not happen."""
-        return Expression(f"{self.promql} / ({other.promql} > 0)", unit, self.help)
+        return replace(self, promql=build.ratio(self.promql, other.promql), unit=unit)
 
-    def scaled(self, template: str, unit: str) -> "Expression":
+    def scaled(self, formula: str, unit: str) -> "Expression":
         """Put into a formula in place of `{}`."""
-        return replace(self, promql=template.replace("{}", self.promql), unit=unit)
-
-
-@cache
-def families() -> dict[str, Family]:
-    """The gateway's families and the service's own, by name."""
-    return {family.name: family for family in (*catalogue().families, *_own_families())}
-
-
-@cache
-def catalogue() -> Catalogue:
-    """The built-in catalogue: a deployment with its own generates its own dashboards."""
-    return load()
+        return replace(self, promql=formula.format(self.promql), unit=unit)
 
 
 @dataclass(frozen=True)
-class Source:
+class Metrics:
+    """A catalogue together with what the service measures about itself; it notes what a board asked for."""
+
+    catalogue: Catalogue
+    asked: set[str] = field(default_factory=set)
+
+    @cached_property
+    def families(self) -> dict[str, Family]:
+        """The catalogue's families and the service's own, by name."""
+        return {family.name: family for family in (*self.catalogue.families, *own_families())}
+
+    def family(self, name: str, *types: str) -> Family:
+        """A family of one of these types. Raises NotInCatalogue."""
+        found = self.families.get(name)
+        if found is None or found.type not in types:
+            raise NotInCatalogue(f"The catalogue has no {' or '.join(types)} named {name!r}.")
+        return self._noted(found)
+
+    def counter(self, name: str) -> Family:
+        """The family with a counter of this name, which may count a histogram. Raises NotInCatalogue."""
+        found = self._exporter(name, ("_sum", "_count"))
+        if found is None or found.type == "gauge":
+            raise NotInCatalogue(f"The catalogue has no counter named {name!r}; only counters grow.")
+        return self._noted(found)
+
+    def exporter(self, name: str) -> Family:
+        """The family that has series of this name. Raises NotInCatalogue."""
+        found = self._exporter(name, _PARTS["histogram"])
+        if found is None:
+            raise NotInCatalogue(f"The catalogue has no series named {name!r}.")
+        return found
+
+    def _exporter(self, name: str, parts: Iterable[str]) -> Family | None:
+        found = self.families.get(name)
+        if found is not None and found.type not in _PARTS:
+            return found
+        owners = ((self.families.get(name.removesuffix(part)), part) for part in parts if name.endswith(part))
+        return next((owner for owner, part in owners if owner and part in _PARTS.get(owner.type, ())), None)
+
+    def _noted(self, family: Family) -> Family:
+        # An expression over other families shows those as well: a mean is all that is to be seen of a summary.
+        read = (self._exporter(series, _PARTS["histogram"]) for series in family.sources)
+        self.asked.update((family.name, *(each.name for each in read if each)))
+        return family
+
+    def statistic(self, name: str) -> Statistic:
+        """A statistic of the summary. Raises NotInCatalogue."""
+        found = self.catalogue.by_name.get(name)
+        if not isinstance(found, Statistic):
+            raise NotInCatalogue(f"The catalogue has no statistic named {name!r}.")
+        self.asked.add(name)
+        return found
+
+    @cached_property
+    def presence(self) -> str:
+        """A metric that is there while the system is: its traffic, else its first counter, else what comes first."""
+        families = sorted(self.catalogue.families, key=lambda each: (each.name != TRAFFIC, each.type != "counter"))
+        sources = (*(each.sources for each in families), *(each.sources for each in self.catalogue.statistics))
+        return next((name for names in sources for name in names), "")
+
+
+@dataclass(frozen=True)
+class Selection:
     """The families under the matchers of one dashboard."""
 
+    metrics: Metrics
     matchers: tuple[str, ...] = ()
 
-    def where(self, *matchers: str) -> "Source":
+    def where(self, *matchers: str) -> "Selection":
         """The same with further matchers."""
-        return Source((*self.matchers, *matchers))
+        return replace(self, matchers=(*self.matchers, *matchers))
 
     def rate(self, name: str, by: Iterable[str] = (), window: str = RATE) -> Expression:
         """How fast a counter grows per second."""
@@ -75,59 +138,61 @@ class Source:
 
     def now(self, name: str) -> Expression:
         """A gauge as the catalogue defines it."""
-        family = _found(name, "gauge")
-        template = family.terms[0].template
-        return Expression(self._filled(template), grafana_unit(family.unit), family.help)
+        return self.as_defined(self.metrics.family(name, "gauge"))
+
+    def as_defined(self, family: Family) -> Expression:
+        """A family's values as they are."""
+        template = build_terms(family, "raw", family.by)[0].template
+        return self._expression(template, family)
 
     def total(self, name: str, by: Iterable[str] = (), function: str = "sum") -> Expression:
         """A gauge over all series, or by some labels."""
-        family = _found(name, "gauge")
-        return Expression(f"{_over(function, by)}({self._selector(name)})", grafana_unit(family.unit), family.help)
+        family = self.metrics.family(name, "gauge")
+        return self._expression(build.aggregate(function, by, build.selector(name)), family)
 
     def quantile(self, quantile: float, name: str, by: Iterable[str] = (), window: str = RATE) -> Expression:
         """A quantile of a histogram; nothing, rather than NaN, where nothing was observed."""
-        family = _found(name, "histogram")
-        buckets = f"{_over('sum', (*by, 'le'))}({_growth(window)}({self._selector(f'{name}_bucket')}[{window}]))"
-        promql = f"histogram_quantile({quantile:g}, {buckets}) >= 0"
-        return Expression(promql, grafana_unit(family.unit), family.help)
+        family = self.metrics.family(name, "histogram")
+        template = build.quantile_of(name, quantile, by, _growth(window))
+        return self._expression(f"{template} >= 0", family, window)
 
-    def mean(self, name: str, by: Iterable[str] = (), window: str = RATE) -> Expression:
+    def mean(self, name: str, by: Sequence[str] = (), window: str = RATE) -> Expression:
         """The mean of a histogram or a summary."""
-        family = _found(name, "histogram", "summary")
-        total, count = (
-            f"{_over('sum', by)}({_growth(window)}({self._selector(name + part)}[{window}]))"
-            for part in ("_sum", "_count")
-        )
-        return Expression(f"{total} / ({count} > 0)", grafana_unit(family.unit), family.help)
+        family = self.metrics.family(name, "histogram", "summary")
+        return self._expression(build.mean_of(name, by, _growth(window)), family, window)
 
     def buckets(self, name: str) -> Expression:
         """How much every bucket of a histogram grew, for a heatmap."""
-        family = _found(name, "histogram")
-        promql = f"sum by (le) (increase({self._selector(f'{name}_bucket')}[{RATE}]))"
-        return Expression(promql, grafana_unit(family.unit), family.help)
+        return self._expression(build.bucket_growth("increase", name), self.metrics.family(name, "histogram"))
 
-    def share(self, part: "Source", name: str, by: Iterable[str] = (), window: str = RATE) -> Expression:
+    def share(self, part: "Selection", name: str, by: Sequence[str] = (), window: str = RATE) -> Expression:
         """The share of a counter's growth that another source sees, 0 to 1; zero where there is none of it."""
-        whole = self._growing(_growth(window), name, by, window)
-        some = part._growing(_growth(window), name, by, window)  # noqa: SLF001  # another of the same class
-        promql = f"({some.promql} or 0 * {whole.promql}) / ({whole.promql} > 0)"
-        return Expression(promql, grafana_unit("ratio"), whole.help)
+        some, whole = (source._growing(_growth(window), name, by, window) for source in (part, self))  # noqa: SLF001  # of the same class
+        return Expression(build.share(some.promql, whole.promql), grafana_unit("ratio"), whole.help)
 
-    def raw(self, name: str) -> str:
-        """A bare selector of one metric."""
-        return self._selector(name)
+    def series(self, name: str) -> str:
+        """The bare series of a family, for a variable or a condition: it does not count as shown.
+
+        Raises NotInCatalogue.
+        """
+        self.metrics.exporter(name)
+        return self.foreign(name)
+
+    def foreign(self, name: str) -> str:
+        """The bare series of a metric that no catalogue has."""
+        return self._filled(build.selector(name))
 
     def _growing(self, function: str, name: str, by: Iterable[str], window: str) -> Expression:
-        family = _family_of_counter(name)
-        promql = f"{_over('sum', by)}({function}({self._selector(name)}[{window}]))"
-        return Expression(promql, grafana_unit(family.unit, function, family.type), family.help)
+        family = self.metrics.counter(name)
+        unit = grafana_unit(family.unit, function, family.type)
+        return Expression(self._filled(build.total_growth(function, name, by), window), unit, family.help)
 
-    def _selector(self, name: str) -> str:
-        return self._filled(f"{name}{{$selector}}")
+    def _expression(self, template: str, family: Family, window: str = RATE) -> Expression:
+        return Expression(self._filled(template, window), grafana_unit(family.unit), family.help)
 
-    def _filled(self, template: str) -> str:
+    def _filled(self, template: str, window: str = RATE) -> str:
         # The slot also leaves out what this service exported itself: where its pages are scraped, nothing counts twice.
-        return Slots(",".join(self.matchers), RATE).fill(template).strip()
+        return Slots(",".join(self.matchers), window).fill(template).strip()
 
 
 def _growth(window: str) -> str:
@@ -135,42 +200,14 @@ def _growth(window: str) -> str:
     return "increase" if window == RANGE else "rate"
 
 
-def _over(function: str, by: Iterable[str]) -> str:
-    labels = ", ".join(by)
-    return f"{function} by ({labels}) " if labels else function
-
-
-def _found(name: str, *types: str) -> Family:
-    family = families().get(name)
-    if family is None or family.type not in types:
-        raise ValueError(f"The catalogue has no {' or '.join(types)} named {name!r}.")
-    return family
-
-
-def _family_of_counter(name: str) -> Family:
-    family = families().get(name)
-    if family is not None and family.type == "counter":
-        return family
-    for suffix in ("_sum", "_count"):
-        owner = families().get(name.removesuffix(suffix))
-        if owner is not None and suffix in _PARTS.get(owner.type, ()):
-            return owner
-    raise ValueError(f"The catalogue has no counter named {name!r}; only counters grow.")
-
-
-def _own_families() -> Iterable[Family]:
+@cache
+def own_families() -> tuple[Family, ...]:
     """What the service measures about itself, from the registry that its /metrics shows."""
-    for metric in Telemetry().registry.collect():
-        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
-        yield Family.model_validate(
-            {
-                "name": name,
-                "type": metric.type,
-                "unit": _unit(name),
-                "help": metric.documentation,
-                "categories": ("service",),
-            }
-        )
+    return tuple(
+        Family(name=name, type=metric.type, unit=_unit(name), help=metric.documentation, categories=("service",))
+        for metric in Telemetry().registry.collect()
+        for name in [f"{metric.name}_total" if metric.type == "counter" else metric.name]
+    )
 
 
 def _unit(name: str) -> str:

@@ -65,7 +65,7 @@ def dressed(
     width, height = size
     return (
         panel.title(title)
-        .description(f"{about.help} {note}".strip())
+        .description(f"{sentence(about.help)} {note}".strip())
         .unit(about.unit)
         .datasource(source)
         .targets(list(targets))
@@ -76,6 +76,24 @@ def dressed(
         .thresholds(steps or theme.plain())
         .data_links(list(links))
     )
+
+
+def sentence(text: str) -> str:
+    """A catalogue's text with a capital letter and a full stop."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
+
+
+def fill_lines(panels: Sequence[P], most: int) -> list[P]:
+    """The panels as wide as it takes to fill every line of the grid with so many of them, or fewer."""
+    lines = [panels[start : start + most] for start in range(0, len(panels), most)]
+    return [panel.span(width) for line in lines for panel, width in zip(line, _widths(len(line)), strict=True)]
+
+
+def _widths(count: int) -> list[int]:
+    """So many widths that fill a line, as equal as can be."""
+    width, rest = divmod(theme.GRID, count)
+    return [width + (place < rest) for place in range(count)]
 
 
 def graph(

@@ -2,29 +2,32 @@
 
 from collections.abc import Sequence
 
-from gatewayz_metrics.catalogue import Statistic, grafana_unit
+from gatewayz_metrics.catalogue import grafana_unit
 from grafana_foundation_sdk.builders import stat
 
 from dashboards import panels, queries, theme
-from dashboards.expressions import Expression, catalogue
+from dashboards.expressions import Expression
 from dashboards.links import Link
+from dashboards.variables import BoardVariables
 
 _NOTE = "The service's own answer for the deployment that its SELECTOR names, whatever the variables above say."
 
 
 def statistic(
+    v: BoardVariables,
     name: str,
     *,
+    title: str = "",
     steps: theme.Steps | None = None,
     links: Sequence[Link] = (),
     size: tuple[int, int] = (4, 4),
 ) -> stat.Panel:
     """One number of the summary, as of now."""
-    about = described(name)
+    about = described(v, name)
     targets = [queries.from_summary(name)]
     panel = panels.dressed(
         panels.blank_number(),
-        title_of(name),
+        title or title_of(name),
         about,
         targets,
         note=_NOTE,
@@ -36,10 +39,10 @@ def statistic(
     return panel.mappings([theme.missing()])
 
 
-def counted(title: str, *names: str, size: tuple[int, int] = (12, 4)) -> stat.Panel:
+def counted(v: BoardVariables, title: str, *names: str, size: tuple[int, int] = (12, 4)) -> stat.Panel:
     """Several statistics side by side, by the JSON datasource."""
     targets = [queries.from_catalogue(name, instant=True, legend=title_of(name)) for name in names]
-    about = described(names[0])
+    about, *_ = [described(v, name) for name in names]
     panel = panels.blank_number(named=True)
     return panels.dressed(panel, title, about, targets, note=_NOTE, size=size, source=queries.JSON)
 
@@ -55,11 +58,9 @@ def readiness(*, size: tuple[int, int] = (4, 4)) -> stat.Panel:
     return panel.mappings([theme.texts(ok=("ok", theme.GREEN), degraded=("degraded", theme.RED))])
 
 
-def described(name: str) -> Expression:
-    """A statistic's unit and meaning."""
-    found = catalogue().by_name[name]
-    if not isinstance(found, Statistic):
-        raise TypeError(f"{name} is a family; the summary holds statistics.")
+def described(v: BoardVariables, name: str) -> Expression:
+    """A statistic's unit and meaning. Raises NotInCatalogue."""
+    found = v.metrics.statistic(name)
     return Expression("", grafana_unit(found.unit), found.help)
 
 

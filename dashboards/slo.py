@@ -1,27 +1,26 @@
 """What the gateway promises, how much of it is kept, and how fast the rest is used up."""
 
 from dashboards import theme
-from dashboards.expressions import RANGE, Expression, Source
+from dashboards.expressions import RANGE, TRAFFIC, Expression, Selection
 
-REQUESTS = "fastapi_requests_total"
 FAILED = 'status_code=~"5.."'
 
 
-def error_share(source: Source, window: str, by: tuple[str, ...] = ()) -> Expression:
+def error_share(source: Selection, window: str, by: tuple[str, ...] = ()) -> Expression:
     """The share of requests answered with a 5xx."""
-    return source.share(source.where(FAILED), REQUESTS, by, window)
+    return source.share(source.where(FAILED), TRAFFIC, by, window)
 
 
-def availability(source: Source) -> Expression:
+def availability(source: Selection) -> Expression:
     """The share of requests that did not fail."""
     return error_share(source, RANGE).scaled("1 - {}", "percentunit")
 
 
-def budget_left(source: Source) -> Expression:
+def budget_left(source: Selection) -> Expression:
     """What is left of the errors that the promise allows."""
     return error_share(source, theme.OBJECTIVE_DAYS).scaled(f"1 - {{}} / {theme.BUDGET}", "percentunit")
 
 
-def burn_rate(source: Source, window: str, by: tuple[str, ...] = ()) -> Expression:
+def burn_rate(source: Selection, window: str, by: tuple[str, ...] = ()) -> Expression:
     """How many times faster than allowed errors come in; 1 uses the budget up just at its end."""
     return error_share(source, window, by).scaled(f"{{}} / {theme.BUDGET}", "none")

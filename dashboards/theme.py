@@ -8,9 +8,9 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 
 TAG: Final = "gatewayz"
-FOLDER: Final = "GatewayZ"
 PLUGIN_VERSION: Final = "11.6.0"
 SCRAPE_INTERVAL: Final = "15s"
+GRID: Final = 24  # columns
 
 GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
 

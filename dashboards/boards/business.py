@@ -1,56 +1,59 @@
 """Business: customers and consumption."""
 
+from dataclasses import replace
+
+from gatewayz_metrics.promql.build import aggregate
 from grafana_foundation_sdk.builders import table
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import links, queries
-from dashboards import variables as v
 from dashboards.board import Row, board
-from dashboards.expressions import Expression
 from dashboards.panels import bars, donut, graph, number
 from dashboards.queries import Line
 from dashboards.service_panels import statistic
 from dashboards.tables import KeyColumn, ValueColumn, from_service
+from dashboards.variables import BoardVariables
 
 CREDITS = "credits_used_total"
 SUBSCRIPTIONS = "subscription_count"
 
 
-def build() -> Dashboard:
+def build(v: BoardVariables) -> Dashboard:
     """Keys, subscriptions, trials, tokens and credits."""
     return board(
+        v,
         "gw-business",
         "Business",
         "Are we growing, and what do customers consume?",
         variables=[v.datasource(), v.env()],
-        rows=[_now(), _customers(), _consumption()],
+        rows=[_now(v), _customers(v), _consumption(v)],
         since="now-30d",
         refresh="5m",
         restarts=False,
     )
 
 
-def _now() -> Row:
+def _now(v: BoardVariables) -> Row:
     names = ("active_api_keys", "active_subscriptions", "active_trials", "total_tokens_used", "total_credits_used")
     sizes = ((4, 4), (4, 4), (4, 4), (6, 4), (6, 4))
-    return "Now", [statistic(f"business.{name}", size=size) for name, size in zip(names, sizes, strict=True)]
+    return "Now", [statistic(v, f"business.{name}", size=size) for name, size in zip(names, sizes, strict=True)]
 
 
-def _customers() -> Row:
+def _customers(v: BoardVariables) -> Row:
     subscriptions = v.gateway.now(SUBSCRIPTIONS)
-    by_plan = Expression(f"sum by (plan_type) ({subscriptions.promql})", subscriptions.unit, subscriptions.help)
-    total, before = subscriptions.promql, subscriptions.earlier("7d").promql
-    change = Expression(f"sum({total}) - sum({before})", subscriptions.unit, subscriptions.help)
+    by_plan = replace(subscriptions, promql=aggregate("sum", ["plan_type"], subscriptions.promql))
+    now, before = (aggregate("sum", (), each.promql) for each in (subscriptions, subscriptions.earlier("7d")))
+    change = replace(subscriptions, promql=f"{now} - {before}")
     return "Customers", [
         graph("API keys", Line(v.gateway.now("active_api_keys"), "{{status}}"), size=(8, 8)),
         graph("Subscriptions by plan", Line(by_plan, "{{plan_type}}"), size=(8, 8)),
         graph("Trials", Line(v.gateway.now("trial_active"), "{{status}}"), size=(8, 8)),
         number("Subscriptions against a week ago", change, size=(6, 8)),
-        _plans(),
+        _plans(v),
     ]
 
 
-def _consumption() -> Row:
+def _consumption(v: BoardVariables) -> Row:
     a_day = v.gateway.increase(CREDITS, window="1d")
     month = v.gateway.increase(CREDITS, window="7d").scaled("{} / 7 * 30", "currencyUSD")
     by_provider = v.gateway.increase(CREDITS, ["provider"])
@@ -61,7 +64,7 @@ def _consumption() -> Row:
     ]
 
 
-def _plans() -> table.Panel:
+def _plans(v: BoardVariables) -> table.Panel:
     return from_service(
         "Plans",
         [KeyColumn("plan_type"), KeyColumn("billing_cycle")],

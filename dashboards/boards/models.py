@@ -3,12 +3,12 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import links, theme
-from dashboards import variables as v
 from dashboards.board import Row, board
 from dashboards.expressions import RANGE
 from dashboards.panels import columns, graph, heat
 from dashboards.queries import Line
 from dashboards.tables import KeyColumn, ValueColumn, joined
+from dashboards.variables import BoardVariables
 
 CALLS = "model_inference_requests_total"
 SECONDS = "model_inference_duration_seconds"
@@ -18,20 +18,21 @@ CREDITS = "credits_used_total"
 _ROW = ("provider", "model")
 
 
-def build() -> Dashboard:
+def build(v: BoardVariables) -> Dashboard:
     """Calls, durations, tokens and credits per model."""
     return board(
+        v,
         "gw-models",
         "Models",
         "Which models are used, which fail, which are slow, and what do they cost?",
         variables=[v.datasource(), v.env(), v.provider(), v.model()],
-        rows=[_calls(), _each(), _tokens(), _cost()],
+        rows=[_calls(v), _each(v), _tokens(v), _cost(v)],
         since="now-24h",
         refresh="1m",
     )
 
 
-def _calls() -> Row:
+def _calls(v: BoardVariables) -> Row:
     chosen = v.models_of_providers
     failed = chosen.where('status!="success"')
     return "Calls", [
@@ -53,7 +54,7 @@ def _calls() -> Row:
     ]
 
 
-def _each() -> Row:
+def _each(v: BoardVariables) -> Row:
     chosen = v.models_of_providers
     failed = chosen.where('status!="success"')
     provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))])
@@ -77,7 +78,7 @@ def _each() -> Row:
     ]
 
 
-def _tokens() -> Row:
+def _tokens(v: BoardVariables) -> Row:
     chosen = v.models_of_providers
     per_call = chosen.rate(TOKENS, ["model"]).over(chosen.where('status="success"').rate(CALLS, ["model"]), "short")
     return "Tokens", [
@@ -86,7 +87,7 @@ def _tokens() -> Row:
     ]
 
 
-def _cost() -> Row:
+def _cost(v: BoardVariables) -> Row:
     chosen = v.models_of_providers
     spent = chosen.rate(CREDITS, ["model"]).scaled("1000 * {}", "currencyUSD")
     per_thousand = spent.over(chosen.rate(TOKENS, ["model"]), "currencyUSD")

@@ -4,40 +4,41 @@ from grafana_foundation_sdk.builders import table
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import links, queries, slo, theme
-from dashboards import variables as v
 from dashboards.board import Row, board
 from dashboards.panels import dial, graph, number, ranking
 from dashboards.queries import Line
 from dashboards.service_panels import readiness, statistic
 from dashboards.tables import KeyColumn, ValueColumn, from_service
+from dashboards.variables import BoardVariables
 
 _MODEL_LEGEND = "{{provider}} {{model}}"
 
 
-def build() -> Dashboard:
+def build(v: BoardVariables) -> Dashboard:
     """The first dashboard to open."""
     return board(
+        v,
         "gw-overview",
         "Overview",
         "Is it us, is it a provider, or is it money? Everything at a glance, each panel leads to more.",
         variables=[v.datasource(), v.env(), v.app()],
-        rows=[_now(), _promise(), _traffic(), _providers()],
+        rows=[_now(v), _promise(v), _traffic(v), _providers(v)],
         since="now-6h",
     )
 
 
-def _now() -> Row:
+def _now(v: BoardVariables) -> Row:
     return "Now", [
         readiness(),
-        statistic("http.request_rate_per_minute", links=[links.to_board("HTTP", "gw-http")]),
-        statistic("http.error_rate", steps=theme.above(1, 5), links=[links.to_board("HTTP", "gw-http")]),
-        statistic("http.avg_latency_ms", steps=theme.above(2000, 5000), links=[_to_performance()]),
-        statistic("http.in_progress"),
-        statistic("providers.healthy_providers", links=[links.to_board("Providers", "gw-providers")]),
+        statistic(v, "http.request_rate_per_minute", links=[links.to_board("HTTP", "gw-http")]),
+        statistic(v, "http.error_rate", steps=theme.above(1, 5), links=[links.to_board("HTTP", "gw-http")]),
+        statistic(v, "http.avg_latency_ms", steps=theme.above(2000, 5000), links=[_to_performance()]),
+        statistic(v, "http.in_progress"),
+        statistic(v, "providers.healthy_providers", links=[links.to_board("Providers", "gw-providers")]),
     ]
 
 
-def _promise() -> Row:
+def _promise(v: BoardVariables) -> Row:
     return "SLO", [
         number("Availability", slo.availability(v.http), steps=theme.below(theme.OBJECTIVE, 0.995), size=(4, 8)),
         dial(
@@ -58,7 +59,7 @@ def _promise() -> Row:
     ]
 
 
-def _traffic() -> Row:
+def _traffic(v: BoardVariables) -> Row:
     seconds = "fastapi_requests_duration_seconds"
     return "Traffic", [
         graph(
@@ -82,10 +83,10 @@ def _traffic() -> Row:
     ]
 
 
-def _providers() -> Row:
+def _providers(v: BoardVariables) -> Row:
     failed = v.gateway.where('status!="success"')
     return "Providers, models, money", [
-        _health(),
+        _health(v),
         ranking(
             "Models with most failed calls",
             Line(failed.increase("model_inference_requests_total", ["provider", "model"]).top(5), _MODEL_LEGEND),
@@ -99,7 +100,7 @@ def _providers() -> Row:
     ]
 
 
-def _health() -> table.Panel:
+def _health(v: BoardVariables) -> table.Panel:
     """Every provider with its state, joined by the service."""
     provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))])
     state, errors, seconds = "provider_availability", "provider_error_rate", "provider_response_time_seconds"

@@ -1,45 +1,47 @@
 """Performance: percentiles, cache, database."""
 
+from gatewayz_metrics.promql.build import aggregate, growth, ratio
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import links, theme
-from dashboards import variables as v
 from dashboards.board import Row, board
-from dashboards.expressions import RANGE, Expression
+from dashboards.expressions import RANGE, RATE, Expression
 from dashboards.panels import dial, graph, heat
 from dashboards.queries import Line
 from dashboards.service_panels import readiness, statistic
 from dashboards.tables import KeyColumn, ValueColumn, joined
+from dashboards.variables import BoardVariables
 
 HTTP = "fastapi_requests_duration_seconds"
 CALL = "model_inference_duration_seconds"
 CACHE = "cache_name"
 
 
-def build() -> Dashboard:
+def build(v: BoardVariables) -> Dashboard:
     """Where the time goes."""
     return board(
+        v,
         "gw-performance",
         "Performance",
         "Where does the time go: the gateway, the models, the cache or the database?",
         variables=[v.datasource(), v.env(), v.app()],
-        rows=[_now(), _latency(), _cache(), _database(), _routes()],
+        rows=[_now(v), _latency(v), _cache(v), _database(v), _routes(v)],
         since="now-6h",
     )
 
 
-def _now() -> Row:
+def _now(v: BoardVariables) -> Row:
     return "Now", [
         readiness(),
-        statistic("http.avg_latency_ms", steps=theme.above(2000, 5000)),
-        statistic("models.avg_inference_latency_ms", steps=theme.above(3000, 10_000)),
-        statistic("providers.avg_response_time_ms", steps=theme.above(3000, 10_000)),
-        statistic("database.avg_query_latency_ms", steps=theme.above(50, 250)),
-        statistic("database.cache_hit_rate", steps=theme.below(50, 80)),
+        statistic(v, "http.avg_latency_ms", steps=theme.above(2000, 5000)),
+        statistic(v, "models.avg_inference_latency_ms", steps=theme.above(3000, 10_000)),
+        statistic(v, "providers.avg_response_time_ms", steps=theme.above(3000, 10_000)),
+        statistic(v, "database.avg_query_latency_ms", steps=theme.above(50, 250)),
+        statistic(v, "database.cache_hit_rate", steps=theme.below(50, 80)),
     ]
 
 
-def _latency() -> Row:
+def _latency(v: BoardVariables) -> Row:
     return "Latency", [
         graph(
             "Time to answer, percentiles",
@@ -48,7 +50,7 @@ def _latency() -> Row:
         ),
         graph(
             "Answered within a second",
-            Line(_within_a_second(), "share"),
+            Line(_within_a_second(v), "share"),
             note="A share that falls before the mean rises.",
         ),
         graph(
@@ -61,10 +63,10 @@ def _latency() -> Row:
     ]
 
 
-def _cache() -> Row:
+def _cache(v: BoardVariables) -> Row:
     ratio = v.gateway.now("cache_hit_ratio")
     return "Cache", [
-        dial("Hit rate", Line(_hit_rate(), "hits"), steps=theme.below(0.5, 0.8), size=(6, 8)),
+        dial("Hit rate", Line(_hit_rate(v), "hits"), steps=theme.below(0.5, 0.8), size=(6, 8)),
         graph("Hit rate by cache", Line(ratio, f"{{{{{CACHE}}}}}"), size=(6, 8)),
         graph(
             "Look-ups",
@@ -76,7 +78,7 @@ def _cache() -> Row:
     ]
 
 
-def _database() -> Row:
+def _database(v: BoardVariables) -> Row:
     mean = v.gateway.now("database_query_duration_seconds_mean")
     queries = v.gateway.rate("database_queries_total", ["operation"])
     return "Database", [
@@ -85,7 +87,7 @@ def _database() -> Row:
     ]
 
 
-def _routes() -> Row:
+def _routes(v: BoardVariables) -> Row:
     return "Slowest routes", [
         joined(
             "Routes by 95th percentile",
@@ -100,17 +102,15 @@ def _routes() -> Row:
     ]
 
 
-def _within_a_second() -> Expression:
+def _within_a_second(v: BoardVariables) -> Expression:
     # Clients and servers write the same bound as 1 or as 1.0.
-    fast = v.http.where('le=~"1|1.0"').raw(f"{HTTP}_bucket")
-    every = v.http.raw(f"{HTTP}_count")
-    window = "[$__rate_interval]"
-    promql = f"sum(rate({fast}{window})) / (sum(rate({every}{window})) > 0)"
-    return Expression(promql, "percentunit", "Share of requests that were answered within a second.")
+    fast = v.http.where('le=~"1|1.0"').series(f"{HTTP}_bucket")
+    some, every = (aggregate("sum", (), growth("rate", each, RATE)) for each in (fast, v.http.series(f"{HTTP}_count")))
+    return Expression(ratio(some, every), "percentunit", "Share of requests that were answered within a second.")
 
 
-def _hit_rate() -> Expression:
+def _hit_rate(v: BoardVariables) -> Expression:
     hits, misses = v.gateway.rate("cache_hits_total"), v.gateway.rate("cache_misses_total")
     some = f"({hits.promql} or vector(0))"
-    promql = f"{some} / (({some} + ({misses.promql} or vector(0))) > 0)"
+    promql = ratio(some, f"({some} + ({misses.promql} or vector(0)))")
     return Expression(promql, "percentunit", "Share of cache look-ups that found their value, all caches together.")

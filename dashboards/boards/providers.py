@@ -3,40 +3,41 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import links, theme
-from dashboards import variables as v
 from dashboards.board import Row, board
-from dashboards.expressions import RANGE, Expression
+from dashboards.expressions import RANGE
 from dashboards.panels import dial, donut, graph, number, ranking, states, words
 from dashboards.queries import Line
 from dashboards.service_panels import counted
+from dashboards.variables import BoardVariables
 
 CALLS = "model_inference_requests_total"
 SECONDS = "provider_response_time_seconds"
 AVAILABILITY = "provider_availability"
 
 
-def build() -> Dashboard:
+def build(v: BoardVariables) -> Dashboard:
     """Health, errors, latency and traffic of the model providers."""
     return board(
+        v,
         "gw-providers",
         "Providers",
         "Which provider answers, which fails, which is slow, and who gets the traffic?",
         variables=[v.datasource(), v.env(), v.provider()],
-        rows=[_now(), _health(), _errors(), _latency(), _each()],
+        rows=[_now(v), _health(v), _errors(v), _latency(v), _each(v)],
         since="now-6h",
     )
 
 
-def _now() -> Row:
+def _now(v: BoardVariables) -> Row:
     names = ("total_providers", "healthy_providers", "degraded_providers", "unavailable_providers")
     return "Now", [
-        counted("Providers", *(f"providers.{name}" for name in names), size=(16, 4)),
-        counted("Means", "providers.avg_response_time_ms", size=(4, 4)),
-        counted("Mean error rate", "providers.avg_error_rate", size=(4, 4)),
+        counted(v, "Providers", *(f"providers.{name}" for name in names), size=(16, 4)),
+        counted(v, "Means", "providers.avg_response_time_ms", size=(4, 4)),
+        counted(v, "Mean error rate", "providers.avg_error_rate", size=(4, 4)),
     ]
 
 
-def _health() -> Row:
+def _health(v: BoardVariables) -> Row:
     available = v.providers.now(AVAILABILITY)
     over_range = available.scaled(f"avg_over_time({{}}[{RANGE}:])", "percentunit")
     return "Health", [
@@ -48,11 +49,11 @@ def _health() -> Row:
         ),
         ranking("Time available", Line(over_range, "{{provider}}"), steps=theme.below(0.95, 0.99), note=_PICKED),
         *(number(title, v.gateway.now(f"gatewayz_providers_{state}"), note=_EXPORTER) for state, title in _COUNTS),
-        dial("Lowest health score", _lowest_score(), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(8, 4)),
+        dial("Lowest health score", _lowest_score(v), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(8, 4)),
     ]
 
 
-def _errors() -> Row:
+def _errors(v: BoardVariables) -> Row:
     failed = v.providers.where('status!="success"')
     return "Errors", [
         graph(
@@ -69,7 +70,7 @@ def _errors() -> Row:
     ]
 
 
-def _latency() -> Row:
+def _latency(v: BoardVariables) -> Row:
     return "Latency and traffic", [
         graph(
             "95th percentile by provider",
@@ -81,7 +82,7 @@ def _latency() -> Row:
     ]
 
 
-def _each() -> Row:
+def _each(v: BoardVariables) -> Row:
     per_provider = number(
         "$provider",
         v.providers.share(v.providers.where('status!="success"'), CALLS, window=RANGE),
@@ -95,9 +96,9 @@ def _each() -> Row:
     ]
 
 
-def _lowest_score() -> Line:
+def _lowest_score(v: BoardVariables) -> Line:
     score = v.providers.now("gatewayz_provider_health_score")
-    return Line(Expression(f"min({score.promql})", score.unit, score.help), "lowest")
+    return Line(score.scaled("min({})", score.unit), "lowest")
 
 
 _PICKED = "Over the selected range."

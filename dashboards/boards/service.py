@@ -3,13 +3,13 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import theme
-from dashboards import variables as v
 from dashboards.board import Row, board
 from dashboards.expressions import RANGE, Expression
 from dashboards.panels import graph, number, states
 from dashboards.queries import Line
 from dashboards.service_panels import readiness
 from dashboards.tables import KeyColumn, ValueColumn, joined
+from dashboards.variables import BoardVariables
 
 PREFIX = "gatewayz_metrics"
 REQUESTS = f"{PREFIX}_http_requests_total"
@@ -19,22 +19,23 @@ ASKED_SECONDS = f"{PREFIX}_upstream_request_duration_seconds"
 UP = f"{PREFIX}_upstream_up"
 
 
-def build() -> Dashboard:
+def build(v: BoardVariables) -> Dashboard:
     """The metrics service itself."""
     return board(
+        v,
         "gw-service",
         "Service",
         "Is the metrics service itself quick, sparing and in touch with its upstream?",
         variables=[v.datasource(), v.job(), v.instance()],
-        rows=[_now(), _requests(), _caches(), _upstream(), _routes()],
+        rows=[_now(v), _requests(v), _caches(v), _upstream(v), _routes(v)],
         since="now-1h",
         restarts=False,
     )
 
 
-def _now() -> Row:
+def _now(v: BoardVariables) -> Row:
     failed = v.service.where('status=~"5.."')
-    success = v.service.raw(f"{PREFIX}_upstream_last_success_timestamp_seconds")
+    success = v.service.series(f"{PREFIX}_upstream_last_success_timestamp_seconds")
     age = Expression(f"time() - max({success})", "s", "Since the last usable answer of the upstream.")
     return "Now", [
         readiness(),
@@ -43,12 +44,12 @@ def _now() -> Row:
         number("Requests per second", v.service.rate(REQUESTS)),
         number("Failed answers", v.service.share(failed, REQUESTS), steps=theme.above(0.01, 0.05)),
         number(
-            "Cache hit ratio", _hit_ratio(), note="Hits and coalesced requests, of all look-ups of the summary cache."
+            "Cache hit ratio", _hit_ratio(v), note="Hits and coalesced requests, of all look-ups of the summary cache."
         ),
     ]
 
 
-def _requests() -> Row:
+def _requests(v: BoardVariables) -> Row:
     return "Requests", [
         graph("Requests by route", Line(v.service.rate(REQUESTS, ["route"]), "{{route}}"), size=(8, 8)),
         graph("Requests by result", Line(v.service.rate(REQUESTS, ["status"]), "{{status}}"), size=(8, 8)),
@@ -61,7 +62,7 @@ def _requests() -> Row:
     ]
 
 
-def _caches() -> Row:
+def _caches(v: BoardVariables) -> Row:
     lookups = f"{PREFIX}_cache_lookups_total"
     ranges = v.service.where('cache="ranges"')
     return "Caches", [
@@ -80,7 +81,7 @@ def _caches() -> Row:
     ]
 
 
-def _upstream() -> Row:
+def _upstream(v: BoardVariables) -> Row:
     return "Upstream", [
         states(
             "Upstream over time",
@@ -104,7 +105,7 @@ def _upstream() -> Row:
     ]
 
 
-def _routes() -> Row:
+def _routes(v: BoardVariables) -> Row:
     return "Routes", [
         joined(
             "Every route of the service",
@@ -119,6 +120,6 @@ def _routes() -> Row:
     ]
 
 
-def _hit_ratio() -> Expression:
+def _hit_ratio(v: BoardVariables) -> Expression:
     snapshots = v.service.where('cache="snapshots"')
     return snapshots.share(snapshots.where('result!="miss"'), f"{PREFIX}_cache_lookups_total")

@@ -83,6 +83,10 @@ def _selectors(node: object) -> list[promql_parser.VectorSelector]:
         ),
         (HEAD + family(more="expr = 'sold{$selector} unless on (a) b{c=\"d\"}'"), "lacks a $selector"),
         (HEAD + family(more="by = ['le']"), "the family sold, by: the label 'le' is set by the service itself"),
+        (
+            HEAD.replace('title = "Shop"', 'title = "Shop"\ndeployment_label = "a-b"'),
+            "deployment_label: 'a-b' is not a label name",
+        ),
         (HEAD + family(more="by = ['a-b']"), "'a-b' is not a label name"),
         (HEAD + family(type="counter"), "the family sold is a counter, so its name must end in _total"),
         (HEAD + family(type="meter"), "the family sold, type: Input should be 'counter'"),

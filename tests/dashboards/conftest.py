@@ -12,6 +12,9 @@ from gatewayz_demo import history, processes
 from gatewayz_demo.simulator import Simulator
 from gatewayz_metrics import Settings, create_app
 
+from tests.dashboards.catalogues import SHOP
+from tests.support import samples
+from tests.support.samples import Series, flat, histogram, steady
 from tests.support.server import address, listening, running
 
 HISTORY = 3600.0
@@ -69,3 +72,38 @@ def _use(client: httpx.Client) -> None:
     client.get("/prometheus/metrics/summary")
     client.post("/api/v1/query_range", data=span)
     client.post("/api/v1/query", data={"query": "up"})
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The service with a catalogue of another system, over a Prometheus that has an hour of that system."""
+    data = tmp_path_factory.mktemp("shop")
+    now = round(time.time())
+    text = samples.openmetrics(data / "shop.om", start=now - 3600, found=_of_shops())
+    processes.backfill(text, data / "tsdb")
+    with processes.start_prometheus(data / "tsdb") as engine:
+        settings = Settings(prometheus_url=engine.url, catalogue=SHOP, selector='site="north"', cache_ttl=0)
+        with running(create_app(settings), listening()) as url, httpx.Client(base_url=url, trust_env=False) as client:
+            yield Stage(client, now)
+
+
+def _of_shops() -> Iterator[Series]:
+    for site in ("north", "south"):
+        base = {"job": "shop", "instance": f"{site}:80", "site": site}
+        yield Series("till_refunds_total", base, steady(0.1))
+        yield Series("deliveries_total", base, steady(0.01))
+        for till in ("1", "2"):
+            labels = base | {"till": till}
+            yield Series("till_temperature_celsius", labels, flat(21.5))
+            yield Series("till_queue_length", labels, flat(3))
+            yield Series("till_sales_total", labels | {"payment": "card"}, steady(2))
+            yield Series("till_sales_total", labels | {"payment": "cash"}, steady(1))
+            yield Series("till_scan_seconds_sum", labels, steady(0.5))
+            yield Series("till_scan_seconds_count", labels, steady(0.25))
+            yield from histogram("till_wait_seconds", labels, {"10.0": 3, "60.0": 9, "+Inf": 10}, 25, 1)
+        for room in ("cellar", "loft"):
+            labels = base | {"room": room}
+            yield Series("room_goods", labels, flat(140))
+            yield Series("room_goods_total", labels, steady(0.5))
+            yield Series("moves_in_total", labels, steady(0.5))
+            yield Series("moves_out_total", labels, steady(0.4))

@@ -1,15 +1,14 @@
-"""Which metrics exist, of which type and with which labels: what the gateway and the service export."""
+"""Which metrics exist, of which type and with which labels: what a catalogue's system and the service export."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 
 from gatewayz_demo import topology
 from gatewayz_demo.metric_store import ExportedFamily
-from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.catalogue import Catalogue
 from gatewayz_metrics.telemetry import Telemetry
 
-SCRAPED = frozenset({"job", "instance", "env", "source", "aggregated_by"})
+SCRAPED = frozenset({"job", "instance", "source", "aggregated_by"})
 
 # Exported by every Python process, and defined by no catalogue.
 PROCESS = {
@@ -32,9 +31,10 @@ class Metric:
     labels: frozenset[str]
 
 
-@cache
-def metrics() -> dict[str, Metric]:
-    return {metric.name: metric for metric in (*_gateway(), *_own(), *_processes())}
+def metrics(catalogue: Catalogue) -> dict[str, Metric]:
+    found = (*_read(catalogue), *_defined(catalogue), *_own(), *_processes())
+    deployment = {catalogue.deployment_label} if catalogue.deployment_label else set()
+    return {metric.name: replace(metric, labels=metric.labels | deployment) for metric in found}
 
 
 def own() -> set[str]:
@@ -42,11 +42,18 @@ def own() -> set[str]:
     return {metric.family for metric in _own()}
 
 
-def _gateway() -> Iterator[Metric]:
+def _defined(catalogue: Catalogue) -> Iterator[Metric]:
     exported = {family.name: family.labels for family in _exported()}
-    for family in load().families:
+    for family in catalogue.families:
         labels = frozenset((*family.by, *exported.get(family.name, ())))
         yield from _series(family.name, family.type, labels)
+
+
+def _read(catalogue: Catalogue) -> Iterator[Metric]:
+    """What only an expression of the catalogue knows: it must have the labels that the family keeps."""
+    for family in catalogue.families:
+        for name in family.sources:
+            yield from _series(name, "unknown", frozenset(family.by))
 
 
 def _exported() -> Iterator[ExportedFamily]:

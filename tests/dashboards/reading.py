@@ -1,14 +1,14 @@
-"""The generated dashboards as tests read them: panels, targets, variables, links, filled-in expressions."""
+"""Generated dashboards as tests read them: panels, targets, variables, links, filled-in expressions."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import promql_parser
 
-from dashboards.generate import documents
+from dashboards.generate import Provisioning
+from tests.dashboards.catalogues import made
 
 Document = dict[str, Any]
 
@@ -23,7 +23,7 @@ _LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
 
 
 @dataclass(frozen=True)
-class Target:
+class PanelTarget:
     """A query of a panel, with where it stands."""
 
     board: str
@@ -39,13 +39,13 @@ class Target:
         return f"{self.board}: {self.panel['title']} {self.query['refId']}"
 
 
-@cache
-def boards() -> tuple[Document, ...]:
-    return tuple(documents())
+def boards() -> list[Document]:
+    """Those of the built-in catalogue."""
+    return made().documents
 
 
-def board(uid: str) -> Document:
-    return next(each for each in boards() if each["uid"] == uid)
+def board(uid: str, among: Provisioning | None = None) -> Document:
+    return next(each for each in (among or made()).documents if each["uid"] == uid)
 
 
 def uids() -> list[str]:
@@ -60,20 +60,22 @@ def panels(document: Document) -> Iterator[Document]:
             yield panel
 
 
-def targets(document: Document, kind: str = "") -> Iterator[Target]:
+def targets(document: Document, kind: str = "") -> Iterator[PanelTarget]:
     for panel in panels(document):
         for query in panel.get("targets", []):
-            found = Target(document["uid"], panel, query)
+            found = PanelTarget(document["uid"], panel, query)
             if kind in ("", found.kind):
                 yield found
 
 
-def every_panel() -> list[tuple[str, Document]]:
-    return [(each["uid"], panel) for each in boards() for panel in panels(each)]
-
-
-def every_promql() -> list[Target]:
-    return [target for each in boards() for target in targets(each, "prometheus")]
+def expressions(document: Document) -> dict[str, str]:
+    """The PromQL of a dashboard's panels, variables and annotations, by where it stands."""
+    uid = document["uid"]
+    return {
+        **{target.place: target.query["expr"] for target in targets(document, "prometheus")},
+        **{f"{uid}: ${v['name']}": label_values(v)[0] for v in variables(document) if v["type"] == "query"},
+        **{f"{uid}: {annotation['name']}": annotation["expr"] for annotation in document["annotations"]["list"]},
+    }
 
 
 def variables(document: Document) -> list[Document]:

@@ -7,43 +7,48 @@ from itertools import combinations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from gatewayz_metrics.catalogue import Statistic, load
 from grafana_foundation_sdk.models import units as grafana_units
 
 from tests.dashboards import contract, reading
+from tests.dashboards.catalogues import CATALOGUES, checked, made
 from tests.dashboards.reading import Document
 
-UIDS = reading.uids()
-PANELS = reading.every_panel()
-PANEL_IDS = [f"{uid}: {panel['title']}" for uid, panel in PANELS]
+BOARDS = checked()
+PANELS = [(name, board, panel) for name, board in BOARDS for panel in reading.panels(board)]
+BOARD_IDS = [f"{name}: {board['uid']}" for name, board in BOARDS]
+PANEL_IDS = [f"{name}: {board['uid']}: {panel['title']}" for name, board, panel in PANELS]
 KNOWN_UNITS = {value for value in vars(grafana_units).values() if isinstance(value, str)}
 ORDER = ("datasource", "env", "app", "provider", "model", "interval", "job", "instance")
 JSON, INFINITY = "simpod-json-datasource", "yesoreyeram-infinity-datasource"
 FIXED = {JSON: "gatewayz-json", INFINITY: "gatewayz-summary"}
 
-each_board = pytest.mark.parametrize("uid", UIDS)
-each_panel = pytest.mark.parametrize("panel", [panel for _, panel in PANELS], ids=PANEL_IDS)
+each_catalogue = pytest.mark.parametrize("name", CATALOGUES)
+each_board = pytest.mark.parametrize("board", [board for _, board in BOARDS], ids=BOARD_IDS)
+each_panel = pytest.mark.parametrize("panel", [panel for *_, panel in PANELS], ids=PANEL_IDS)
 
 
-def test_there_are_seven() -> None:
+def test_the_built_in_catalogue_has_seven() -> None:
     names = ("overview", "http", "providers", "models", "business", "performance", "service")
 
-    assert [f"gw-{name}" for name in names] == UIDS
+    assert [f"gw-{name}" for name in names] == reading.uids()
+    assert made().left_out == {}
+    assert [target for board in reading.boards() for target in reading.targets(board, JSON)]
 
 
-def test_titles_and_uids_are_unique() -> None:
-    assert len({each["title"] for each in reading.boards()}) == len(set(UIDS)) == len(UIDS)
+@each_catalogue
+def test_titles_and_uids_are_unique(name: str) -> None:
+    boards = made(name).documents
+
+    assert len({each["title"] for each in boards}) == len({each["uid"] for each in boards}) == len(boards)
 
 
 @each_board
-def test_the_uid_is_one_that_every_grafana_takes(uid: str) -> None:
-    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", uid)
+def test_the_uid_is_one_that_every_grafana_takes(board: Document) -> None:
+    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", board["uid"])
 
 
 @each_board
-def test_it_cannot_be_edited_and_carries_no_state(uid: str) -> None:
-    board = reading.board(uid)
-
+def test_it_cannot_be_edited_and_carries_no_state(board: Document) -> None:
     assert board["editable"] is False
     assert board["id"] is None
     assert board["schemaVersion"] == 41
@@ -51,31 +56,29 @@ def test_it_cannot_be_edited_and_carries_no_state(uid: str) -> None:
 
 
 @each_board
-def test_it_has_a_range_and_refreshes_no_faster_than_data_changes(uid: str) -> None:
-    board = reading.board(uid)
-
+def test_it_has_a_range_and_refreshes_no_faster_than_data_changes(board: Document) -> None:
     assert board["time"]["from"].startswith("now-")
     assert board["time"]["to"] == "now"
     assert board["refresh"] in ("30s", "1m", "5m")
 
 
 @each_board
-def test_there_is_one_datasource_variable(uid: str) -> None:
-    found = [v for v in reading.variables(reading.board(uid)) if v["type"] == "datasource"]
+def test_there_is_one_datasource_variable(board: Document) -> None:
+    found = [v for v in reading.variables(board) if v["type"] == "datasource"]
 
     assert [(v["name"], v["label"], v["query"]) for v in found] == [("datasource", "Data source", "prometheus")]
 
 
 @each_board
-def test_variables_keep_one_order_everywhere(uid: str) -> None:
-    names = [v["name"] for v in reading.variables(reading.board(uid))]
+def test_variables_keep_one_order_everywhere(board: Document) -> None:
+    names = [v["name"] for v in reading.variables(board)]
 
     assert names == [name for name in ORDER if name in names]
 
 
 @each_board
-def test_query_variables_follow_the_time_range(uid: str) -> None:
-    for variable in reading.variables(reading.board(uid)):
+def test_query_variables_follow_the_time_range(board: Document) -> None:
+    for variable in reading.variables(board):
         if variable["type"] == "query":
             assert variable["refresh"] == 2
             assert variable["sort"] == 1
@@ -90,22 +93,21 @@ def _choice(name: str) -> tuple[bool, str | None]:
 
 
 @each_board
-def test_query_variables_ask_for_label_values(uid: str) -> None:
-    for variable in reading.variables(reading.board(uid)):
+def test_query_variables_ask_for_label_values(board: Document) -> None:
+    for variable in reading.variables(board):
         if variable["type"] == "query":
             selector, _ = reading.label_values(variable)
             assert reading.selectors(selector)
 
 
 @each_board
-def test_only_interval_variables_have_an_automatic_width(uid: str) -> None:
-    for variable in reading.variables(reading.board(uid)):
+def test_only_interval_variables_have_an_automatic_width(board: Document) -> None:
+    for variable in reading.variables(board):
         assert ("auto" in variable) == (variable["type"] == "interval")
 
 
 @each_board
-def test_every_variable_is_defined_before_it_is_used_and_used(uid: str) -> None:
-    board = reading.board(uid)
+def test_every_variable_is_defined_before_it_is_used_and_used(board: Document) -> None:
     defined: set[str] = set()
     used = {"datasource"}
     for variable in reading.variables(board):
@@ -126,25 +128,25 @@ def _used_by(panel: Document) -> set[str]:
 
 
 @each_board
-def test_ids_are_unique(uid: str) -> None:
-    counts = Counter(panel["id"] for panel in reading.board(uid)["panels"])
+def test_ids_are_unique(board: Document) -> None:
+    counts = Counter(panel["id"] for panel in board["panels"])
 
     assert counts.most_common(1)[0][1] == 1
     assert 0 not in counts
 
 
 @each_board
-def test_panels_fit_the_grid_and_do_not_overlap(uid: str) -> None:
-    places = [panel["gridPos"] for panel in reading.board(uid)["panels"]]
+def test_panels_fit_the_grid_and_do_not_overlap(board: Document) -> None:
+    places = [panel["gridPos"] for panel in board["panels"]]
 
     assert all(p["x"] + p["w"] <= 24 and p["w"] > 0 and p["h"] > 0 for p in places)
     assert not [pair for pair in combinations(places, 2) if _overlap(*pair)]
 
 
 @each_board
-def test_every_line_of_the_grid_is_full(uid: str) -> None:
+def test_every_line_of_the_grid_is_full(board: Document) -> None:
     lines: dict[int, list[Document]] = {}
-    for panel in reading.board(uid)["panels"]:
+    for panel in board["panels"]:
         lines.setdefault(panel["gridPos"]["y"], []).append(panel["gridPos"])
 
     assert all(sum(place["w"] for place in line) == 24 for line in lines.values())
@@ -158,11 +160,11 @@ def _overlap(a: Document, b: Document) -> bool:
 
 
 @each_board
-def test_it_leads_to_the_others_with_time_and_variables(uid: str) -> None:
-    (link,) = reading.board(uid)["links"]
+def test_it_leads_to_the_others_with_time_and_variables(board: Document) -> None:
+    (link,) = board["links"]
 
     assert link["type"] == "dashboards"
-    assert link["tags"] == reading.board(uid)["tags"] == ["gatewayz"]
+    assert link["tags"] == board["tags"] == ["gatewayz"]
     assert link["asDropdown"] is link["includeVars"] is link["keepTime"] is True
 
 
@@ -216,35 +218,62 @@ def test_a_panel_sets_what_the_sdk_would_set_wrongly(panel: Document) -> None:
         assert "stacking" not in panel["fieldConfig"]["defaults"].get("custom", {})
 
 
-@pytest.mark.parametrize(("uid", "panel"), PANELS, ids=PANEL_IDS)
-def test_links_lead_somewhere(uid: str, panel: Document) -> None:
+@pytest.mark.parametrize(("name", "board", "panel"), PANELS, ids=PANEL_IDS)
+def test_links_lead_somewhere(name: str, board: Document, panel: Document) -> None:
+    here = {v["name"] for v in reading.variables(board)}
     for link in reading.links(panel):
         assert set(link) == {"title", "url", "targetBlank"}, link
         url = urlsplit(link["url"])
         # Relative: Grafana may be served anywhere.
         assert not url.scheme
-        target = reading.board(url.path.removeprefix("/d/"))
+        target = reading.board(url.path.removeprefix("/d/"), made(name))
         known = {v["name"] for v in reading.variables(target)}
         assert {key.removeprefix("var-") for key in parse_qs(url.query) if key.startswith("var-")} <= known
-        here = {v["name"] for v in reading.variables(reading.board(uid))}
         assert reading.used_variables(link["url"]) & set(ORDER) <= here | {"datasource"}
         assert "${__url_time_range}" in link["url"]
 
 
 def test_every_dashboard_but_the_service_is_reached_by_a_data_link() -> None:
-    reached = {urlsplit(link["url"]).path.removeprefix("/d/") for _, panel in PANELS for link in reading.links(panel)}
+    panels = (panel for board in reading.boards() for panel in reading.panels(board))
+    reached = {urlsplit(link["url"]).path.removeprefix("/d/") for panel in panels for link in reading.links(panel)}
 
     assert reached >= {"gw-http", "gw-providers", "gw-models", "gw-performance"}
 
 
-def test_every_family_and_statistic_of_the_catalogue_has_a_panel() -> None:
-    asked = {node.expr.name for target in reading.every_promql() for node in reading.selectors(target.query["expr"])}
-    bases = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} | asked
-    stated = {_statistic(target) for board in reading.boards() for target in reading.targets(board)}
-    catalogue = load()
+def _drawn(name: str) -> set[str]:
+    """The families whose series the boards of a catalogue ask for."""
+    targets = [target for board in made(name).documents for target in reading.targets(board, "prometheus")]
+    asked = {node.expr.name for target in targets for node in reading.selectors(target.query["expr"])}
+    return {re.sub(r"_(bucket|sum|count)$", "", series) for series in asked} | asked
+
+
+def _stated(name: str) -> set[str]:
+    """The statistics that the boards of a catalogue show."""
+    return {_statistic(target) for board in made(name).documents for target in reading.targets(board)}
+
+
+@each_catalogue
+def test_every_family_of_a_catalogue_has_a_panel(name: str) -> None:
+    drawn = _drawn(name)
+
+    # A quantile is drawn from its histogram, and an expression from what it reads.
+    for family in made(name).metrics.catalogue.families:
+        assert family.name in drawn or drawn & {re.sub("_bucket$", "", series) for series in family.sources}
+
+
+@each_catalogue
+def test_without_the_written_overview_every_statistic_has_a_panel(name: str) -> None:
+    statistics = {statistic.name for statistic in made(name).metrics.catalogue.statistics}
+
+    assert ("Overview" not in made(name).left_out) or statistics <= _stated(name)
+
+
+def test_what_the_written_boards_do_not_show_is_meant() -> None:
+    catalogue = made().metrics.catalogue
 
     # A quantile or a mean is drawn from the family that it comes from.
-    derived = {family.name for family in catalogue.families if family.quantile_of or family.name not in bases}
+    drawn = _drawn("gatewayz")
+    derived = {family.name for family in catalogue.families if family.quantile_of or family.name not in drawn}
     assert derived == {
         "fastapi_requests_duration_seconds_quantile",
         "provider_response_time_seconds_quantile",
@@ -253,7 +282,7 @@ def test_every_family_and_statistic_of_the_catalogue_has_a_panel() -> None:
         "cache_hit_ratio",
     }
     # Totals since the start of the gateway stay out, other than those of Business: nobody can read them.
-    unread = {s.name for s in catalogue.statistics} - stated
+    unread = {s.name for s in catalogue.statistics} - _stated("gatewayz")
     assert unread == {
         "http.total_requests",
         "models.total_inference_requests",
@@ -263,35 +292,36 @@ def test_every_family_and_statistic_of_the_catalogue_has_a_panel() -> None:
     }
 
 
-def test_every_family_of_the_service_has_a_panel() -> None:
-    promql = " ".join(target.query["expr"] for target in reading.targets(reading.board("gw-service"), "prometheus"))
+@each_catalogue
+def test_every_family_of_the_service_has_a_panel(name: str) -> None:
+    targets = reading.targets(reading.board("gw-service", made(name)), "prometheus")
+    promql = " ".join(target.query["expr"] for target in targets)
 
-    assert not [name for name in contract.own() if name not in promql]
+    assert not [family for family in contract.own() if family not in promql]
 
 
-def _statistic(target: reading.Target) -> str:
+def _statistic(target: reading.PanelTarget) -> str:
     if target.kind == INFINITY:
         section = target.query["root_selector"].removeprefix("metrics.")
         return f"{section}.{target.query['columns'][0]['selector']}"
     return str(target.query.get("target", ""))
 
 
-def test_summary_panels_ask_for_numbers_by_name() -> None:
-    names = {s.name for s in load().statistics if isinstance(s, Statistic)}
-    for board in reading.boards():
-        for target in reading.targets(board, INFINITY):
-            assert target.query["parser"] == "backend"
-            assert target.query["url"].startswith("/"), "the datasource has the host"
-            if target.query["url"] != "/readyz":
-                assert _statistic(target) in names
+@pytest.mark.parametrize(("name", "board"), BOARDS, ids=BOARD_IDS)
+def test_summary_panels_ask_for_numbers_by_name(name: str, board: Document) -> None:
+    names = {statistic.name for statistic in made(name).metrics.catalogue.statistics}
+    for target in reading.targets(board, INFINITY):
+        assert target.query["parser"] == "backend"
+        assert target.query["url"].startswith("/"), "the datasource has the host"
+        if target.query["url"] != "/readyz":
+            assert _statistic(target) in names
 
 
-def test_payloads_of_the_json_datasource_parse() -> None:
-    found = [target for board in reading.boards() for target in reading.targets(board, JSON)]
-    assert found
-    for target in found:
+@pytest.mark.parametrize(("name", "board"), BOARDS, ids=BOARD_IDS)
+def test_payloads_of_the_json_datasource_parse(name: str, board: Document) -> None:
+    for target in reading.targets(board, JSON):
         assert isinstance(json.loads(target.query["payload"]), dict)
         assert target.query["editorMode"] == "code"
         # A variable in a payload would arrive escaped, or break the JSON without a word.
         assert "$" not in target.query["payload"] + target.query["target"]
-        assert target.query["target"] in load().by_name
+        assert target.query["target"] in made(name).metrics.catalogue.by_name

@@ -1,28 +1,53 @@
 """The linter's rules for expressions and our own, over every PromQL target, variable, annotation and alert."""
 
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import promql_parser
 import pytest
 
-from dashboards import alerts, alerts_file, rules_file
+from dashboards import alerts_file, rules_file
+from dashboards.alerting import Alert, AlertScope, recorded_name
+from dashboards.variables import BoardVariables
 from tests.dashboards import contract, reading
-from tests.dashboards.reading import Target
+from tests.dashboards.catalogues import CATALOGUES, checked, made
+from tests.dashboards.reading import PanelTarget
 
-TARGETS = reading.every_promql()
-EXPRESSIONS = {
-    **{target.place: target.query["expr"] for target in TARGETS},
-    **{
-        f"{board['uid']}: ${variable['name']}": reading.label_values(variable)[0]
-        for board in reading.boards()
-        for variable in reading.variables(board)
-        if variable["type"] == "query"
-    },
-    **{
-        f"{board['uid']}: {annotation['name']}": annotation["expr"]
-        for board in reading.boards()
-        for annotation in board["annotations"]["list"]
-    },
-    **{f"alert {alert.name}": alerts_file.expression(alert) for alert in alerts.ALL},
-}
+
+class Case(NamedTuple):
+    """An expression, where it stands, and the catalogue that it was made of."""
+
+    name: str
+    place: str
+    promql: str
+
+
+def _cases() -> Iterator[Case]:
+    for name, board in checked():
+        for place, promql in reading.expressions(board).items():
+            yield Case(name, place, promql)
+    for name, alert in ALERTS:
+        yield Case(name, f"alert {alert.name}", alerts_file.expression(made(name).metrics, alert))
+
+
+def _is_shown(case: Case) -> bool:
+    """Whether its values are looked at; a variable and `absent` ask for nothing but whether a series is there."""
+    return ": $" not in case.place and case.place != "alert no-data" and case.promql not in _of_its_own(case.name)
+
+
+def _of_its_own(name: str) -> set[str]:
+    """Counters that a catalogue defines by an expression: no rate can be had of those."""
+    everything = BoardVariables(made(name).metrics).gateway
+    families = made(name).metrics.catalogue.families
+    return {everything.as_defined(family).promql for family in families if family.type == "counter" and family.expr}
+
+
+METRICS = {name: contract.metrics(made(name).metrics.catalogue) for name in CATALOGUES}
+TARGETS = [(name, board, target) for name, board in checked() for target in reading.targets(board, "prometheus")]
+ALERTS = [(name, alert) for name in CATALOGUES for alert in made(name).alerts]
+CASES = list(_cases())
+SHOWN = [case for case in CASES if _is_shown(case)]
 
 # Rates that do not run over $__rate_interval, and why.
 FIXED_WINDOWS = {
@@ -34,19 +59,20 @@ FIXED_WINDOWS = {
 
 NEVER_ZERO = {"process_max_fds"}
 
-each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.place)
-each_expression = pytest.mark.parametrize("promql", EXPRESSIONS.values(), ids=EXPRESSIONS)
-# What shows that a series is there at all.
-SHOWN = {place: promql for place, promql in EXPRESSIONS.items() if ": $" not in place and place != "alert no-data"}
+each_target = pytest.mark.parametrize(
+    "target", [target for *_, target in TARGETS], ids=[f"{name}: {target.place}" for name, _, target in TARGETS]
+)
+each_case = pytest.mark.parametrize("case", CASES, ids=[f"{case.name}: {case.place}" for case in CASES])
+each_alert = pytest.mark.parametrize(("name", "alert"), ALERTS, ids=[f"{name}: {alert.name}" for name, alert in ALERTS])
 
 
-@each_expression
-def test_an_expression_parses(promql: str) -> None:
-    assert reading.parsed(promql)
+@each_case
+def test_an_expression_parses(case: Case) -> None:
+    assert reading.parsed(case.promql)
 
 
 @each_target
-def test_a_target_says_what_it_wants(target: Target) -> None:
+def test_a_target_says_what_it_wants(target: PanelTarget) -> None:
     assert target.query["expr"]
     assert target.query.get("instant", False) != target.query.get("range", False)
     if target.panel["type"] == "table":
@@ -57,7 +83,7 @@ def test_a_target_says_what_it_wants(target: Target) -> None:
 
 
 @each_target
-def test_rates_run_over_the_rate_interval(target: Target) -> None:
+def test_rates_run_over_the_rate_interval(target: PanelTarget) -> None:
     promql = target.query["expr"].replace("$__rate_interval", "7919s").replace("$__range", "7781s")
     nodes = [n for n in reading.parsed(promql) if isinstance(n.expr, promql_parser.MatrixSelector)]
     windows = {round(n.expr.range.total_seconds()) for n in nodes if n.function in ("rate", "irate")}
@@ -65,17 +91,17 @@ def test_rates_run_over_the_rate_interval(target: Target) -> None:
     assert (windows <= {7919}) != (target.place in FIXED_WINDOWS)
 
 
-@each_expression
-def test_a_range_stands_in_a_function(promql: str) -> None:
-    for node in reading.parsed(promql):
+@each_case
+def test_a_range_stands_in_a_function(case: Case) -> None:
+    for node in reading.parsed(case.promql):
         if isinstance(node.expr, promql_parser.MatrixSelector):
             assert node.function
 
 
-@pytest.mark.parametrize("promql", SHOWN.values(), ids=SHOWN)
-def test_a_counter_is_never_shown_raw(promql: str) -> None:
-    for node in reading.selectors(promql):
-        metric = contract.metrics()[node.expr.name]
+@pytest.mark.parametrize("case", SHOWN, ids=[f"{case.name}: {case.place}" for case in SHOWN])
+def test_a_counter_is_never_shown_raw(case: Case) -> None:
+    for node in reading.selectors(case.promql):
+        metric = METRICS[case.name][node.expr.name]
         if metric.type in ("counter", "histogram", "summary"):
             assert _growth(node) in ("rate", "irate", "increase"), node.expr.name
 
@@ -86,10 +112,10 @@ def _growth(node: reading.Node) -> str:
     return around[-1].func.name if around and direct else ""
 
 
-@each_expression
-def test_every_metric_is_one_that_exists_with_these_labels(promql: str) -> None:
-    for node in reading.selectors(promql):
-        metric = contract.metrics().get(node.expr.name)
+@each_case
+def test_every_metric_is_one_that_exists_with_these_labels(case: Case) -> None:
+    for node in reading.selectors(case.promql):
+        metric = METRICS[case.name].get(node.expr.name)
         assert metric, node.expr.name
         assert reading.matchers(node.expr).keys() <= metric.labels
         for labels in _grouped(node):
@@ -106,48 +132,54 @@ def _grouped(node: reading.Node) -> list[set[str]]:
     return found
 
 
-@each_expression
-def test_every_selector_leaves_our_own_exports_out(promql: str) -> None:
-    for node in reading.selectors(promql):
+@each_case
+def test_every_selector_leaves_our_own_exports_out(case: Case) -> None:
+    for node in reading.selectors(case.promql):
         assert reading.matchers(node.expr).get("aggregated_by") == ""
 
 
-@each_target
-def test_every_selector_is_narrowed_by_the_dashboards_variables(target: Target) -> None:
-    defined = {v["name"] for v in reading.variables(reading.board(target.board))}
+@pytest.mark.parametrize(
+    ("name", "board", "target"), TARGETS, ids=[f"{name}: {target.place}" for name, _, target in TARGETS]
+)
+def test_every_selector_is_narrowed_by_the_dashboards_variables(
+    name: str, board: reading.Document, target: PanelTarget
+) -> None:
+    label = made(name).metrics.catalogue.deployment_label
+    defined = {v["name"] for v in reading.variables(board)}
     promql = target.query["expr"]
     for node in reading.selectors(promql):
-        metric = contract.metrics()[node.expr.name]
+        metric = METRICS[name][node.expr.name]
         if metric.name.startswith("gatewayz_metrics_"):
             assert 'job=~"$job",instance=~"$instance"' in promql
         else:
-            assert "env" in reading.matchers(node.expr)
+            assert ("env" in defined) == (label is not None)
+            assert label is None or reading.matchers(node.expr)[label] == reading.filled("$env")
         if "app_name" in metric.labels and "app" in defined:
             assert "app_name" in reading.matchers(node.expr) or "on (job, instance)" in promql
 
 
-@each_expression
-def test_variables_are_matched_by_pattern(promql: str) -> None:
-    # Several values arrive as a pattern, and a deployment without `env` as an empty one.
-    assert '="$' not in promql.replace('=~"$', "")
+@each_case
+def test_variables_are_matched_by_pattern(case: Case) -> None:
+    # Several values arrive as a pattern, and a deployment without its label as an empty one.
+    assert not re.search(r'(?<!=~)"\$', case.promql)
 
 
-@each_expression
-def test_a_quantile_is_taken_of_summed_buckets_of_a_histogram(promql: str) -> None:
-    for node in reading.parsed(promql):
+@each_case
+def test_a_quantile_is_taken_of_summed_buckets_of_a_histogram(case: Case) -> None:
+    for node in reading.parsed(case.promql):
         if isinstance(node.expr, promql_parser.Call) and node.expr.func.name == "histogram_quantile":
             inner = node.expr.args[1]
             assert isinstance(inner, promql_parser.AggregateExpr)
             assert inner.modifier is not None
             assert "le" in inner.modifier.labels
             (selector,) = [n for n in reading.walk(inner) if isinstance(n.expr, promql_parser.VectorSelector)]
-            assert contract.metrics()[selector.expr.name].type == "histogram"
+            assert METRICS[case.name][selector.expr.name].type == "histogram"
             assert selector.expr.name.endswith("_bucket")
 
 
-@each_expression
-def test_a_division_never_divides_by_nothing(promql: str) -> None:
-    for node in reading.parsed(promql):
+@each_case
+def test_a_division_never_divides_by_nothing(case: Case) -> None:
+    for node in reading.parsed(case.promql):
         if isinstance(node.expr, promql_parser.BinaryExpr) and str(node.expr.op) == "/":
             right = node.expr.rhs
             while isinstance(right, promql_parser.ParenExpr):
@@ -157,10 +189,11 @@ def test_a_division_never_divides_by_nothing(promql: str) -> None:
             assert guarded or isinstance(right, promql_parser.NumberLiteral) or never_zero
 
 
-@pytest.mark.parametrize("alert", alerts.ALL, ids=lambda alert: alert.name)
-def test_an_alert_of_prometheus_means_the_same_as_that_of_grafana(alert: alerts.Alert) -> None:
-    recorded = rules_file.expression(alert)
-    for window in alerts.WINDOWS:
-        recorded = recorded.replace(alerts.recorded_ratio(window), alerts.plain_ratio(window))
+@each_alert
+def test_an_alert_of_prometheus_means_the_same_as_that_of_grafana(name: str, alert: Alert) -> None:
+    metrics = made(name).metrics
+    recorded = rules_file.expression(metrics, alert)
+    for window in rules_file.recorded_windows(metrics, [alert]):
+        recorded = recorded.replace(recorded_name(window), AlertScope(metrics).error_share(window))
 
-    assert recorded == f"({alerts_file.expression(alert)}) {alert.operator} {alert.threshold:g}"
+    assert recorded == f"({alerts_file.expression(metrics, alert)}) {alert.operator} {alert.threshold:g}"

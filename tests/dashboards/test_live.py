@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from dashboards import alerts, alerts_file
-from tests.dashboards import reading
+from dashboards import alerts_file
+from dashboards.alerting import Alert
+from tests.dashboards import asking, reading
+from tests.dashboards.catalogues import made
 from tests.dashboards.conftest import Stage
-from tests.dashboards.reading import Document, Target
+from tests.dashboards.reading import Document, PanelTarget
 
 _NO_PROCESS = "the simulated gateway exports no process metrics"
 _NO_SCORE = "the health score lived for one day: nothing exports it"
@@ -52,7 +54,7 @@ CHOICES: tuple[dict[str, str], ...] = (
 @pytest.mark.parametrize("uid", reading.uids())
 def test_every_promql_query_has_plausible_answers(stage: Stage, uid: str, values: dict[str, str]) -> None:
     for target in reading.targets(reading.board(uid), "prometheus"):
-        found = _values(_asked(stage, target, values))
+        found = asking.values_of(asking.answer_to(stage, target, values))
         assert bool(found) != (target.place in EMPTY), f"{target.place}: {len(found)} values"
         _check(target, found)
 
@@ -62,7 +64,10 @@ def test_every_variable_has_values(stage: Stage, uid: str) -> None:
     for variable in reading.variables(reading.board(uid)):
         if variable["type"] == "query":
             selector, label = reading.label_values(variable)
-            params: dict[str, str | float] = {"match[]": reading.filled(selector, env="production"), **_span(stage)}
+            params: dict[str, str | float] = {
+                "match[]": reading.filled(selector, env="production"),
+                **asking.span(stage),
+            }
             answer = stage.client.get(f"/api/v1/label/{label}/values", params=params)
             assert answer.status_code == 200, answer.text
             assert answer.json()["data"], variable["name"]
@@ -71,28 +76,24 @@ def test_every_variable_has_values(stage: Stage, uid: str) -> None:
 @pytest.mark.parametrize("board", reading.boards(), ids=reading.uids())
 def test_every_annotation_can_be_asked(stage: Stage, board: Document) -> None:
     for annotation in board["annotations"]["list"]:
-        found = _over_time(stage, reading.filled(annotation["expr"], env="production"))
+        found = asking.over_time(stage, reading.filled(annotation["expr"], env="production"))
         assert bool(found) != (f"annotation {annotation['name']}" in EMPTY)
 
 
-@pytest.mark.parametrize("alert", alerts.ALL, ids=lambda alert: alert.name)
-def test_every_alert_can_be_asked_and_none_fires(stage: Stage, alert: alerts.Alert) -> None:
-    found = _values(_now(stage, alerts_file.expression(alert)))
+@pytest.mark.parametrize("alert", made().alerts, ids=lambda alert: alert.name)
+def test_every_alert_can_be_asked_and_none_fires(stage: Stage, alert: Alert) -> None:
+    found = asking.values_of(asking.instant(stage, alerts_file.expression(made().metrics, alert)))
 
     assert bool(found) != (f"alert {alert.name}" in EMPTY)
     # A provider may be in trouble in the simulated world at any time.
     if not alert.name.startswith("provider"):
-        assert not [value for value in found if _fires(alert, value)]
-
-
-def _fires(alert: alerts.Alert, value: float) -> bool:
-    return value > alert.threshold if alert.operator == ">" else value < alert.threshold
+        assert not [value for value in found if asking.fires(alert, value)]
 
 
 @pytest.mark.parametrize("uid", reading.uids())
 def test_every_number_of_the_summary_is_there(stage: Stage, uid: str) -> None:
     for target in reading.targets(reading.board(uid), "yesoreyeram-infinity-datasource"):
-        found = _row(stage, target)
+        found = asking.row_of(stage, target)
         for column in target.query["columns"]:
             assert column["selector"] in found, target.place
             value = found[column["selector"]]
@@ -100,17 +101,6 @@ def test_every_number_of_the_summary_is_there(stage: Stage, uid: str) -> None:
             if column["type"] == "number" and value is not None:
                 assert isinstance(value, int | float)
                 _check(target, [value])
-
-
-def _row(stage: Stage, target: Target) -> Document:
-    """What Infinity makes a row of: the document below the root selector."""
-    params = {each["key"]: each["value"] for each in target.query["url_options"]["params"]}
-    answer = stage.client.get(target.query["url"], params=params)
-    assert answer.status_code == 200, answer.text
-    found: Document = answer.json()
-    for step in filter(None, target.query["root_selector"].split(".")):
-        found = found[step]
-    return found
 
 
 @pytest.mark.parametrize("uid", reading.uids())
@@ -159,35 +149,7 @@ def _columns_and_rows(table: Document) -> tuple[list[str], list[list[Any]]]:
     return names, [list(row) for row in zip(*table["data"]["values"], strict=True)]
 
 
-def _asked(stage: Stage, target: Target, values: dict[str, str]) -> list[Document]:
-    promql = reading.filled(target.query["expr"], **values)
-    return _now(stage, promql) if target.query.get("instant") else _over_time(stage, promql)
-
-
-def _now(stage: Stage, promql: str) -> list[Document]:
-    return _answer(stage, "query", {"query": promql, "time": stage.now})
-
-
-def _over_time(stage: Stage, promql: str) -> list[Document]:
-    return _answer(stage, "query_range", {"query": promql, "step": 15, **_span(stage)})
-
-
-def _span(stage: Stage) -> dict[str, float]:
-    return {"start": stage.now - 1800, "end": stage.now}
-
-
-def _answer(stage: Stage, path: str, form: dict[str, Any]) -> list[Document]:
-    answer = stage.client.post(f"/api/v1/{path}", data=form)
-    assert answer.status_code == 200, f"{form['query']}: {answer.text}"
-    found: list[Document] = answer.json()["data"]["result"]
-    return found
-
-
-def _values(result: list[Document]) -> list[float]:
-    return [float(value) for series in result for _, value in series.get("values", [series.get("value")])]
-
-
-def _check(target: Target, found: list[float]) -> None:
+def _check(target: PanelTarget, found: list[float]) -> None:
     """Whether the values can be what their unit says."""
     low, high = PLAUSIBLE.get(_unit(target), ANYTHING_POSITIVE)
     if target.place in MAY_BE_NEGATIVE:
@@ -197,13 +159,13 @@ def _check(target: Target, found: list[float]) -> None:
     assert all(isfinite(value) for value in found), f"{target.place}: not a number"
 
 
-def _unit(target: Target) -> str:
+def _unit(target: PanelTarget) -> str:
     if target.panel["type"] == "heatmap":
         return "short"  # the unit is that of the axis; the values are counts
     return next(_column_units(target), target.panel["fieldConfig"]["defaults"]["unit"])
 
 
-def _column_units(target: Target) -> Iterator[str]:
+def _column_units(target: PanelTarget) -> Iterator[str]:
     """The unit of the table column that a target fills."""
     for transformation in target.panel.get("transformations", []):
         names = transformation["options"].get("renameByName", {})

@@ -72,9 +72,9 @@ def test_a_template_tells_what_it_reads() -> None:
     template = 'sum(b_total{$selector,x="{"}) / sum(a:b{$selector}) + b_total{$selector}'
 
     assert build.count_selectors(template) == 3
-    assert build.selected_metrics(template) == ("b_total", "a:b")
-    assert build.first_selector('max(b{$selector,x!="y"}) + c{$selector}') == 'b{$selector,x!="y"}'
-    assert build.first_selector("vector(1)") == ""
+    assert build.find_metrics(template) == ("b_total", "a:b")
+    assert build.find_selector('max(b{$selector,x!="y"}) + c{$selector}') == 'b{$selector,x!="y"}'
+    assert build.find_selector("vector(1)") == ""
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_an_expression_without_that_grouping_is_refused() -> None:
     ],
 )
 def test_every_selector_looks_back(promql: str, expected: str) -> None:
-    assert build.shifted(promql, "7d") == expected
+    assert build.shift(promql, "7d") == expected

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards import alerts, generate, queries
+from dashboards import generate, queries
 from tests.dashboards import reading
+from tests.dashboards.catalogues import made
 
 GRAFANA = generate.ROOT / "grafana"
 UID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
@@ -85,7 +86,7 @@ def test_the_alert_group_is_whole() -> None:
     assert group["folder"] == read("dashboards/gatewayz.yml")["providers"][0]["folder"]
     # A bare number stops the start.
     assert DURATION.fullmatch(group["interval"])
-    assert len({rule["uid"] for rule in RULES}) == len({rule["title"] for rule in RULES}) == len(alerts.ALL)
+    assert len({rule["uid"] for rule in RULES}) == len({rule["title"] for rule in RULES}) == len(made().alerts)
 
 
 @each_rule
@@ -111,7 +112,7 @@ def test_an_alert_is_linked_to_its_panel(rule: dict[str, Any]) -> None:
 
 @each_rule
 def test_a_runbook_names_panels_that_exist(rule: dict[str, Any]) -> None:
-    titles = {panel["title"] for _, panel in reading.every_panel()} | {
+    titles = {panel["title"] for board in reading.boards() for panel in reading.panels(board)} | {
         board["title"].partition(" / ")[2] for board in reading.boards()
     }
     named = [title for title in titles if title in rule["annotations"]["runbook"]]

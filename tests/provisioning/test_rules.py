@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards import alerts, generate
+from dashboards import generate
+from tests.dashboards.catalogues import made
 from tests.provisioning.promtool import promtool
 
 RULES = generate.ROOT / generate.RULES
@@ -112,7 +113,7 @@ def test_the_alerts_that_fire(case: Case, tmp_path: Path) -> None:
 
 
 def test_every_alert_has_a_case_in_which_it_fires() -> None:
-    assert {name for case in CASES.values() for name in case.firing} == {alert.name for alert in alerts.ALL}
+    assert {name for case in CASES.values() for name in case.firing} == {alert.name for alert in made().alerts}
 
 
 def test_promtool_accepts_the_rules() -> None:
@@ -144,4 +145,4 @@ def _expected(rule: dict[str, dict[str, str]], firing: list[Labels]) -> list[dic
 def _rules() -> dict[str, dict[str, dict[str, str]]]:
     """The alerting rules by the name of their alert."""
     group = yaml.safe_load(RULES.read_text("utf-8"))["groups"][1]
-    return {alert.name: rule for alert, rule in zip(alerts.ALL, group["rules"], strict=True)}
+    return {alert.name: rule for alert, rule in zip(made().alerts, group["rules"], strict=True)}

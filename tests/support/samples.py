@@ -8,7 +8,7 @@ oneshot     only cache hits, no 5xx, no provider error rate
 hostile     label values that break careless writers
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,10 +172,10 @@ def _hostile() -> Iterator[Series]:
         yield Series("model_inference_requests_total", labels, flat(number))
 
 
-def openmetrics(path: Path, *, start: int = START) -> Path:
-    """All of it as OpenMetrics text with timestamps, which `promtool` turns into blocks."""
+def openmetrics(path: Path, *, start: int = START, found: Iterable[Series] | None = None) -> Path:
+    """All of it, or other series, as OpenMetrics text with timestamps, which `promtool` turns into blocks."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for series in sorted(deployments(), key=lambda series: series.name):
+        for series in sorted(found or deployments(), key=lambda series: series.name):
             head = f"{series.name}{{{_labels(series.labels)}}}"
             file.writelines(f"{head} {series.curve(t)!r} {start + t}\n" for t in range(0, 3600 + STEP, STEP))
         file.write("# EOF\n")

@@ -15,8 +15,8 @@ from gatewayz_metrics.promql.build import (
     PART_LABEL,
     Slots,
     count_selectors,
+    find_metrics,
     quantile_of,
-    selected_metrics,
     total,
     with_label,
 )
@@ -126,7 +126,7 @@ class Family(CatalogueEntry):
     @property
     def sources(self) -> tuple[str, ...]:
         """The metrics that its expressions read."""
-        return tuple(dict.fromkeys(name for term in self.terms for name in selected_metrics(term.template)))
+        return tuple(dict.fromkeys(name for term in self.terms for name in find_metrics(term.template)))
 
     @property
     def weight(self) -> int:
@@ -153,7 +153,7 @@ class Statistic(CatalogueEntry):
     @property
     def sources(self) -> tuple[str, ...]:
         """The metrics that its expression reads."""
-        return selected_metrics(self.expr)
+        return find_metrics(self.expr)
 
     @property
     def weight(self) -> int:
@@ -168,6 +168,8 @@ class Catalogue(BaseModel):
 
     title: str
     window: str = Field("5m", pattern=r"^([0-9]+(ms|[smhdwy]))+$")
+    # The label that tells deployments apart; dashboards choose one by it, alerts name it.
+    deployment_label: LabelName | None = None
     categories: dict[str, str]
     sections: dict[str, str]
     families: tuple[Family, ...]

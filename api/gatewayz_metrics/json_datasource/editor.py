@@ -11,7 +11,7 @@ from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQuerie
 from gatewayz_metrics.json_datasource.query import QueryRunner
 from gatewayz_metrics.json_datasource.requests import MetricsRequest, OptionsRequest, TagRequest
 from gatewayz_metrics.json_datasource.targets import TOTAL, OutputFormat, TargetPlanner
-from gatewayz_metrics.promql.build import first_selector
+from gatewayz_metrics.promql.build import find_selector
 from gatewayz_metrics.promql.matchers import Filter, format_filters
 from gatewayz_metrics.promql.rewrite import find_selectors, inject_matchers, repair_escapes
 
@@ -100,7 +100,7 @@ class QueryEditor:
         """The series that a choice is about, within the other choices."""
         if entry is not None:
             others = [label for label in entry.by if label != request.name]
-            source = first_selector(entry.terms[0].template)
+            source = find_selector(entry.terms[0].template)
             return inject_matchers(self._targets.slots.fill(source), chosen_matchers(payload, others))
         text = repair_escapes(request.metric)
         found = find_selectors(text) if text.strip() else ()

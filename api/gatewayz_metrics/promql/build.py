@@ -43,12 +43,12 @@ def count_selectors(template: str) -> int:
     return template.count("$selector")
 
 
-def selected_metrics(template: str) -> tuple[str, ...]:
+def find_metrics(template: str) -> tuple[str, ...]:
     """The metrics that a template selects, each once."""
     return tuple(dict.fromkeys(_SELECTOR.findall(template)))
 
 
-def first_selector(template: str) -> str:
+def find_selector(template: str) -> str:
     """The first selector of a template, the expression around it left away."""
     found = _SELECTOR.search(template)
     return found[0] if found else ""
@@ -139,15 +139,15 @@ def regroup(promql: str, labels: Collection[str], by: Iterable[str]) -> str:
     places = list(_groupings(lex(promql), set(labels)))
     if not places:
         raise ValueError("The grouping of this family is fixed by its expression; leave `by` out.")
-    return _spliced(promql, places, f"({', '.join(by)})")
+    return _splice(promql, places, f"({', '.join(by)})")
 
 
-def shifted(promql: str, offset: str) -> str:
+def shift(promql: str, offset: str) -> str:
     """An expression whose selectors, all in braces, look back by an offset such as `7d`."""
-    return _spliced(promql, [(end, end) for end in _selector_ends(lex(promql))], f" offset {offset}")
+    return _splice(promql, [(end, end) for end in _selector_ends(lex(promql))], f" offset {offset}")
 
 
-def _spliced(text: str, places: Iterable[tuple[int, int]], piece: str) -> str:
+def _splice(text: str, places: Iterable[tuple[int, int]], piece: str) -> str:
     """The text with the same piece at each place."""
     pieces: list[str] = []
     at = 0

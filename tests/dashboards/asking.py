@@ -1,0 +1,51 @@
+"""What dashboards and alerts ask, asked of the service."""
+
+from typing import Any
+
+from dashboards.alerting import Alert
+from tests.dashboards import reading
+from tests.dashboards.conftest import Stage
+from tests.dashboards.reading import Document, PanelTarget
+
+
+def row_of(stage: Stage, target: PanelTarget) -> Document:
+    """What Infinity makes a row of: the document below the root selector."""
+    params = {each["key"]: each["value"] for each in target.query["url_options"]["params"]}
+    answer = stage.client.get(target.query["url"], params=params)
+    assert answer.status_code == 200, answer.text
+    found: Document = answer.json()
+    for step in filter(None, target.query["root_selector"].split(".")):
+        found = found[step]
+    return found
+
+
+def answer_to(stage: Stage, target: PanelTarget, values: dict[str, str]) -> list[Document]:
+    promql = reading.filled(target.query["expr"], **values)
+    return instant(stage, promql) if target.query.get("instant") else over_time(stage, promql)
+
+
+def instant(stage: Stage, promql: str) -> list[Document]:
+    return _answer(stage, "query", {"query": promql, "time": stage.now})
+
+
+def over_time(stage: Stage, promql: str) -> list[Document]:
+    return _answer(stage, "query_range", {"query": promql, "step": 15, **span(stage)})
+
+
+def span(stage: Stage) -> dict[str, float]:
+    return {"start": stage.now - 1800, "end": stage.now}
+
+
+def _answer(stage: Stage, path: str, form: dict[str, Any]) -> list[Document]:
+    answer = stage.client.post(f"/api/v1/{path}", data=form)
+    assert answer.status_code == 200, f"{form['query']}: {answer.text}"
+    found: list[Document] = answer.json()["data"]["result"]
+    return found
+
+
+def values_of(result: list[Document]) -> list[float]:
+    return [float(value) for series in result for _, value in series.get("values", [series.get("value")])]
+
+
+def fires(alert: Alert, value: float) -> bool:
+    return value > alert.threshold if alert.operator == ">" else value < alert.threshold
