@@ -119,10 +119,8 @@ def _decode_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Matrix
         raise BadAnswer("a malformed matrix") from exc
     if len(by_labels := dict(found)) != len(found):
         raise BadAnswer("a series that occurs twice")
-    is_partial = document.get("isPartial") is True
-    return Matrix(
-        first, last, by_labels, _annotations(document, "warnings"), _annotations(document, "infos"), is_partial
-    )
+    warnings, infos = _annotations(document, "warnings"), _annotations(document, "infos")
+    return Matrix(first, last, by_labels, warnings, infos, document.get("isPartial") is True)
 
 
 def render_matrix(

@@ -58,9 +58,8 @@ class PointColumn:
         ends = self.ends[:begin]
         ends.extend([offset + head for offset in by.ends])
         ends.extend([offset + moved for offset in self.ends[end:]] if moved else self.ends[end:])
-        return PointColumn(
-            self.indices[:begin] + by.indices + self.indices[end:], ends, self.text[:head] + by.text + self.text[tail:]
-        )
+        indices = self.indices[:begin] + by.indices + self.indices[end:]
+        return PointColumn(indices, ends, self.text[:head] + by.text + self.text[tail:])
 
     def _start(self, point: int) -> int:
         """The offset at which the text of a point, given by its position in the column, starts."""
