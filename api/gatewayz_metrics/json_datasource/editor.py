@@ -102,6 +102,7 @@ class QueryEditor:
         if request.name == "by":
             names = await self._prometheus.label_names(selector, None)
             return (Choice(TOTAL, "(total)"), *(Choice(n, n) for n in names if n not in _NO_GROUPING))
+        # Fields of free text, not labels.
         if request.name in ("legend", "window", "step", "unit"):
             return ()
         values = await self._prometheus.label_values(request.name, selector, None)

@@ -27,6 +27,7 @@ _LEGEND_LABEL = re.compile(r"\{\{\s*([^{}\s]{1,100})\s*\}\}")
 
 def render_frames(result: TargetResult) -> Iterator[Element]:
     """A data frame per series, with a time and a number field."""
+    # Notices are on the first element alone: the panel's header would repeat them.
     shared = build_meta(result, type="timeseries-multi", typeVersion=[0, 1], preferredVisualisationType="graph")
     without_notices = {key: value for key, value in shared.items() if key != "notices"}
     for number, (series, name) in enumerate(zip(result.series, name_all_series(result), strict=True)):
@@ -50,7 +51,6 @@ def render_series(result: TargetResult) -> Iterator[Element]:
             "title": name,
             "tags": series.labels,
             "datapoints": build_datapoints(series, result.plan.grid.step),
-            # Notices once per target: the panel's header would repeat them.
             "meta": without_notices if number else shared,
         }
         if unit := choose_unit(result, series):

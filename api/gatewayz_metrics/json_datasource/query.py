@@ -95,6 +95,7 @@ class QueryRunner:
         try:
             results = await asyncio.gather(*(self._query(plan, query) for query in plan.asks))
         except ServiceError as exc:
+            # One failed query fails the whole target: the series of the others would look complete.
             return TargetFailure(target.ref_id, exc, plan.executed)
         all_series = tuple(
             ResultSeries(query, series)

@@ -40,6 +40,7 @@ def render_table(results: Sequence[TargetResult]) -> Element:
             f"{_MOST_ROWS:,} rows are shown, others left out; ask for one moment (instant), or filter by labels."
         )
     meta = build_meta(results[0], notices, preferredVisualisationType="table")
+    # The inspector shows one query per element, so the table carries those of all its targets.
     meta["executedQueryString"] = "\n".join(result.plan.executed for result in results)
     return _render_element(results[0].plan.ref_id, fields, body, meta)
 

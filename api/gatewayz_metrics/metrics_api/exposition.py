@@ -68,9 +68,11 @@ def _render_family(family: Family, reading: Reading, form: ExpositionFormat) -> 
 
 def _render_heading(family: Family, form: ExpositionFormat) -> Iterator[str]:
     if not form.is_openmetrics:
+        # The text format escapes no quotes in HELP, OpenMetrics does.
         yield f"# HELP {family.name} {_escape(family.help)}"
         yield f"# TYPE {family.name} {family.type}"
         return
+    # OpenMetrics: a counter's family has no `_total`, its samples do; a unit must be the end of the name.
     name = family.name.removesuffix("_total") if family.type == "counter" else family.name
     yield f"# HELP {name} {_escape_all(family.help)}"
     yield f"# TYPE {name} {family.type}"

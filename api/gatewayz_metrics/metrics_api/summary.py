@@ -18,7 +18,7 @@ from gatewayz_metrics.errors import NotOneNumber
 from gatewayz_metrics.query import Reading, Snapshot
 
 MISSING = "N/A"
-# Four significant digits, as the docs page says of everything but counts and money.
+# Four significant digits: what the docs page says of all values but counts.
 _FOUR_DIGITS = Context(prec=4)
 
 
@@ -43,6 +43,7 @@ def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values
         elif text is None:
             absent[statistic.name] = _why_absent(statistic, window)
     document: dict[str, Any] = {"timestamp": _timestamp(snapshot.at), "metrics": metrics}
+    # In an outage every statistic has the same error: it is given once.
     if snapshot.outage is not None:
         document["error"] = snapshot.outage.sentence
     elif errors:
@@ -57,7 +58,7 @@ def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values
 def format_decimal(text: str, form: NumberFormat) -> str | None:
     """An engine's value as a decimal without exponent; None for NaN, `+Inf` or `-Inf` for infinities.
 
-    `exact` keeps every digit, which counts and money need; `rounded` keeps four significant ones.
+    `exact` keeps every digit, `rounded` four significant ones.
     """
     value = Decimal(text)
     if value.is_nan():
@@ -87,6 +88,7 @@ def _require_one_sample(reading: Reading) -> Reading:
 def _render_value(text: str | None, values: ValueFormat) -> object:
     if values is ValueFormat.STRING:
         return MISSING if text is None else text
+    # JSON has no infinities.
     if text is None or text.endswith("Inf"):
         return None
     # The digits are copied: a float would round a count above 2**53.

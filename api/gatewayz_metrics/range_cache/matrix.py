@@ -168,6 +168,7 @@ def _render_series(series: CachedSeries, first: int, last: int) -> bytes:
     if not values and not histograms:
         return b""
     parts = [b'{"metric":' + series.metric]
+    # Without the comma after the last point.
     if values:
         parts.append(b'"values":[' + values[:-1] + b"]")
     if histograms:

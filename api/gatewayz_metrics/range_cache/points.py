@@ -42,6 +42,7 @@ class PointColumn:
     def only(self, first: int, last: int) -> "PointColumn":
         """A column of the points in a range of indices, both ends included."""
         begin, end = bisect_left(self.indices, first), bisect_right(self.indices, last)
+        # Nothing is cut off, and columns are immutable, so no copy is needed.
         if begin == 0 and end == len(self.indices):
             return self
         shift = self._start(begin)

@@ -15,8 +15,9 @@ class UpstreamAuth:
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.prometheus_bearer_token_file
-        self._mtime_ns = -1
+        self._mtime_ns = -1  # no file has it, so the first request reads the file
         self._header = ""
+        # Settings allow only one of the three, so the order decides nothing.
         if settings.prometheus_username:
             password = settings.prometheus_password.get_secret_value()
             self._header = "Basic " + b64encode(f"{settings.prometheus_username}:{password}".encode()).decode()

@@ -302,6 +302,7 @@ def _create_client(settings: Settings, transport: httpx.AsyncBaseTransport | Non
         verify=ssl.create_default_context(cafile=ca_file) if (ca_file := settings.prometheus_ca_file) else True,
         # A proxy named by the environment would see every query and every credential.
         trust_env=False,
+        # A redirect could send queries and credentials to any host.
         follow_redirects=False,
     )
 
@@ -320,7 +321,7 @@ def _parse_retry_after(retry_after: str | None) -> float | None:
     if not retry_after:
         return None
     if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:6])
+        return float(retry_after[:6])  # over eleven days; the circuit breaker cuts it anyway
     try:
         until = parsedate_to_datetime(retry_after)
         return max(0.0, (until - datetime.now(UTC)).total_seconds())
