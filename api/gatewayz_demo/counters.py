@@ -85,6 +85,7 @@ class ModelCounters:
         if failed:
             self._failures.add()
             return
+        # Medians of about 490 and 220 tokens.
         input_tokens, output_tokens = round(rng.lognormvariate(6.2, 0.9)), round(rng.lognormvariate(5.4, 0.8))
         self._successes.add()
         self._input.add(input_tokens)
@@ -113,6 +114,7 @@ class ProviderCounters:
         """Sets failure rate and slowdown for a step, from the incident that is under way, if any."""
         affected = incident is not None and incident.provider == self.name
         self._is_down = affected and incident is not None and incident.outage
+        # The share of calls that fail: in an outage, in a lesser incident, and usually.
         self.failure_rate = 0.85 if self._is_down else 0.2 if affected else self._usual_failure_rate
         self.slowdown = 2.5 if affected else 1.0
         self._calls, self._failures = 0, 0

@@ -131,6 +131,7 @@ class Finder:
 
     def _fetch(self, recipe: Recipe, cache: Path) -> Engine:
         reasons = []
+        # Packages first: apt verifies them with keys of this system, and releases are pinned for few platforms.
         for attempt in (self._fetch_packages, self._fetch_release):
             try:
                 attempt(recipe, cache)

@@ -36,6 +36,7 @@ def _create_page(simulator: Simulator, store: MetricStore, clock: Clock) -> Call
     async def read_page(request: Request) -> Response:
         # Not in a thread: two scrapes at once would simulate the same step twice.
         simulator.advance(clock())
+        # Text or OpenMetrics: Prometheus asks for the latter.
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
 

@@ -29,6 +29,7 @@ def write_history(file: TextIO, simulator: Simulator, *, since: float, until: fl
             rows[target].append(list(store.values))
         time += scrape.INTERVAL
     timestamps = [f" {time:.3f}\n" for time in times]
+    # Written at the end: the format wants a family in one block, not a scrape.
     file.writelines(_format_families(stores, rows, timestamps))
     file.writelines(_format_up(stores, timestamps))
     file.write("# EOF\n")

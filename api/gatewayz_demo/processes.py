@@ -70,6 +70,8 @@ class EngineProcess:
         if self._child:
             return
         deadline = time.monotonic() + START_TIMEOUT
+        # A new process group, which the engine joins: one signal ends all of it, and Ctrl-C in a terminal does not
+        # reach it, so that the engine is stopped in good order.
         self._guard = subprocess.Popen(GUARD, stdin=subprocess.PIPE, process_group=0)  # noqa: S603  # a constant
         try:
             while not self._try_start(deadline):
@@ -102,6 +104,7 @@ class EngineProcess:
 
     def _try_start(self, deadline: float) -> bool:
         """Whether it became ready; False when the port was taken. Raises EngineFailed for any other reason."""
+        # The log is appended to: what an earlier start wrote says nothing about this one.
         start = self.log.stat().st_size if self.log.exists() else 0
         wanted = self.port or (0 if self._spec.logged_port else _find_free_port())
         self._child = child = self._spawn(wanted)
@@ -143,6 +146,7 @@ class EngineProcess:
                 child.kill()
                 child.wait()
         if guard:
+            # Closes its input: the guard kills what is left of the group, itself included.
             guard.communicate()
 
     def _read_log(self, start: int) -> str:

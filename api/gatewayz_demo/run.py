@@ -25,6 +25,7 @@ from gatewayz_demo.processes import EngineProcess
 from gatewayz_demo.simulator import Simulator
 
 HOURS = 2.0
+# Bounds the disk space of a demo that runs for days.
 RETENTION = "2d"
 # Seconds since the last scrape after which the history is written again instead of continued: the gap lowers
 # rate(x[5m]) by its share of the five minutes.
@@ -165,6 +166,7 @@ async def _start_prometheus(engine: Engine, folder: Path, address: str) -> Engin
         config = scrape.render_config(address)
         return processes.start_prometheus(folder, config, retention=RETENTION, engine=engine)
 
+    # Shielded, as a thread cannot be cancelled: it is awaited, and what it started is stopped.
     starting = asyncio.create_task(asyncio.to_thread(start))
     try:
         return await asyncio.shield(starting)

@@ -76,6 +76,7 @@ class Simulator:
         return found if found.start <= elapsed < found.end else None
 
     def _simulate_step(self, step: int) -> None:
+        # Seeded with text, which unlike hash() gives the same numbers in every process.
         rng = Random(f"{self.seed}:{step}")  # noqa: S311  # a simulation, not a secret
         elapsed = step * STEP
         incident = self.find_incident(elapsed)
@@ -106,6 +107,7 @@ class Simulator:
     def _call_model(self, rng: Random) -> tuple[str, float]:
         """The status and the seconds of a model call, including the attempt at a second provider."""
         total = 0.0
+        # The second attempt draws a model anew, which may be at the same provider.
         for _ in range(2 if rng.random() < FAILOVER else 1):
             counters = self._models[bisect(self._model_weights, rng.random() * self._model_weights[-1])]
             provider = self._providers[counters.model.provider]

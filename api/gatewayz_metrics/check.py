@@ -114,6 +114,7 @@ class Check:
         except ValueError as exc:
             yield Finding(name, "parses", ok=False, detail=str(exc))
             return
+        # A family twice on one page is invalid, and a scraper may reject all of it.
         doubled = sorted({family for family in parsed if parsed.count(family) > 1})
         yield Finding(name, "parses", not doubled, f"twice: {_join(doubled)}" if doubled else f"{len(parsed)} families")
         families = self._catalogue.in_category(None if name == "all" else name)

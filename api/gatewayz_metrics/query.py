@@ -139,6 +139,7 @@ class QueryLayer:
 
     def _group_statistics(self, sections: frozenset[str]) -> list[list[BatchPart]]:
         """A part per distinct expression, in groups of about equal weight."""
+        # Statistics with the same expression share one part.
         names: dict[str, list[Statistic]] = {}
         for statistic in self.catalogue.in_sections(sections):
             names.setdefault(self.slots.fill(statistic.expr), []).append(statistic)

@@ -65,6 +65,7 @@ def _bearer_digest(headers: list[str]) -> bytes | None:
     if len(headers) != 1:
         return None
     scheme, _, token = headers[0].partition(" ")
+    # The bytes that were sent: ASGI headers are decoded as Latin-1.
     return _digest(token.strip().encode("latin-1", "replace")) if scheme.lower() == "bearer" else None
 
 

@@ -101,7 +101,7 @@ def test_odd_keys_reach_no_other_path(client: TestClient, key: str) -> None:
 
 
 def test_lists_are_limited(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewayz_metrics.json_datasource.editor._MOST", 7)
+    monkeypatch.setattr("gatewayz_metrics.json_datasource.editor._MOST_TAGS", 7)
 
     assert len(tags(client, "/tag-values", key="n")) == 7
 

@@ -16,7 +16,7 @@ def text(place: int, value: str) -> bytes:
 
 
 def content(found: PointColumn) -> dict[int, bytes]:
-    return {place: found.between(place, place) for place in found.at}
+    return {place: found.between(place, place) for place in found.indices}
 
 
 @given(POINTS, PLACES, PLACES)

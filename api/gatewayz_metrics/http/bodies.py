@@ -1,4 +1,7 @@
-"""JSON bodies, read by hand: whatever their content type says, within bounds, leniently."""
+"""Request bodies, read within a limit, and JSON bodies as models.
+
+JSON is read whatever the content type says: `curl -d` calls it a form.
+"""
 
 from typing import TypeVar
 
@@ -6,14 +9,17 @@ import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from gatewayz_metrics.errors import BodyTooLarge, InvalidParameter
+from gatewayz_metrics.errors import BodyTooLarge, InvalidParameter, ServiceError
 
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read_json(request: Request, model: type[M], most: int) -> M:
-    """The body as a model; no body at all is an empty one. Raises InvalidParameter or BodyTooLarge."""
-    raw = await _bytes(request, most)
+    """The body, of at most `most` bytes, as a model; an empty body counts as `{}`.
+
+    Raises BodyTooLarge, or InvalidParameter when it is no JSON or does not fit the model.
+    """
+    raw = await read_body(request, most, BodyTooLarge(most))
     try:
         document = orjson.loads(raw) if raw.strip() else {}
     except orjson.JSONDecodeError as exc:
@@ -24,17 +30,18 @@ async def read_json(request: Request, model: type[M], most: int) -> M:
         raise InvalidParameter(_sentence(exc)) from exc
 
 
-async def _bytes(request: Request, most: int) -> bytes:
+async def read_body(request: Request, limit: int, error: ServiceError) -> bytes:
+    """The whole body. Raises the error as soon as more than `limit` bytes arrived, without reading on."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > most:
-            raise BodyTooLarge(most)
+        if len(body) > limit:
+            raise error
     return bytes(body)
 
 
 def _sentence(exc: ValidationError) -> str:
-    """The first thing wrong, with its place in the body."""
+    """The first validation error as a sentence, with its place in the body."""
     first = exc.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "the body"
     message = first["msg"].removeprefix("Value error, ")

@@ -1,4 +1,7 @@
-"""Bodies packed for clients that can unpack them: gzip or nothing, as Grafana's resource calls fail on others."""
+"""Response bodies in the encoding that the client accepts: gzip or none.
+
+No other encoding is offered, as Grafana's resource calls fail on all others.
+"""
 
 import asyncio
 import zlib
@@ -7,26 +10,29 @@ from functools import lru_cache
 
 from fastapi import Request, Response
 
-# Below this a packet is sent anyway, and above the other packing would hold up everybody else.
-_WORTH_IT = 1400
-_LONG = 256 * 1024
-_GZIP = 31  # zlib: with gzip's header
+# Bytes. A smaller body fits into one network packet anyway.
+_COMPRESS_FROM = 1400
+# Bytes. Compressing more would keep the event loop from other requests for too long; zlib releases the GIL in a thread.
+_USE_THREAD_ABOVE = 256 * 1024
+_FASTEST_LEVEL = 1
+_GZIP_FORMAT = 31  # zlib's wbits: the largest window, with a gzip header
 
 
 async def compress(request: Request, status: int, body: bytes, headers: Mapping[str, str]) -> Response:
-    """A JSON answer in the encoding that the request accepts."""
-    head = {"Content-Type": "application/json", "Vary": "Accept-Encoding", **headers}
+    """A JSON response with the body in an encoding that the request accepts; 204 has neither body nor headers."""
+    # Vary: a cache in between must not give gzip to a client that does not accept it.
+    common = {"Content-Type": "application/json", "Vary": "Accept-Encoding", **headers}
     if status == 204:
         return Response(status_code=204)
-    if len(body) < _WORTH_IT or not _takes_gzip(request.headers.get("accept-encoding", "")):
-        return Response(body, status, head)
-    packed = await asyncio.to_thread(_gzip, body) if len(body) > _LONG else _gzip(body)
-    return Response(packed, status, head | {"Content-Encoding": "gzip"})
+    if len(body) < _COMPRESS_FROM or not _accepts_gzip(request.headers.get("accept-encoding", "")):
+        return Response(body, status, common)
+    compressed = await asyncio.to_thread(_gzip, body) if len(body) > _USE_THREAD_ABOVE else _gzip(body)
+    return Response(compressed, status, common | {"Content-Encoding": "gzip"})
 
 
 @lru_cache(64)
-def _takes_gzip(accepted: str) -> bool:
-    """Whether gzip is named and not ruled out (RFC 9110, 12.5.3)."""
+def _accepts_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header names gzip with a weight above zero (RFC 9110, 12.5.3)."""
     for item in accepted.lower().split(","):
         coding, _, weight = item.replace(" ", "").partition(";q=")
         if coding in ("gzip", "x-gzip"):
@@ -35,5 +41,5 @@ def _takes_gzip(accepted: str) -> bool:
 
 
 def _gzip(body: bytes) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
-    return packer.compress(body) + packer.flush()
+    compressor = zlib.compressobj(_FASTEST_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    return compressor.compress(body) + compressor.flush()

@@ -1,4 +1,8 @@
-"""Events as Grafana's annotations read them: a frame for `/query`, objects for the first plugin's `/annotations`."""
+"""Annotations from any query: an event wherever a series is not zero, a region where it stays so.
+
+Two formats: a data frame in the answer to `/query`, and a list of objects for `/annotations`, which only
+the oldest plugin (SimpleJson) requests.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,15 +11,28 @@ from itertools import chain
 from gatewayz_metrics.json_datasource.frames import Element, build_frame, build_meta, fill_legend, format_metric
 from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetOutcome, TargetResult, select_results
 
-# Without labels: they would change the names that the fields are found by.
+# Events of one annotation; Grafana draws a line for each.
+_MOST_EVENTS = 1000
+# Grafana finds these fields by name. None has labels, which would become a part of its name.
 _FIELDS = (("time", "time"), ("timeEnd", "time"), ("title", "string"), ("text", "string"), ("tags", "other"))
 
 
-def render_event_frame(answer: TargetResult, name: str = "") -> Element:
-    """The events of a target; a series of numbers would show nothing, and no error."""
-    found = find_events(answer, name)
-    left_out = [f"{len(found):,} events; the first {MOST:,} are shown."] if len(found) > MOST else []
-    shown = found[:MOST]
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An annotation, in Unix milliseconds; without an end it is a point in time, with one a region."""
+
+    time: int
+    time_end: int | None
+    title: str
+    text: str
+    tags: tuple[str, ...]
+
+
+def render_event_frame(result: TargetResult, name: str = "") -> Element:
+    """The events of a target as a frame; from a frame of numbers Grafana would silently make no annotation."""
+    found = find_events(result, name)
+    notices = [f"{len(found):,} events; the first {_MOST_EVENTS:,} are shown."] if len(found) > _MOST_EVENTS else []
+    shown = found[:_MOST_EVENTS]
     columns: list[list[object]] = [
         [event.time for event in shown],
         [event.time_end for event in shown],
@@ -24,12 +41,12 @@ def render_event_frame(answer: TargetResult, name: str = "") -> Element:
         [list(event.tags) for event in shown],
     ]
     fields: list[Element] = [{"name": name, "type": kind} for name, kind in _FIELDS]
-    return build_frame(answer.plan.ref_id, "annotations", fields, columns, build_meta(answer, left_out))
+    return build_frame(result.plan.ref_id, "annotations", fields, columns, build_meta(result, notices))
 
 
 def render_event_objects(outcomes: Iterable[TargetOutcome], annotation: Element) -> Iterator[Element]:
-    """The events as the first plugin wants them, the annotation itself in each."""
-    for event in chain.from_iterable(find_events(answer) for answer in select_results(outcomes)):
+    """The events as the objects that SimpleJson reads, each with the request's annotation in it."""
+    for event in chain.from_iterable(find_events(result) for result in select_results(outcomes)):
         yield {
             "annotation": annotation,
             "time": event.time,
@@ -40,46 +57,29 @@ def render_event_objects(outcomes: Iterable[TargetOutcome], annotation: Element)
         }
 
 
-# DOC Annotations from any expression: an event per series where it is not zero, a region where it stays so.
-
-
-MOST = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened, in Unix milliseconds; without an end it is a moment."""
-
-    time: int
-    time_end: int | None
-    title: str
-    text: str
-    tags: tuple[str, ...]
-
-
-def find_events(answer: TargetResult, name: str = "") -> list[Event]:
-    """The events of an answer, ascending; `name` is the annotation's own."""
-    found = chain.from_iterable(_of(answer, curve, name or answer.plan.ref_id) for curve in answer.curves)
+def find_events(result: TargetResult, name: str = "") -> list[Event]:
+    """The events of a result by time; `name` is the annotation's name, the last choice for a title."""
+    found = chain.from_iterable(_build_events(result, series, name or result.plan.ref_id) for series in result.series)
     return sorted(found, key=lambda event: (event.time, event.title))
 
 
-def _of(answer: TargetResult, curve: ResultSeries, name: str) -> Iterator[Event]:
-    payload, labels = answer.plan.payload, curve.templated
+def _build_events(result: TargetResult, series: ResultSeries, name: str) -> Iterator[Event]:
+    payload, labels = result.plan.payload, series.templated
     title = payload.text("title") or ("{{alertname}}" if "alertname" in labels else "")
     text = payload.text("text")
-    tags = tuple(fill_legend(tag.strip(), labels) for tag in _templates(payload.values.get("tags")))
-    for begin, end in _runs(curve.series, answer.plan.grid.step_ms):
+    tags = tuple(fill_legend(tag.strip(), labels) for tag in _split_tags(payload.values.get("tags")))
+    for begin, end in _runs(series.series, result.plan.grid.step_ms):
         yield Event(
             begin,
             end if end > begin else None,
-            fill_legend(title, labels) or curve.metric or name,
-            fill_legend(text, labels) if text else format_metric(curve.labels) or curve.ask.promql,
+            fill_legend(title, labels) or series.metric or name,
+            fill_legend(text, labels) if text else format_metric(series.labels) or series.ask.promql,
             tuple(tag for tag in tags if tag),
         )
 
 
-def _templates(tags: object) -> list[str]:
-    """Tags as an array or with commas between them."""
+def _split_tags(tags: object) -> list[str]:
+    """The templates of the tags, which come as an array or as text with commas."""
     if isinstance(tags, list):
         return [str(tag) for tag in tags]
     return tags.split(",") if isinstance(tags, str) else []

@@ -1,4 +1,7 @@
-"""What the query editor offers: the catalogue's entries, and for each the builder's choices."""
+"""What Grafana's editors offer: the metric picker, the query builder's fields, and ad-hoc filters.
+
+The bodies follow the JSON datasource plugins: https://github.com/simpod/GrafanaJsonDatasource.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +18,22 @@ from gatewayz_metrics.promql.build import find_selector
 from gatewayz_metrics.promql.matchers import Filter, format_filters
 from gatewayz_metrics.promql.rewrite import find_selectors, inject_matchers, repair_escapes
 
+Row = dict[str, Any]
+
 _WINDOWS = ("1m", "5m", "15m", "1h", "6h", "1d", "$__rate_interval", "$__interval", "$__range")
+# Labels that are not offered for grouping: the name is fixed by the metric, the others belong to its type.
 _NO_GROUPING = frozenset(["__name__", "le", "quantile"])
+# The name is not offered as an ad-hoc filter: it has its own field.
+_HIDDEN_TAGS = frozenset(["__name__"])
+# Keys or values in one list of an ad-hoc filter; a browser gets slow with more.
+_MOST_TAGS = 1000
+# The operators that PromQL has, and Grafana's "one of" in two forms.
+_OPERATORS = frozenset(["=", "!=", "=~", "!~", "=|", "!=|"])
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One entry of a list."""
+    """One option of a list."""
 
     value: str
     label: str = ""
@@ -29,7 +41,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class BuilderField:
-    """One field of the builder; a list without options is asked for when it is opened."""
+    """One field of the builder; the plugin requests the options of a list that comes without."""
 
     name: str
     label: str
@@ -40,64 +52,65 @@ class BuilderField:
 
 @dataclass(frozen=True, slots=True)
 class PickerEntry:
-    """One metric of the picker."""
+    """One metric of the picker and the builder's fields for it."""
 
     value: str
     label: str
-    knobs: tuple[BuilderField, ...] = field(default=())
+    fields: tuple[BuilderField, ...] = field(default=())
 
 
 class QueryEditor:
-    """The picker and the builder over one catalogue."""
+    """The metric picker and the query builder for one catalogue."""
 
-    def __init__(self, targets: TargetPlanner, questions: PrometheusQueries) -> None:
+    def __init__(self, targets: TargetPlanner, prometheus: PrometheusQueries) -> None:
         self._targets = targets
-        self._questions = questions
+        self._prometheus = prometheus
 
     def entries(self, request: MetricsRequest) -> tuple[PickerEntry, ...]:
-        """Every statistic and family, and the current choice even where it is neither."""
+        """Every statistic and family, and the current metric if it is neither."""
         catalogue = self._targets.catalogue
         known = [
-            *(PickerEntry(s.name, f"{s.name} · {s.help}", self._knobs(s)) for s in catalogue.statistics),
-            *(PickerEntry(f.name, f"{f.name} · {f.help}", self._knobs(f)) for f in catalogue.families),
+            *(PickerEntry(s.name, f"{s.name} · {s.help}", self._fields(s)) for s in catalogue.statistics),
+            *(PickerEntry(f.name, f"{f.name} · {f.help}", self._fields(f)) for f in catalogue.families),
         ]
         if request.metric and request.metric not in catalogue.by_name:
             # An editor that does not find its metric in the list shows an empty box.
-            known.append(PickerEntry(request.metric, request.metric, self._of_text()))
+            known.append(PickerEntry(request.metric, request.metric, self._promql_fields()))
         return tuple(known)
 
     def names(self, typed: str) -> tuple[str, ...]:
-        """The names that contain what was typed."""
+        """The names that contain the typed text, in any case."""
         return tuple(name for name in self._targets.catalogue.by_name if typed.lower() in name.lower())
 
     async def choices(self, request: OptionsRequest) -> tuple[Choice, ...]:
-        """What one list of the builder offers for a metric."""
+        """The options of one field of the builder for a metric. Raises InvalidQuery."""
         found = self._targets.entries(request.metric)
         entry = found[0] if found else None
-        knobs = self._knobs(entry) if entry else self._of_text()
-        static = next((knob.options for knob in knobs if knob.name == request.name), ())
+        fields = self._fields(entry) if entry else self._promql_fields()
+        static = next((each.options for each in fields if each.name == request.name), ())
         if static or not request.name or isinstance(entry, Statistic):
             return static
         if entry is None and not self._targets.allow_promql:
             return ()
         try:
-            return await self._live(request, entry)
+            return await self._query_choices(request, entry)
         except ValueError as exc:
             raise InvalidQuery(str(exc)) from exc
 
-    async def _live(self, request: OptionsRequest, entry: Family | None) -> tuple[Choice, ...]:
+    async def _query_choices(self, request: OptionsRequest, entry: Family | None) -> tuple[Choice, ...]:
         payload = Payload.of(request.payload)
         selector = self._selector(request, entry, payload)
         if request.name == "by":
-            names = await self._questions.label_names(selector, None)
+            names = await self._prometheus.label_names(selector, None)
             return (Choice(TOTAL, "(total)"), *(Choice(n, n) for n in names if n not in _NO_GROUPING))
+        # Fields of free text, not labels.
         if request.name in ("legend", "window", "step", "unit"):
             return ()
-        values = await self._questions.label_values(request.name, selector, None)
+        values = await self._prometheus.label_values(request.name, selector, None)
         return tuple(Choice(value, value) for value in values if value)
 
     def _selector(self, request: OptionsRequest, entry: Family | None, payload: Payload) -> str:
-        """The series that a choice is about, within the other choices."""
+        """A selector of the series that a list is about, narrowed by the builder's other fields."""
         if entry is not None:
             others = [label for label in entry.by if label != request.name]
             source = find_selector(entry.terms[0].template)
@@ -107,29 +120,29 @@ class QueryEditor:
         spans = [span for span in (found[0].name, found[0].braces) if span] if found else []
         return text[spans[0][0] : spans[-1][1]] if spans else ""
 
-    def _knobs(self, entry: Family | Statistic) -> tuple[BuilderField, ...]:
+    def _fields(self, entry: Family | Statistic) -> tuple[BuilderField, ...]:
         window = _select("window", "Window", _WINDOWS, self._targets.slots.window)
         if isinstance(entry, Statistic):
-            return (window, *_shown(heatmap=False))
-        known = functions_of(entry)
-        function = (_select("function", "Function", known, known[0]),) if len(known) > 1 else ()
+            return (window, *_display_fields(heatmap=False))
+        functions = functions_of(entry)
+        function = (_select("function", "Function", functions, functions[0]),) if len(functions) > 1 else ()
         by = (
             (BuilderField("by", "By", "multi-select", placeholder=", ".join(entry.by) or "(total)"),)
-            if _groups(entry)
+            if _can_group(entry)
             else ()
         )
         filters = (BuilderField(label, label, "multi-select") for label in entry.by if label not in OPTIONS)
-        return (*function, *by, *filters, window, *_shown(heatmap=entry.type == "histogram"))
+        return (*function, *by, *filters, window, *_display_fields(heatmap=entry.type == "histogram"))
 
-    def _of_text(self) -> tuple[BuilderField, ...]:
-        return (*_shown(heatmap=True), BuilderField("step", "Step", "input", placeholder="30s"))
+    def _promql_fields(self) -> tuple[BuilderField, ...]:
+        return (*_display_fields(heatmap=True), BuilderField("step", "Step", "input", placeholder="30s"))
 
 
 def _select(name: str, label: str, values: Iterable[str], placeholder: str) -> BuilderField:
     return BuilderField(name, label, "select", tuple(Choice(value, value) for value in values), placeholder)
 
 
-def _shown(*, heatmap: bool) -> tuple[BuilderField, ...]:
+def _display_fields(*, heatmap: bool) -> tuple[BuilderField, ...]:
     titles = {
         OutputFormat.SERIES: "Time series",
         OutputFormat.TABLE: "Table",
@@ -148,45 +161,40 @@ def _shown(*, heatmap: bool) -> tuple[BuilderField, ...]:
     )
 
 
-def _groups(family: Family) -> bool:
-    """Whether its grouping can be chosen: a family with an expression of its own has to group at all."""
+def _can_group(family: Family) -> bool:
+    """Whether its grouping can be changed: an expression of the catalogue's own may not group at all."""
     return family.expr is None or bool(family.by)
 
 
-# DOC Keys and values for ad-hoc filters, each narrowed by the filters chosen already.
-
-
-# What nobody filters by: the name has its own place, the marker is on our own exports only.
-_HIDDEN = frozenset(["__name__"])
-_MOST = 1000
-
-
 class AdHocTags:
-    """What the ad-hoc filter's pickers offer."""
+    """Keys and values for ad-hoc filters, narrowed by the filters that are set already."""
 
-    def __init__(self, panels: QueryRunner, questions: PrometheusQueries) -> None:
-        self._panels = panels
-        self._questions = questions
+    def __init__(self, runner: QueryRunner, prometheus: PrometheusQueries) -> None:
+        self._runner = runner
+        self._prometheus = prometheus
 
     async def keys(self, request: TagRequest) -> tuple[str, ...]:
-        """The labels that series within the other filters and the range have."""
-        names = await self._questions.label_names(_selector(request.filters), self._bounds(request))
-        return tuple(name for name in names if name not in _HIDDEN)[:_MOST]
+        """The label names of all series within the other filters and the range."""
+        names = await self._prometheus.label_names(_selector(request.filters), self._bounds(request))
+        return tuple(name for name in names if name not in _HIDDEN_TAGS)[:_MOST_TAGS]
 
     async def values(self, request: TagRequest) -> tuple[str, ...]:
         """The values of one label within the other filters and the range."""
         if not request.key:
             return ()
         others = [one for one in request.filters if one.key != request.key]
-        return (await self._questions.label_values(request.key, _selector(others), self._bounds(request)))[:_MOST]
+        return (await self._prometheus.label_values(request.key, _selector(others), self._bounds(request)))[:_MOST_TAGS]
 
     def _bounds(self, request: TagRequest) -> Bounds:
         asked = request.time_range
-        return None if asked.from_ is None or asked.to is None else self._panels.bounds(asked)
+        return None if asked.from_ is None or asked.to is None else self._runner.bounds(asked)
 
 
 def _selector(filters: Sequence[Filter]) -> str:
-    """Complete filters as a selector; one that PromQL lacks (`<`) narrows nothing, as a picker has no errors."""
+    """The complete filters as a selector.
+
+    A filter whose operator PromQL lacks (`<`) is left out, as a picker cannot show an error.
+    """
     usable = [one for one in filters if one.is_complete and one.operator in _OPERATORS]
     try:
         matchers = format_filters(usable)
@@ -194,52 +202,46 @@ def _selector(filters: Sequence[Filter]) -> str:
         raise InvalidQuery(str(exc)) from exc
     if not matchers:
         return ""
-    # An engine refuses a selector that the empty label would match, too.
+    # An engine refuses a selector whose every matcher also matches an empty value.
     needs_name = not any(one.operator in ("=", "=|") for one in usable)
     return f'{{__name__!="",{matchers}}}' if needs_name else f"{{{matchers}}}"
 
 
-_OPERATORS = frozenset(["=", "!=", "=~", "!~", "=|", "!=|"])
-
-
-# DOC Lists for pickers: each in the words of the plugin that reads it.
-
-
-Row = dict[str, Any]
+# Bodies.
 
 
 def render_picker(entries: Iterable[PickerEntry]) -> list[Row]:
-    """The metric picker with the builder's fields."""
+    """The answer to `/metrics`: the picker's entries with the builder's fields."""
     return [
-        {"value": entry.value, "label": entry.label, "payloads": [_render_field(knob) for knob in entry.knobs]}
+        {"value": entry.value, "label": entry.label, "payloads": [_render_field(each) for each in entry.fields]}
         for entry in entries
     ]
 
 
-def render_choices(found: Iterable[Choice]) -> list[Row]:
-    """The options of one field."""
-    return [{"label": choice.label or choice.value, "value": choice.value} for choice in found]
+def render_choices(choices: Iterable[Choice]) -> list[Row]:
+    """The answer to `/metric-payload-options`: the options of one field."""
+    return [{"label": choice.label or choice.value, "value": choice.value} for choice in choices]
 
 
 def render_variable(values: Iterable[str]) -> list[Row]:
-    """A variable's values: every row has both names, or the plugin takes neither."""
+    """The answer to `/variable`; a row needs both names, or the plugin ignores both."""
     return [{"__text": value, "__value": value} for value in values]
 
 
 def render_pairs(values: Iterable[str]) -> list[Row]:
-    """Names and values for the first plugin, which mangles empty ones."""
+    """The answer to SimpleJson's `/search`, without empty values, which that plugin garbles."""
     return [{"text": value, "value": value} for value in values if value]
 
 
 def render_tags(values: Iterable[str]) -> list[Row]:
-    """Keys or values of ad-hoc filters."""
+    """The answer to `/tag-keys` or `/tag-values`."""
     return [{"text": value, "value": value} for value in values]
 
 
-def _render_field(knob: BuilderField) -> Row:
-    row: Row = {"name": knob.name, "label": knob.label, "type": knob.type}
-    if knob.options:
-        row["options"] = render_choices(knob.options)
-    if knob.placeholder:
-        row["placeholder"] = knob.placeholder
+def _render_field(builder_field: BuilderField) -> Row:
+    row: Row = {"name": builder_field.name, "label": builder_field.label, "type": builder_field.type}
+    if builder_field.options:
+        row["options"] = render_choices(builder_field.options)
+    if builder_field.placeholder:
+        row["placeholder"] = builder_field.placeholder
     return row

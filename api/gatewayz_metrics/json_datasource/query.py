@@ -1,4 +1,4 @@
-"""What `/query` does: every target made out, asked at once, each with its own fate."""
+"""Runs the targets of a `/query` request, all at once; one that fails does not affect the others."""
 
 import asyncio
 import time
@@ -22,21 +22,24 @@ from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS, PanelTiming, 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """How much one request may ask for."""
+    """Limits of one request: targets, points per series, and milliseconds of its range."""
 
     targets: int = 50
     points: int = ENGINE_POINTS
-    # Zero sets no limit.
+    # 0 sets no limit.
     range_ms: int = 0
 
 
 class QueryRunner:
-    """Answers for panels over one upstream."""
+    """Runs the targets of panels against one upstream.
+
+    `scrape_ms` is the scrape interval, `now` a clock in Unix seconds.
+    """
 
     def __init__(
         self,
         targets: TargetPlanner,
-        questions: PrometheusQueries,
+        prometheus: PrometheusQueries,
         *,
         limits: RequestLimits,
         scrape_ms: int,
@@ -44,27 +47,27 @@ class QueryRunner:
     ) -> None:
         self.targets = targets
         self.limits = limits
-        self._questions = questions
+        self._prometheus = prometheus
         self._scrape_ms = scrape_ms
         self._now = now
 
     async def answer(self, request: QueryRequest) -> Sequence[TargetOutcome]:
-        """The outcome of every target that asks for something, in order.
+        """The outcome of every target that is not empty, in order.
 
-        Raises TargetsFailed when all of them failed, LimitExceeded before anything is asked.
+        Raises LimitExceeded or InvalidQuery before anything is sent, TargetsFailed when every target failed.
         """
         wanted = [target for target in request.targets if not target.is_empty]
         if len(wanted) > self.limits.targets:
             raise LimitExceeded(f"The panel has {len(wanted)} queries", "MAX_TARGETS", f"{self.limits.targets}")
-        clock = self._clock(request)
-        outcomes = await asyncio.gather(*(self._one(target, clock, request) for target in wanted))
-        lost = select_failures(outcomes)
-        if lost and len(lost) == len(outcomes):
-            raise TargetsFailed({failure.ref_id: failure.error for failure in lost})
+        timing = self._timing(request)
+        outcomes = await asyncio.gather(*(self._run(target, timing, request) for target in wanted))
+        failures = select_failures(outcomes)
+        if failures and len(failures) == len(outcomes):
+            raise TargetsFailed({failure.ref_id: failure.error for failure in failures})
         return outcomes
 
     def bounds(self, asked: DashboardRange) -> tuple[int, int]:
-        """The range asked for, in milliseconds. Raises InvalidQuery or LimitExceeded."""
+        """Start and end of the requested range in milliseconds. Raises InvalidQuery or LimitExceeded."""
         try:
             from_ms, to_ms = resolve_range(asked, self._now)
         except ValueError as exc:
@@ -74,7 +77,7 @@ class QueryRunner:
             raise LimitExceeded(f"The range has {seconds} seconds", "MAX_RANGE", f"{self.limits.range_ms / 1000:,g}")
         return from_ms, to_ms
 
-    def _clock(self, request: QueryRequest) -> PanelTiming:
+    def _timing(self, request: QueryRequest) -> PanelTiming:
         return PanelTiming(
             *self.bounds(request.range),
             interval_ms=request.interval_ms,
@@ -84,27 +87,31 @@ class QueryRunner:
             max_points=self.limits.points,
         )
 
-    async def _one(self, target: Target, clock: PanelTiming, request: QueryRequest) -> TargetOutcome:
+    async def _run(self, target: Target, timing: PanelTiming, request: QueryRequest) -> TargetOutcome:
         try:
-            plan = self.targets.plan(target, clock, request.all_filters)
+            plan = self.targets.plan(target, timing, request.all_filters)
         except ServiceError as exc:
             return TargetFailure(target.ref_id, exc)
         try:
-            found = await asyncio.gather(*(self._ask(plan, ask) for ask in plan.asks))
+            results = await asyncio.gather(*(self._query(plan, query) for query in plan.asks))
         except ServiceError as exc:
+            # One failed query fails the whole target: the series of the others would look complete.
             return TargetFailure(target.ref_id, exc, plan.executed)
-        curves = tuple(
-            ResultSeries(ask, one) for ask, each in zip(plan.asks, found, strict=True) for one in each.series
+        all_series = tuple(
+            ResultSeries(query, series)
+            for query, result in zip(plan.asks, results, strict=True)
+            for series in result.series
         )
-        notices = [text for each in found for text in each.notices]
-        if not curves:
+        notices = [text for result in results for text in result.notices]
+        if not all_series:
             notices += explain_short_windows(plan.asks, self._scrape_ms)
-        return TargetResult(plan, curves, tuple(dict.fromkeys(notices)))
+        return TargetResult(plan, all_series, tuple(dict.fromkeys(notices)))
 
-    async def _ask(self, plan: TargetPlan, ask: TargetQuery) -> QueryResult:
+    async def _query(self, plan: TargetPlan, query: TargetQuery) -> QueryResult:
         if not plan.is_instant:
-            return await self._questions.query_range(ask.promql, plan.grid)
-        found = await self._questions.query(ask.promql, plan.at_ms)
-        if any(len(series.times) > 1 for series in found.series):
+            return await self._prometheus.query_range(query.promql, plan.grid)
+        result = await self._prometheus.query(query.promql, plan.at_ms)
+        if any(len(series.times) > 1 for series in result.series):
+            # An instant query of a range selector succeeds with a matrix, which no panel can show as instant values.
             raise QueryRefused("bad_data", "A range such as up[5m] is no instant value; put a function around it.")
-        return found
+        return result

@@ -1,4 +1,4 @@
-"""The answer to `/query`: one JSON array, written in pieces."""
+"""The response to `/query`: one JSON array with the elements of all targets."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -21,7 +21,7 @@ from gatewayz_metrics.json_datasource.targets import OutputFormat
 
 
 async def encode_array(elements: Iterable[object]) -> bytes:
-    """The elements as a JSON array; others on the loop get their turn in between."""
+    """The elements as a JSON array; other tasks run in between."""
     pause = yield_periodically()
     pieces: list[bytes] = []
     for element in elements:
@@ -31,36 +31,40 @@ async def encode_array(elements: Iterable[object]) -> bytes:
 
 
 def render_annotations(outcomes: Iterable[TargetOutcome], name: str) -> Iterator[Element]:
-    """A frame of events per target; `name` is the annotation's own."""
+    """A frame of events per target; `name` is the annotation's name."""
     for outcome in outcomes:
         yield render_failure(outcome) if isinstance(outcome, TargetFailure) else render_event_frame(outcome, name)
 
 
 def render_elements(outcomes: Sequence[TargetOutcome]) -> Iterator[Element]:
-    """Whatever each target asked for, in order; tables that are to be joined stand where the first one stood."""
+    """The elements of each target in the format it asks for, in order.
+
+    Tables that are joined become one, in the place of the first.
+    """
     joined = [each for each in outcomes if isinstance(each, TargetResult) and _is_joined(each)]
     for outcome in outcomes:
         if isinstance(outcome, TargetFailure):
             yield render_failure(outcome)
         elif not _is_joined(outcome):
-            yield from _of(outcome)
+            yield from _render_result(outcome)
         elif outcome is joined[0]:
             yield render_table(joined)
 
 
-def _is_joined(answer: TargetResult) -> bool:
-    return answer.plan.is_joined and answer.plan.form is OutputFormat.TABLE
+def _is_joined(result: TargetResult) -> bool:
+    return result.plan.is_joined and result.plan.form is OutputFormat.TABLE
 
 
-def _of(answer: TargetResult) -> Iterator[Element]:
-    form = answer.plan.form
+def _render_result(result: TargetResult) -> Iterator[Element]:
+    form = result.plan.form
     if form is OutputFormat.TABLE:
-        yield render_table([answer])
-    elif not answer.curves:
-        yield render_empty(answer)
+        yield render_table([result])
+    elif not result.series:
+        yield render_empty(result)
     elif form is OutputFormat.HEATMAP:
-        yield from render_heatmaps(answer)
-    elif form is OutputFormat.FRAME or not all(is_plain(curve.series) for curve in answer.curves):
-        yield from render_frames(answer)
+        yield from render_heatmaps(result)
+    # Datapoints cannot hold NaN and infinities, frames can.
+    elif form is OutputFormat.FRAME or not all(is_plain(series) for series in result.series):
+        yield from render_frames(result)
     else:
-        yield from render_series(answer)
+        yield from render_series(result)

@@ -1,4 +1,8 @@
-"""The answer to a target: named curves with a unit, or the reason why there are none."""
+"""The result of a target: series of numbers with their queries, or the reason why there are none.
+
+Decodes success envelopes in small pieces, so that other requests run in between. The result types:
+https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +16,7 @@ from gatewayz_metrics.errors import BadAnswer, QueryRefused, ServiceError
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetQuery
 from gatewayz_metrics.upstream.response import parse_envelope, warnings_and_infos
 
-# DOC Upstream envelopes as series of numbers, decoded in pieces.
-#
-# The result types: https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats.
-#
-
-
-_SERIES = b'{"metric":{'
+_SERIES_START = b'{"metric":{'
 _HISTOGRAM = "Native histograms are left out: they are no numbers; use histogram_quantile or the like."
 
 
@@ -33,21 +31,86 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """What an expression gave."""
+    """The series that one query returned, and notices for the panel's header."""
 
     series: tuple[Series, ...]
     notices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ResultSeries:
+    """One series of a target and the query that returned it."""
+
+    ask: TargetQuery
+    series: Series
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels without the metric's name."""
+        return {name: value for name, value in self.series.labels.items() if name != "__name__"}
+
+    @property
+    def times(self) -> list[int]:
+        """The times of its points, in Unix milliseconds."""
+        return self.series.times
+
+    @property
+    def values(self) -> list[float]:
+        """The values of its points."""
+        return self.series.values
+
+    @property
+    def metric(self) -> str:
+        """The name in the catalogue, else the metric's own; may be empty."""
+        return self.ask.name or self.series.labels.get("__name__", "")
+
+    @property
+    def templated(self) -> dict[str, str]:
+        """The labels that a legend template can refer to."""
+        return {**self.series.labels, "__name__": self.metric}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """Every series of one target, and notices for the panel's header."""
+
+    plan: TargetPlan
+    series: tuple[ResultSeries, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFailure:
+    """Why one target has no result."""
+
+    ref_id: str
+    error: ServiceError
+    # The query for the inspector, when planning got that far.
+    executed: str = ""
+
+
+TargetOutcome = TargetResult | TargetFailure
+
+
+def select_failures(outcomes: Sequence[TargetOutcome]) -> list[TargetFailure]:
+    """The outcomes that are failures."""
+    return [outcome for outcome in outcomes if isinstance(outcome, TargetFailure)]
+
+
+def select_results(outcomes: Iterable[TargetOutcome]) -> Iterator[TargetResult]:
+    """The outcomes that are results."""
+    return (outcome for outcome in outcomes if isinstance(outcome, TargetResult))
+
+
 async def decode_result(body: bytes) -> QueryResult:
     """The series in a success envelope of any result type. Raises QueryRefused or BadAnswer."""
     pause = yield_periodically()
-    pieces, rest = _apart(body)
+    pieces, rest = _split_series(body)
     document = parse_envelope(rest)
     notices = list(warnings_and_infos(document, "warnings", "infos"))
     series: list[Series] = []
     try:
-        items: Iterable[bytes | dict[str, Any]] = chain(pieces, _items(document["data"]))
+        items: Iterable[bytes | dict[str, Any]] = chain(pieces, _list_series(document["data"]))
         reader = _Reader()
         for item in items:
             with gc_paused():
@@ -60,7 +123,7 @@ async def decode_result(body: bytes) -> QueryResult:
 
 
 class _Reader:
-    """Reads series one after the other; those of one answer mostly have the same times."""
+    """Reads the series of one result; those with the same timestamps share one list of times, which is faster."""
 
     def __init__(self) -> None:
         self.met_histogram = False
@@ -79,20 +142,20 @@ class _Reader:
         return [Series(found["metric"], self._times, list(map(float, texts)))]
 
 
-def _apart(body: bytes) -> tuple[list[bytes], bytes]:
-    """An envelope as the texts of its series but the last, and an envelope with the last alone.
+def _split_series(body: bytes) -> tuple[list[bytes], bytes]:
+    """The texts of all series but the last, and an envelope that contains the last one alone.
 
-    Decoded whole, a million points would keep everybody waiting, and the collector busy.
-    Inside a string the marker's quotes would be escaped, so it stands nowhere else.
+    Decoding a large result at once would block the event loop for its whole length. Splitting is
+    safe: within a string the quotes of _SERIES_START would be escaped.
     """
-    head, *texts = body.split(_SERIES)
+    head, *texts = body.split(_SERIES_START)
     if len(texts) < 2 or not head.endswith(b"[") or not all(text.endswith(b"},") for text in texts[:-1]):
         return [], body
-    return [_SERIES + text[:-1] for text in texts[:-1]], head + _SERIES + texts[-1]
+    return [_SERIES_START + text[:-1] for text in texts[:-1]], head + _SERIES_START + texts[-1]
 
 
-def _items(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """The series of a matrix or a vector; a scalar is one without labels."""
+def _list_series(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The series of a matrix or a vector; a scalar becomes one without labels."""
     kind, result = data["resultType"], data["result"]
     if kind == "scalar":
         return [{"metric": {}, "value": result}]
@@ -101,58 +164,3 @@ def _items(data: dict[str, Any]) -> list[dict[str, Any]]:
     if kind not in ("matrix", "vector"):
         raise BadAnswer(f"a {str(kind)[:20]!r} instead of series")
     return list(result)
-
-
-@dataclass(frozen=True, slots=True)
-class ResultSeries:
-    """One series and the expression that it answers."""
-
-    ask: TargetQuery
-    series: Series
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels, the metric's name aside."""
-        return {name: value for name, value in self.series.labels.items() if name != "__name__"}
-
-    @property
-    def metric(self) -> str:
-        """What is measured."""
-        return self.ask.name or self.series.labels.get("__name__", "")
-
-    @property
-    def templated(self) -> dict[str, str]:
-        """What a legend's template may name."""
-        return {**self.series.labels, "__name__": self.metric}
-
-
-@dataclass(frozen=True, slots=True)
-class TargetResult:
-    """What one target gave."""
-
-    plan: TargetPlan
-    curves: tuple[ResultSeries, ...] = ()
-    notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TargetFailure:
-    """Why one target gave nothing."""
-
-    ref_id: str
-    error: ServiceError
-    # The query, as far as it was made out.
-    executed: str = ""
-
-
-TargetOutcome = TargetResult | TargetFailure
-
-
-def select_failures(outcomes: Sequence[TargetOutcome]) -> list[TargetFailure]:
-    """Those that failed."""
-    return [outcome for outcome in outcomes if isinstance(outcome, TargetFailure)]
-
-
-def select_results(outcomes: Iterable[TargetOutcome]) -> Iterator[TargetResult]:
-    """Those that did not."""
-    return (outcome for outcome in outcomes if isinstance(outcome, TargetResult))

@@ -1,4 +1,4 @@
-"""The documentation page: everything that can be asked for, in Markdown, from the catalogue."""
+"""The documentation page in Markdown: routes, errors, statistics and families, from the catalogue."""
 
 from collections.abc import Iterable, Iterator
 
@@ -22,7 +22,7 @@ OpenMetrics knows no comments; there the header `X-Upstream-Status` (`ok`, `part
 
 
 def render_docs(catalogue: Catalogue, slots: Slots) -> bytes:
-    """The page."""
+    """The whole page."""
     return "\n".join(_page(catalogue, slots)).encode()
 
 
@@ -60,7 +60,7 @@ def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
 
 
 def render_routes_table(catalogue: Catalogue) -> Iterator[str]:
-    """The routes, a row each."""
+    """A table of the routes."""
     yield "| Route | Answer | What it holds |"
     yield "|---|---|---|"
     yield "| `/prometheus/metrics/summary` | JSON | every statistic, one number each |"
@@ -71,7 +71,7 @@ def render_routes_table(catalogue: Catalogue) -> Iterator[str]:
 
 
 def render_statistics_table(statistics: Iterable[Statistic], slots: Slots) -> Iterator[str]:
-    """Statistics with unit, meaning and expression, a row each."""
+    """A table of statistics with unit, meaning and expression."""
     yield "| Key | Unit | Meaning | Expression |"
     yield "|---|---|---|---|"
     for statistic in statistics:
@@ -80,7 +80,7 @@ def render_statistics_table(statistics: Iterable[Statistic], slots: Slots) -> It
 
 
 def render_families_table(families: Iterable[Family], slots: Slots) -> Iterator[str]:
-    """Families with type, unit, labels, meaning and expressions, a row each."""
+    """A table of families with type, unit, labels, meaning and expressions."""
     yield "| Family | Type | Unit | Labels | Meaning | Expressions |"
     yield "|---|---|---|---|---|---|"
     for family in families:
@@ -90,5 +90,5 @@ def render_families_table(families: Iterable[Family], slots: Slots) -> Iterator[
 
 
 def _code(expression: str) -> str:
-    # A bar would end the table's cell, even inside code.
+    # A bar ends a cell of the table, even inside code.
     return "`" + expression.strip().replace("|", "\\|") + "`"

@@ -1,8 +1,8 @@
 """Readings as exposition text: Prometheus text 0.0.4 and OpenMetrics 1.0.
 
 The formats: https://prometheus.io/docs/instrumenting/exposition_formats/ and
-https://prometheus.io/docs/specs/om/open_metrics_spec/. What they share is written once;
-`Exposition` holds the differences.
+https://prometheus.io/docs/specs/om/open_metrics_spec/. Their differences follow
+`ExpositionFormat.is_openmetrics`.
 """
 
 import re
@@ -17,12 +17,15 @@ from gatewayz_metrics.metrics_api.summary import format_go_float
 from gatewayz_metrics.promql.build import EXPORT_LABEL, EXPORT_VALUE
 from gatewayz_metrics.query import NamedSample, Reading, Snapshot
 
-_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
-_MARKER = f'{EXPORT_LABEL}="{EXPORT_VALUE}"'
+Labels = tuple[tuple[str, str], ...]
+
+_INVALID_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]")
+# On every sample, so that queries can exclude our own exports from the series that they are computed from.
+_EXPORT_PAIR = f'{EXPORT_LABEL}="{EXPORT_VALUE}"'
 
 
 class ExpositionFormat(Enum):
-    """The ways to write a page; the value is its content type."""
+    """The format of a page; the value is its content type."""
 
     PLAIN = "text/plain; charset=utf-8"
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,44 +33,46 @@ class ExpositionFormat(Enum):
 
     @property
     def is_openmetrics(self) -> bool:
-        """OpenMetrics knows no comments, but units, an end mark and stricter values."""
+        """Whether it is OpenMetrics, which has units and an end mark, but no comments, and restricts values more."""
         return self is ExpositionFormat.OPENMETRICS
 
 
 def render_exposition(families: Iterable[Family], snapshot: Snapshot, form: ExpositionFormat) -> bytes:
-    """The page of some families. Text that is not Unicode is replaced, never a reason to fail."""
+    """The page of some families; lone surrogates in label values are replaced, as UTF-8 cannot encode them."""
     if snapshot.outage is not None:
         lines: Iterable[str] = _comments([snapshot.outage.sentence], form)
     else:
-        lines = _page(families, snapshot, form)
+        lines = _render_page(families, snapshot, form)
     end = "# EOF\n" if form.is_openmetrics else ""
     return ("".join(f"{line}\n" for line in lines) + end).encode("utf-8", "replace")
 
 
-def _page(families: Iterable[Family], snapshot: Snapshot, form: ExpositionFormat) -> Iterator[str]:
+def _render_page(families: Iterable[Family], snapshot: Snapshot, form: ExpositionFormat) -> Iterator[str]:
     yield from _comments((f"Warning: {text}" for text in snapshot.warnings), form)
     for family in families:
-        yield from _family(family, snapshot.readings[family.name], form)
+        yield from _render_family(family, snapshot.readings[family.name], form)
 
 
-def _family(family: Family, reading: Reading, form: ExpositionFormat) -> Iterator[str]:
-    """One block. A family that failed has no block, one without data has a block without samples."""
+def _render_family(family: Family, reading: Reading, form: ExpositionFormat) -> Iterator[str]:
+    """The lines of one family: HELP and TYPE alone without data, only a comment when it failed."""
     if reading.error is not None:
         yield from _comments([f"{family.name}: {reading.error.sentence}"], form)
         return
-    yield from _heading(family, form)
-    samples = _valid(family, reading.samples, form)
+    yield from _render_heading(family, form)
+    samples = _select_samples(family, reading.samples, form)
     if not samples:
         yield from _comments([f"{family.name}: no data"], form)
     for sample in samples:
-        yield f"{sample.name}{{{_labels(sample.labels)}}} {sample.value}"
+        yield f"{sample.name}{{{_render_labels(sample.labels)}}} {sample.value}"
 
 
-def _heading(family: Family, form: ExpositionFormat) -> Iterator[str]:
+def _render_heading(family: Family, form: ExpositionFormat) -> Iterator[str]:
     if not form.is_openmetrics:
+        # The text format escapes no quotes in HELP, OpenMetrics does.
         yield f"# HELP {family.name} {_escape(family.help)}"
         yield f"# TYPE {family.name} {family.type}"
         return
+    # OpenMetrics: a counter's family has no `_total`, its samples do; a unit must be the end of the name.
     name = family.name.removesuffix("_total") if family.type == "counter" else family.name
     yield f"# HELP {name} {_escape_all(family.help)}"
     yield f"# TYPE {name} {family.type}"
@@ -75,29 +80,26 @@ def _heading(family: Family, form: ExpositionFormat) -> Iterator[str]:
         yield f"# UNIT {name} {family.unit}"
 
 
-def _valid(family: Family, samples: Iterable[NamedSample], form: ExpositionFormat) -> list[NamedSample]:
-    """The samples that the format allows, in a stable order."""
+def _select_samples(family: Family, samples: Iterable[NamedSample], form: ExpositionFormat) -> list[NamedSample]:
+    """The samples that the format allows, in the order of their labels."""
     if family.type == "histogram":
         return complete_histograms(family.name, samples, canonical=form.is_openmetrics)
     ordered = sorted(samples, key=lambda sample: (sorted(sample.labels.items()), sample.name))
     if form.is_openmetrics and family.type == "counter":
-        # One impossible counter would make a scraper throw the whole page away.
+        # A negative or NaN counter makes a scraper reject the whole page.
         return [sample for sample in ordered if float(sample.value) >= 0]
     return ordered
 
 
-def _labels(labels: dict[str, str]) -> str:
-    own = ",".join(f'{_name(name)}="{_escape_all(value)}"' for name, value in labels.items() if _is_ours_to_write(name))
-    return f"{own},{_MARKER}" if own else _MARKER
+def _render_labels(labels: dict[str, str]) -> str:
+    exported = ((_INVALID_IN_NAMES.sub("_", name), value) for name, value in labels.items() if _is_exported(name))
+    pairs = [f'{name}="{_escape_all(value)}"' for name, value in exported]
+    return ",".join([*pairs, _EXPORT_PAIR])
 
 
-def _is_ours_to_write(name: str) -> bool:
-    """Names with two underscores are reserved, and the marker is added to every sample anyway."""
+def _is_exported(name: str) -> bool:
+    """Whether a label is written: `__` starts reserved names, and the export label is added to every sample."""
     return name != EXPORT_LABEL and not name.startswith("__")
-
-
-def _name(name: str) -> str:
-    return _NOT_IN_A_NAME.sub("_", name)
 
 
 def _escape(text: str) -> str:
@@ -113,28 +115,20 @@ def _comments(sentences: Iterable[str], form: ExpositionFormat) -> Iterator[str]
         yield from (f"# {_escape(sentence)}" for sentence in sentences)
 
 
-# DOC Classic histograms made complete: cumulative buckets that end in +Inf, sum and count.
-#
-# Sums over replicas meet two imperfections of the sources. One boundary may be written in
-# two ways (`1` and `1.0`), each holding a part of the count; and replicas may have
-# different boundaries, which leaves those that not everybody has too small.
-#
-
-
-Labels = tuple[tuple[str, str], ...]
+# Classic histograms.
 
 
 @dataclass(slots=True)
 class _Child:
-    """The samples of one label set, the boundary aside."""
+    """The samples of a histogram with the same labels, `le` aside; buckets by their bound."""
 
     buckets: dict[float, list[NamedSample]] = field(default_factory=lambda: defaultdict(list))
     total: NamedSample | None = None
     count: NamedSample | None = None
 
-    def add(self, sample: NamedSample, boundary: float) -> None:
+    def add(self, sample: NamedSample, bound: float) -> None:
         if sample.name.endswith("_bucket"):
-            self.buckets[boundary].append(sample)
+            self.buckets[bound].append(sample)
         elif sample.name.endswith("_sum"):
             self.total = sample
         else:
@@ -142,49 +136,53 @@ class _Child:
 
 
 def complete_histograms(name: str, samples: Iterable[NamedSample], *, canonical: bool) -> list[NamedSample]:
-    """The samples of a histogram family, each child complete or left out.
+    """The samples of a classic histogram: cumulative buckets up to +Inf, sum and count per label set.
 
-    `canonical` writes boundaries as OpenMetrics wants them (`1.0`, not `1`).
+    A label set without a count is left out. Sums over replicas can have two faults, which are repaired:
+    one bound may be written in two ways (`1` and `1.0`), each with a part of the count, and replicas may
+    have different bounds, so that a bound of some alone counts too few.
+
+    `canonical` writes bounds as OpenMetrics does (`1.0`, not `1`).
     """
     children: dict[Labels, _Child] = defaultdict(_Child)
     for sample in samples:
-        boundary = _boundary(sample.labels.get("le"))
-        if not isnan(boundary) and not isnan(float(sample.value)):
+        bound = _parse_bound(sample.labels.get("le"))
+        if not isnan(bound) and not isnan(float(sample.value)):
             key = tuple(sorted((k, v) for k, v in sample.labels.items() if k != "le"))
-            children[key].add(sample, boundary)
-    return [line for key in sorted(children) for line in _lines(name, dict(key), children[key], canonical)]
+            children[key].add(sample, bound)
+    return [line for key in sorted(children) for line in _complete_child(name, dict(key), children[key], canonical)]
 
 
-def _boundary(le: str | None) -> float:
-    """The upper bound; +Inf where there is none to read, NaN where it is no number."""
+def _parse_bound(le: str | None) -> float:
+    """The upper bound; +Inf for a sample without `le`, NaN when it is no number."""
     try:
         return inf if le is None else float(le)
     except ValueError:
         return float("nan")
 
 
-def _lines(name: str, labels: dict[str, str], child: _Child, canonical: bool) -> Iterator[NamedSample]:
-    count = child.count.value if child.count else _merged(child.buckets.get(inf, []))
+def _complete_child(name: str, labels: dict[str, str], child: _Child, canonical: bool) -> Iterator[NamedSample]:
+    count = child.count.value if child.count else _add_up(child.buckets.get(inf, []))
     if count is None:
         return
-    reached = 0.0
-    for boundary in sorted(boundary for boundary in child.buckets if isfinite(boundary)):
-        value = _merged(child.buckets[boundary])
-        # A boundary that only some replicas have counts too few: it is left out, not guessed.
-        if value is not None and reached <= float(value) <= float(count):
-            reached = float(value)
-            le = format_go_float(boundary) if canonical else child.buckets[boundary][0].labels["le"]
+    below = 0.0
+    for bound in sorted(bound for bound in child.buckets if isfinite(bound)):
+        value = _add_up(child.buckets[bound])
+        # A bound that only some replicas have counts fewer than the one below: it is left out, not estimated.
+        if value is not None and below <= float(value) <= float(count):
+            below = float(value)
+            le = format_go_float(bound) if canonical else child.buckets[bound][0].labels["le"]
             yield NamedSample(f"{name}_bucket", {**labels, "le": le}, value)
     yield NamedSample(f"{name}_bucket", {**labels, "le": "+Inf"}, count)
     if child.total is not None:
         yield NamedSample(f"{name}_sum", labels, child.total.value)
-    # OpenMetrics allows a count beside a sum alone.
+    # OpenMetrics allows a count only together with a sum.
     if child.total is not None or not canonical:
         yield NamedSample(f"{name}_count", labels, count)
 
 
-def _merged(samples: list[NamedSample]) -> str | None:
-    """The value of one boundary, whose count may lie in several spellings of it."""
+def _add_up(samples: list[NamedSample]) -> str | None:
+    """The count of one bound over its spellings; the engine's own text when there is only one."""
     if len(samples) <= 1:
         return samples[0].value if samples else None
     return format_go_float(sum(float(sample.value) for sample in samples))

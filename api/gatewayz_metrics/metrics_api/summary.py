@@ -18,16 +18,48 @@ from gatewayz_metrics.errors import NotOneNumber
 from gatewayz_metrics.promql.times import format_rfc3339
 from gatewayz_metrics.query import Reading, Snapshot
 
-# DOC Values as people and widgets read them.
-
-
+MISSING = "N/A"
+# Four significant digits: what the docs page says of all values but counts.
 _FOUR_DIGITS = Context(prec=4)
 
 
-def format_decimal(text: str, form: NumberFormat) -> str | None:
-    """An engine's value as a decimal without exponent; None for NaN, `+Inf` and `-Inf` as they are.
+class ValueFormat(StrEnum):
+    """How values are written: as decimal strings, or as JSON numbers and null."""
 
-    `exact` keeps every digit of a count, `rounded` keeps four significant ones.
+    STRING = "string"
+    NUMBER = "number"
+
+
+def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values: ValueFormat, window: str) -> bytes:
+    """The summary of a snapshot as JSON; `window` is the range of its rates, for the sentences under `absent`."""
+    metrics: dict[str, dict[str, Any]] = {}
+    errors: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    for statistic in statistics:
+        reading = _require_one_sample(snapshot.readings[statistic.name])
+        text = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
+        metrics.setdefault(statistic.section, {})[statistic.key] = _render_value(text, values)
+        if reading.error is not None:
+            errors[statistic.name] = reading.error.sentence
+        elif text is None:
+            absent[statistic.name] = _why_absent(statistic, window)
+    document: dict[str, Any] = {"timestamp": format_rfc3339(floor(snapshot.at * 1000)), "metrics": metrics}
+    # In an outage every statistic has the same error: it is given once.
+    if snapshot.outage is not None:
+        document["error"] = snapshot.outage.sentence
+    elif errors:
+        document["errors"] = errors
+    if absent:
+        document["absent"] = absent
+    if snapshot.warnings:
+        document["warnings"] = snapshot.warnings
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def format_decimal(text: str, form: NumberFormat) -> str | None:
+    """An engine's value as a decimal without exponent; None for NaN, `+Inf` or `-Inf` for infinities.
+
+    `exact` keeps every digit, `rounded` four significant ones.
     """
     value = Decimal(text)
     if value.is_nan():
@@ -47,54 +79,20 @@ def format_go_float(value: float) -> str:
     return str(floatToGoString(value))
 
 
-MISSING = "N/A"
-
-
-class ValueFormat(StrEnum):
-    """How the summary writes its values."""
-
-    STRING = "string"
-    NUMBER = "number"
-
-
-def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values: ValueFormat, window: str) -> bytes:
-    """The summary of a snapshot, as JSON."""
-    metrics: dict[str, dict[str, Any]] = {}
-    errors: dict[str, str] = {}
-    absent: dict[str, str] = {}
-    for statistic in statistics:
-        reading = _single(snapshot.readings[statistic.name])
-        text = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
-        metrics.setdefault(statistic.section, {})[statistic.key] = _value(text, values)
-        if reading.error is not None:
-            errors[statistic.name] = reading.error.sentence
-        elif text is None:
-            absent[statistic.name] = _why_absent(statistic, window)
-    document: dict[str, Any] = {"timestamp": format_rfc3339(floor(snapshot.at * 1000)), "metrics": metrics}
-    if snapshot.outage is not None:
-        document["error"] = snapshot.outage.sentence
-    elif errors:
-        document["errors"] = errors
-    if absent:
-        document["absent"] = absent
-    if snapshot.warnings:
-        document["warnings"] = snapshot.warnings
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _single(reading: Reading) -> Reading:
-    """A statistic is one number; an expression that gives several is a fault of the catalogue."""
+def _require_one_sample(reading: Reading) -> Reading:
+    """The reading, or the error NotOneNumber when the expression returned several series."""
     if len(reading.samples) <= 1:
         return reading
     return Reading(error=NotOneNumber(len(reading.samples)))
 
 
-def _value(text: str | None, values: ValueFormat) -> object:
+def _render_value(text: str | None, values: ValueFormat) -> object:
     if values is ValueFormat.STRING:
         return MISSING if text is None else text
+    # JSON has no infinities.
     if text is None or text.endswith("Inf"):
         return None
-    # The digits go out as they are: a float would lose those of a large count.
+    # The digits are copied: a float would round a count above 2**53.
     return orjson.Fragment(text)
 
 

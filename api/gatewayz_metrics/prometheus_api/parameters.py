@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 
 from gatewayz_metrics.errors import LimitExceeded, RequestError
+from gatewayz_metrics.http.bodies import read_body
 from gatewayz_metrics.promql.times import TimeRange, parse_duration, parse_time
 from gatewayz_metrics.upstream.request import Pairs
 
@@ -47,12 +48,8 @@ async def read_params(request: Request, max_query_length: int) -> RequestParams:
         return merge_params(url)
     # Percent-encoding triples a query.
     limit = 3 * max_query_length + _FRAME
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise LimitExceeded(f"The body has more than {limit:,} bytes", "MAX_QUERY_LENGTH", f"{max_query_length:,}")
-    return merge_params(url, body.decode("latin-1"))
+    error = LimitExceeded(f"The body has more than {limit:,} bytes", "MAX_QUERY_LENGTH", f"{max_query_length:,}")
+    return merge_params(url, (await read_body(request, limit, error)).decode("latin-1"))
 
 
 def merge_params(url: str, body: str = "") -> RequestParams:

@@ -1,8 +1,8 @@
-"""A matrix taken apart without decoding it, when it is written exactly as Prometheus writes one.
+"""Splits a matrix into series without decoding the points, when it is laid out exactly as Prometheus writes it.
 
-Twice as fast as decoding, and the text of every point stays as it was. Whatever looks different in
-any way is left to the decoder: Unlike stands for that, never for a verdict. Splitting at `,"values":[[` is
-safe, as inside a string the quotes would be escaped.
+This is twice as fast as decoding, and the text of every point stays as it was. UnexpectedLayout means
+that the body has to be decoded instead; whether it is valid is for the decoder to say. Splitting at
+`,"values":[[` is safe, as within a string its quotes would be escaped.
 """
 
 from array import array
@@ -21,13 +21,13 @@ _EMPTY = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
 _TAIL = b"]}}"
 _NEXT = b',{"metric":'
 _VALUES = b',"values":[['
-_OF_FLOATS = b'0123456789.,"[]+-eINanf'
+_FLOAT_CHARACTERS = b'0123456789.,"[]+-eINanf'
 
 Scanned = tuple[bytes, dict[str, Any], PointColumn]
 
 
-class UnexpectedLayout(Exception):  # a sign to the caller, never seen by anybody else
-    """The text is not written as Prometheus writes it."""
+class UnexpectedLayout(Exception):  # caught by parse_matrix alone
+    """The body is not laid out as Prometheus writes a matrix."""
 
 
 def format_timestamp(time_ms: int) -> bytes:
@@ -39,10 +39,11 @@ def format_timestamp(time_ms: int) -> bytes:
     return b'%d.%03d,"' % (whole, ms) if ms else b'%d,"' % whole
 
 
-def scan_matrix(body: bytes, places: dict[bytes, int]) -> Iterator[Scanned]:
-    """Each series as the text and the content of its labels and a column; `places` tells where a stamp stands.
+def scan_matrix(body: bytes, indices: dict[bytes, int]) -> Iterator[Scanned]:
+    """Each series as its labels (text and decoded) and its points.
 
-    Raises Unlike, possibly after some series: then none of them counts.
+    `indices` gives the grid index for every timestamp that may occur, as format_timestamp writes it.
+    Raises UnexpectedLayout, possibly after some series, which must then be discarded.
     """
     body = body.rstrip()
     if body == _EMPTY:
@@ -55,7 +56,7 @@ def scan_matrix(body: bytes, places: dict[bytes, int]) -> Iterator[Scanned]:
     for number, chunk in enumerate(rest, 1):
         values, end, follows = chunk.partition(b"]]}")
         is_last = number == len(rest)
-        labels, column = _scan_labels(metric), _scan_points(values, places)
+        labels, column = _scan_labels(metric), _scan_points(values, indices)
         if labels is None or column is None or not end or (follows == _TAIL) is not is_last:
             raise UnexpectedLayout
         yield metric, labels, column
@@ -72,19 +73,22 @@ def _scan_labels(metric: bytes) -> dict[str, Any] | None:
     return labels if isinstance(labels, dict) else None
 
 
-def _scan_points(values: bytes, places: dict[bytes, int]) -> PointColumn | None:
+def _scan_points(values: bytes, indices: dict[bytes, int]) -> PointColumn | None:
+    """The points of one series; None when they are not floats in ascending order on the grid."""
     points = values.split(b"],[")
-    # Where the times are of one length, slices do; tuples of halves would keep the garbage collector busy.
+    # Timestamps of one response mostly have one length, so a slice finds each; those of another length are not found.
+    # Splitting every point in two would create tuples that keep the garbage collector busy.
     length = points[0].find(b'"') + 1
-    at = [places.get(point[:length], -1) for point in points]
+    found = [indices.get(point[:length], -1) for point in points]
     if (
-        values.translate(None, _OF_FLOATS)
+        # Any other character would be a histogram, an escape or a different layout.
+        values.translate(None, _FLOAT_CHARACTERS)
         or values.count(b'"') != 2 * len(points)
         or values.count(b'"],[') != len(points) - 1
         or not values.endswith(b'"')
-        or -1 in at
-        or not all(map(lt, at, at[1:]))
+        or -1 in found
+        or not all(map(lt, found, found[1:]))
     ):
         return None
     ends = list(accumulate([len(point) + 3 for point in points]))
-    return PointColumn(array("q", at), array("I", ends), b"[%b]," % values)
+    return PointColumn(array("q", found), array("I", ends), b"[%b]," % values)

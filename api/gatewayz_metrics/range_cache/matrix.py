@@ -1,4 +1,7 @@
-"""A range query's envelope taken apart into columns, and columns put together into an envelope."""
+"""Parses the envelope of a range query into columns of points, and renders such columns as an envelope.
+
+The format: https://prometheus.io/docs/prometheus/latest/querying/api/#range-vectors.
+"""
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,17 +19,20 @@ from gatewayz_metrics.upstream.response import parse_envelope
 # Sorting these pairs gives the order in which Prometheus writes a matrix.
 Labels = tuple[tuple[str, str], ...]
 
-_OPEN = b'{"status":"success","data":{"resultType":"matrix","result":['
-_MOST_NOTES = 10
+_HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
+# Warnings and infos of each kind that Prometheus returns; it sums up the others in one sentence.
+_MOST_ANNOTATIONS = 10
+# Bytes, measured: the objects of a series without points.
+_OVERHEAD = 900
 
 
-class UnalignedPoints(Exception):  # a sign to the cache, never seen by callers
-    """An answer has points where none were asked for."""
+class UnalignedPoints(Exception):  # caught by the range cache alone
+    """A result has points at times that were not requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepGrid:
-    """The times `phase + k * step`, told by `k`."""
+    """The times `phase + index * step`, each known by its index."""
 
     phase_ms: int
     step_ms: int
@@ -37,17 +43,17 @@ class StepGrid:
         return cls(span.start_ms % span.step_ms, span.step_ms)
 
     def index(self, time_ms: int) -> int:
-        """The place of a time on the grid or of the last before it."""
+        """The index of a time, or of the last time on the grid before it."""
         return (time_ms - self.phase_ms) // self.step_ms
 
     def time_ms(self, index: int) -> int:
-        """The time of a place."""
+        """The time with this index."""
         return self.phase_ms + index * self.step_ms
 
 
 @dataclass(frozen=True, slots=True)
 class CachedSeries:
-    """The points of one series, floats and histograms apart, under its labels as JSON."""
+    """The labels of one series as JSON, and its points: floats and native histograms separately."""
 
     metric: bytes
     values: PointColumn = EMPTY
@@ -55,15 +61,15 @@ class CachedSeries:
 
     @property
     def size(self) -> int:
-        """The bytes that it takes, about: its labels stand in the key as well."""
+        """Its approximate size in bytes; the labels count three times, as they are in the key, too, as strings."""
         return 3 * len(self.metric) + self.values.size + self.histograms.size + _OVERHEAD
 
     def only(self, first: int, last: int) -> "CachedSeries":
-        """Its points in a range alone."""
+        """The series with the points in a range of grid indices, both ends included."""
         return CachedSeries(self.metric, self.values.only(first, last), self.histograms.only(first, last))
 
     def replaced(self, first: int, last: int, by: "CachedSeries | None") -> "CachedSeries":
-        """It with the points of a range exchanged."""
+        """The series with the points in a range of grid indices replaced, or removed when `by` is None."""
         values, histograms = (by.values, by.histograms) if by else (EMPTY, EMPTY)
         return CachedSeries(
             self.metric,
@@ -73,16 +79,13 @@ class CachedSeries:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no point left."""
+        """Whether it has no points."""
         return not (self.values.text or self.histograms.text)
-
-
-_OVERHEAD = 900  # measured: objects of a series without points
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A stretch of the grid with every series in it."""
+    """Every series in a range of grid indices, both ends included, and the annotations of the result."""
 
     first: int
     last: int
@@ -93,13 +96,17 @@ class Matrix:
 
 
 def parse_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generator[None, None, Matrix]:
-    """A success body as columns, a series at a time. Raises OffGrid, or BadAnswer when it is no matrix at all."""
-    places = {format_timestamp(grid.time_ms(place)): place for place in range(first, last + 1)}
+    """The matrix in a success envelope; yields after each series, so that it can run cooperatively.
+
+    Raises UnalignedPoints for points outside the range or beside the grid, BadAnswer when the body is no matrix.
+    """
+    indices = {format_timestamp(grid.time_ms(index)): index for index in range(first, last + 1)}
     series: dict[Labels, CachedSeries] = {}
     try:
-        for number, (metric, labels, values) in enumerate(scan_matrix(body, places), 1):
+        for number, (metric, labels, values) in enumerate(scan_matrix(body, indices), 1):
             series[_sort_labels(labels)] = CachedSeries(metric, values)
             if len(series) < number:
+                # A series that occurs twice: the decoder refuses the body.
                 return _decode_matrix(body, grid, first, last)
             yield
     except UnexpectedLayout:
@@ -118,8 +125,8 @@ def _decode_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Matrix
         raise BadAnswer("a malformed matrix") from exc
     if len(by_labels := dict(found)) != len(found):
         raise BadAnswer("a series that occurs twice")
-    is_partial = document.get("isPartial") is True
-    return Matrix(first, last, by_labels, _notes(document, "warnings"), _notes(document, "infos"), is_partial)
+    warnings, infos = _annotations(document, "warnings"), _annotations(document, "infos")
+    return Matrix(first, last, by_labels, warnings, infos, document.get("isPartial") is True)
 
 
 def render_matrix(
@@ -129,10 +136,10 @@ def render_matrix(
     warnings: Iterable[str] = (),
     infos: Iterable[str] = (),
 ) -> bytes:
-    """The envelope of a range, series in the order of their labels."""
+    """The envelope of a range of grid indices, series sorted by their labels as Prometheus does."""
     parts = (_render_series(series[labels], first, last) for labels in sorted(series))
-    notes = b"".join(_note(name, found) for name, found in (("warnings", warnings), ("infos", infos)))
-    return _OPEN + b",".join(part for part in parts if part) + b"]}" + notes + b"}"
+    annotations = _render_annotations("warnings", warnings) + _render_annotations("infos", infos)
+    return _HEAD + b",".join(part for part in parts if part) + b"]}" + annotations + b"}"
 
 
 def _decode_series(series: dict[str, Any], grid: StepGrid, first: int, last: int) -> tuple[Labels, CachedSeries]:
@@ -140,6 +147,7 @@ def _decode_series(series: dict[str, Any], grid: StepGrid, first: int, last: int
     labels = _sort_labels(metric)
     values, histograms = series.get("values", ()), series.get("histograms", ())
     return labels, CachedSeries(
+        # Copied: what orjson returns keeps about 4 kB of memory, measured, however short it is.
         memoryview(orjson.dumps(metric)).tobytes(),
         _decode_points(values, grid, first, last),
         _decode_points(histograms, grid, first, last),
@@ -152,13 +160,13 @@ def _sort_labels(labels: dict[str, str]) -> Labels:
 
 def _decode_points(points: list[tuple[float, Any]], grid: StepGrid, first: int, last: int) -> PointColumn:
     phase, step = grid.phase_ms, grid.step_ms
-    places = [divmod(round(1000 * at) - phase, step) for at, _ in points]
-    at = [place for place, _ in places]
-    if any(rest for _, rest in places) or (at and (at[0] < first or at[-1] > last)):
+    divided = [divmod(round(1000 * seconds) - phase, step) for seconds, _ in points]
+    indices = [index for index, _ in divided]
+    if any(remainder for _, remainder in divided) or (indices and (indices[0] < first or indices[-1] > last)):
         raise UnalignedPoints
-    if any(left >= right for left, right in pairwise(at)):
+    if any(left >= right for left, right in pairwise(indices)):
         raise UnalignedPoints
-    return PointColumn.of(at, [orjson.dumps(point) for point in points])
+    return PointColumn.of(indices, [orjson.dumps(point) for point in points])
 
 
 def _render_series(series: CachedSeries, first: int, last: int) -> bytes:
@@ -166,6 +174,7 @@ def _render_series(series: CachedSeries, first: int, last: int) -> bytes:
     if not values and not histograms:
         return b""
     parts = [b'{"metric":' + series.metric]
+    # Without the comma after the last point.
     if values:
         parts.append(b'"values":[' + values[:-1] + b"]")
     if histograms:
@@ -173,16 +182,16 @@ def _render_series(series: CachedSeries, first: int, last: int) -> bytes:
     return b",".join(parts) + b"}"
 
 
-def _notes(document: dict[str, Any], name: str) -> tuple[str, ...]:
-    given = document.get(name) or ()
-    return tuple(str(note) for note in given)
+def _annotations(document: dict[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(str(text) for text in document.get(name) or ())
 
 
-def _note(name: str, notes: Iterable[str]) -> bytes:
-    """Notes of several answers as one list: each once, as many as Prometheus would give."""
-    found = list(dict.fromkeys(notes))
+def _render_annotations(name: str, texts: Iterable[str]) -> bytes:
+    """The annotations of several results as one member of the envelope: each once, no more than Prometheus gives."""
+    found = list(dict.fromkeys(texts))
     if not found:
         return b""
-    if len(found) > _MOST_NOTES + 1:
-        found[_MOST_NOTES:] = [f"{len(found) - _MOST_NOTES} more {name[:-1]} annotations omitted"]
+    # One more is left as it is: Prometheus' own list ends with such a sentence.
+    if len(found) > _MOST_ANNOTATIONS + 1:
+        found[_MOST_ANNOTATIONS:] = [f"{len(found) - _MOST_ANNOTATIONS} more {name[:-1]} annotations omitted"]
     return f',"{name}":'.encode() + orjson.dumps(found)

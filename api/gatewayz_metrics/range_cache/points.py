@@ -1,4 +1,4 @@
-"""The points of one series: where they stand on the grid, and their text as the upstream wrote it."""
+"""The points of one series: their indices on the step grid, and their text as the upstream wrote it."""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -10,57 +10,60 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class PointColumn:
-    """Points in time order; never changed, so that whoever holds one keeps what it saw.
+    """Points in time order; immutable, so that a response can be rendered from it while the cache moves on.
 
-    `text` is `[time,"value"],[time,"value"],` and `ends` says where each point's comma ends,
-    so a range of points is one slice and no number is ever written again.
+    `text` is `[time,"value"],[time,"value"],` and `ends` holds the offset after each point's comma.
+    A range of points is therefore one slice, and no number is ever formatted again.
     """
 
-    at: "array[int]"
+    indices: "array[int]"
     ends: "array[int]"
     text: bytes
 
     @classmethod
-    def of(cls, at: Sequence[int], points: Sequence[bytes]) -> Self:
-        """A column of points, each the text of a JSON list."""
+    def of(cls, indices: Sequence[int], points: Sequence[bytes]) -> Self:
+        """A column of points, each the text of a JSON array, at ascending grid indices."""
         text = b",".join(points) + b"," if points else b""
-        return cls(array("q", at), array("I", list(accumulate(len(point) + 1 for point in points))), text)
+        return cls(array("q", indices), array("I", list(accumulate(len(point) + 1 for point in points))), text)
 
     def __len__(self) -> int:
-        return len(self.at)
+        return len(self.indices)
 
     @property
     def size(self) -> int:
-        """The bytes that it takes, about."""
-        return len(self.text) + 12 * len(self.at)
+        """Its approximate size in bytes: the text, and 8 + 4 bytes per point in the arrays."""
+        return len(self.text) + 12 * len(self.indices)
 
     def between(self, first: int, last: int) -> bytes:
-        """The text of the points in a range of the grid, each with its comma."""
-        begin, end = bisect_left(self.at, first), bisect_right(self.at, last)
+        """The text of the points in a range of indices, both ends included, each with its comma."""
+        begin, end = bisect_left(self.indices, first), bisect_right(self.indices, last)
         return self.text[self._start(begin) : self._start(end)]
 
     def only(self, first: int, last: int) -> "PointColumn":
-        """The points in a range alone."""
-        begin, end = bisect_left(self.at, first), bisect_right(self.at, last)
-        if begin == 0 and end == len(self.at):
+        """A column of the points in a range of indices, both ends included."""
+        begin, end = bisect_left(self.indices, first), bisect_right(self.indices, last)
+        # Nothing is cut off, and columns are immutable, so no copy is needed.
+        if begin == 0 and end == len(self.indices):
             return self
         shift = self._start(begin)
-        ends = array("I", [place - shift for place in self.ends[begin:end]])
-        return PointColumn(self.at[begin:end], ends, self.text[shift : self._start(end)])
+        ends = array("I", [offset - shift for offset in self.ends[begin:end]])
+        return PointColumn(self.indices[begin:end], ends, self.text[shift : self._start(end)])
 
     def replaced(self, first: int, last: int, by: "PointColumn") -> "PointColumn":
-        """The column with everything in a range exchanged for other points of that range."""
-        begin, end = bisect_left(self.at, first), bisect_right(self.at, last)
-        if begin == end and not by.at:
+        """A column in which the points in a range of indices are replaced by those of another column."""
+        begin, end = bisect_left(self.indices, first), bisect_right(self.indices, last)
+        if begin == end and not by.indices:
             return self
         head, tail = self._start(begin), self._start(end)
         moved = head + len(by.text) - tail
         ends = self.ends[:begin]
-        ends.extend([place + head for place in by.ends])
-        ends.extend([place + moved for place in self.ends[end:]] if moved else self.ends[end:])
-        return PointColumn(self.at[:begin] + by.at + self.at[end:], ends, self.text[:head] + by.text + self.text[tail:])
+        ends.extend([offset + head for offset in by.ends])
+        ends.extend([offset + moved for offset in self.ends[end:]] if moved else self.ends[end:])
+        indices = self.indices[:begin] + by.indices + self.indices[end:]
+        return PointColumn(indices, ends, self.text[:head] + by.text + self.text[tail:])
 
     def _start(self, point: int) -> int:
+        """The offset at which the text of a point, given by its position in the column, starts."""
         return self.ends[point - 1] if point else 0
 
 

@@ -1,4 +1,4 @@
-"""Entries by key within a bound of bytes; what was used longest ago goes first."""
+"""The entries of the range cache, bounded by bytes; the least recently used is dropped first."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -7,26 +7,29 @@ from dataclasses import dataclass, field
 from gatewayz_metrics.range_cache.matrix import CachedSeries, Labels, Matrix
 from gatewayz_metrics.range_cache.plan import Coverage, Extent, add_extent, find_gaps, unexpired
 
-# DOC What is known of one expression on one grid.
-
-
+# The share of the capacity that one entry may have: one huge panel must not evict all others.
+_LARGEST_SHARE = 0.25
+# Bytes, about: an entry without series, its key and its place in the store.
 _OVERHEAD = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """Coverage and series; never changed, so that an answer can be made from it while others are stored."""
+    """What is known of one expression on one step grid: the parts that were read, and the series in them.
+
+    Immutable, so that a response can be rendered from it while other results are stored.
+    """
 
     coverage: Coverage = ()
     series: Mapping[Labels, CachedSeries] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
-        """The bytes that it takes, about."""
+        """Its approximate size in bytes."""
         return _OVERHEAD + 100 * len(self.coverage) + sum(series.size for series in self.series.values())
 
     def overlaid(self, piece: Matrix) -> dict[Labels, CachedSeries]:
-        """Its series with a piece in place of whatever stood there, which is right for merging and for storing."""
+        """Its series, with the piece in place of all points in the piece's range."""
         first, last = piece.first, piece.last
         merged = {
             labels: series.replaced(first, last, piece.series.get(labels)) for labels, series in self.series.items()
@@ -35,13 +38,13 @@ class CacheEntry:
         return merged
 
     def with_piece(self, piece: Matrix, read_at: float, slack: float) -> "CacheEntry":
-        """It with a piece stored, newer than whatever it overlaps."""
+        """The entry with a piece added, which replaces what it overlaps; `read_at` is monotonic seconds."""
         extent = Extent(piece.first, piece.last, read_at, piece.infos)
         series = {labels: found for labels, found in self.overlaid(piece).items() if not found.is_empty}
         return CacheEntry(add_extent(self.coverage, extent, slack), series)
 
     def pruned(self, since: float) -> "CacheEntry":
-        """It without what was read before that."""
+        """The entry without what was read before `since` (monotonic seconds)."""
         coverage = unexpired(self.coverage, since)
         if coverage == self.coverage or not coverage:
             return self if coverage else CacheEntry()
@@ -52,12 +55,8 @@ class CacheEntry:
         return CacheEntry(coverage, {labels: series for labels, series in left.items() if not series.is_empty})
 
 
-# One entry may take this share: a single huge panel must not push everything else out.
-_LARGEST_SHARE = 0.25
-
-
 class EntryStore:
-    """A bounded set of entries."""
+    """Entries by key within a capacity in bytes; `observe` is called with the size after each change."""
 
     def __init__(self, capacity: int, observe: Callable[[float], None] = lambda _bytes: None) -> None:
         self._capacity = capacity
@@ -69,7 +68,7 @@ class EntryStore:
         return len(self._entries)
 
     def get(self, key: Hashable) -> CacheEntry:
-        """The entry under a key, an empty one when there is none."""
+        """The entry of a key, or an empty one."""
         found = self._entries.get(key)
         if found is None:
             return CacheEntry()
@@ -77,7 +76,7 @@ class EntryStore:
         return found[0]
 
     def put(self, key: Hashable, entry: CacheEntry, key_size: int) -> bool:
-        """Keep an entry; False, with nothing kept under the key, when it is too large."""
+        """Store an entry. Returns False, and stores nothing for the key, when it is too large."""
         size = entry.size + key_size
         self.drop(key)
         if size > self._capacity * _LARGEST_SHARE:
@@ -91,14 +90,14 @@ class EntryStore:
         return True
 
     def drop(self, key: Hashable) -> None:
-        """Forget one entry."""
+        """Drop one entry."""
         if key in self._entries:
             _, size = self._entries.pop(key)
             self.size -= size
             self._observe(self.size)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop every entry."""
         self._entries.clear()
         self.size = 0
         self._observe(0)

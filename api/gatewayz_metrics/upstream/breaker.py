@@ -1,18 +1,22 @@
-"""A pause for an upstream that keeps failing, so that callers do not wait for it in vain."""
+"""The circuit breaker: requests fail at once while the upstream does, instead of after a timeout each."""
 
 from collections.abc import Callable
 
 from gatewayz_metrics.errors import CircuitOpen, RateLimited, UpstreamError
 
+# Failures in a row: a single failed or slow query does not stop all others.
 FAILURES = 5
+# Seconds; bounds how long an upstream that works again goes unnoticed.
 PAUSE = 5.0
+# Seconds; bounds a pause that the upstream asks for by Retry-After.
+_LONGEST_PAUSE = 60.0
 
 
 class CircuitBreaker:
-    """Opens after five failures in a row, lets one probe through after five seconds.
+    """Opens after FAILURES failures in a row and lets one request through after PAUSE as a probe.
 
-    Only failures of the upstream itself count: refused queries do not, and callers that
-    go away do not. A rate limit opens it at once, for as long as the upstream asks.
+    Only failures of the upstream count: refused queries do not, nor do callers that disconnect.
+    A rate limit with a Retry-After opens it at once, for that time. The clock is in monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -22,27 +26,28 @@ class CircuitBreaker:
         self._cause: UpstreamError | None = None
 
     def check(self) -> None:
-        """Raise Suspended while the pause lasts; the first caller after it becomes the probe."""
+        """Raise CircuitOpen while it is open; the first caller after the pause becomes the probe."""
         if self._cause is None:
             return
-        left = self._open_until - self._clock()
-        if left > 0:
-            raise CircuitOpen(self._cause, left)
-        # Whoever comes while the probe is under way is still turned away.
+        remaining = self._open_until - self._clock()
+        if remaining > 0:
+            raise CircuitOpen(self._cause, remaining)
+        # Others are refused while the probe runs. A probe whose caller disconnects reports nothing; after another
+        # pause the next one follows.
         self._open_until = self._clock() + PAUSE
 
     def succeeded(self) -> None:
-        """A usable answer, or a refusal in the protocol's words: the upstream lives."""
+        """Record an answer of the upstream, a refused query included; closes the circuit."""
         self._failures, self._cause = 0, None
 
     def failed(self, error: UpstreamError) -> None:
-        """One more failure."""
+        """Record a failure; opens the circuit when it is one too many."""
         self._failures += 1
         if isinstance(error, RateLimited) and error.retry_after:
-            self._pause(error, min(error.retry_after, 60.0))
+            self._open(error, min(error.retry_after, _LONGEST_PAUSE))
         elif self._failures >= FAILURES:
-            self._pause(error, PAUSE)
+            self._open(error, PAUSE)
 
-    def _pause(self, error: UpstreamError, seconds: float) -> None:
+    def _open(self, error: UpstreamError, seconds: float) -> None:
         self._cause = error
         self._open_until = self._clock() + seconds

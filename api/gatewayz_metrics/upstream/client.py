@@ -1,4 +1,7 @@
-"""The client of the upstream: one pooled connection set, one deadline, one error tree."""
+"""The HTTP client of the upstream: pooled connections, a total deadline, errors as one tree.
+
+The protocol: https://prometheus.io/docs/prometheus/latest/querying/api/.
+"""
 
 import asyncio
 import logging
@@ -39,76 +42,53 @@ from gatewayz_metrics.upstream.breaker import CircuitBreaker
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, check_envelope
 from gatewayz_metrics.upstream.response import Vector, parse_refusal, parse_vector, read_body
 
-# DOC What the rooms above need of an upstream.
-
-
-class InstantQueries(Protocol):
-    """Something that answers instant queries."""
-
-    async def instant(self, query: str, time: float | None = None) -> Vector:
-        """The vector of an expression at a Unix time (seconds), or now."""
-
-
-class UpstreamApi(InstantQueries, Protocol):
-    """Something that answers for a Prometheus-compatible server."""
-
-    async def forward(self, call: ApiRequest) -> ApiResponse:
-        """The envelope of a call, as it is."""
-
-    async def aclose(self) -> None:
-        """Let go of every connection."""
-
-
-class MisconfiguredUpstream:
-    """Stands in for an upstream whose settings cannot work, and says so to whoever asks.
-
-    A host application must not die of our settings; its routes explain themselves instead.
-    """
-
-    def __init__(self, cause: ConfigurationError) -> None:
-        self._sentence = cause.sentence
-
-    async def instant(self, query: str, time: float | None = None) -> Vector:  # noqa: ARG002
-        """Raise Misconfigured with the sentence that a stand-alone start would have stopped with."""
-        raise Misconfigured(self._sentence)
-
-    async def forward(self, call: ApiRequest) -> ApiResponse:  # noqa: ARG002
-        """Raise Misconfigured, too."""
-        raise Misconfigured(self._sentence)
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-
 log = logging.getLogger(__name__)
 
-_KEEPALIVE_SECONDS = 15.0  # below what servers allow, so that few connections die in our hands
+# Seconds; shorter than the idle timeouts that servers have, so that few requests meet a connection that just closed.
+_KEEPALIVE_SECONDS = 15.0
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 T = TypeVar("T")
 HttpReply = tuple[int, bytes, httpx.Headers]
 
 
-class UpstreamClient:
-    """A Prometheus-compatible server that answers instant queries.
+class InstantQueries(Protocol):
+    """An upstream as the query layer needs it."""
 
-    `transport` replaces the network in tests. Raises QueryRefused when the upstream
-    understood and said no, some UpstreamError when it gave no usable answer.
+    async def instant(self, query: str, time: float | None = None) -> Vector:
+        """The vector of an expression at a Unix time in seconds, or now."""
+
+
+class UpstreamApi(InstantQueries, Protocol):
+    """An upstream as the Prometheus API and the JSON datasource need it."""
+
+    async def forward(self, call: ApiRequest) -> ApiResponse:
+        """The envelope of a request, unchanged."""
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+class UpstreamClient:
+    """The client of one Prometheus-compatible server.
+
+    Raises QueryRefused when the server refuses a query and an UpstreamError when it gives no usable answer.
+    `transport` replaces the network in tests.
     """
 
     def __init__(
         self, settings: Settings, telemetry: Telemetry, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._base = _base(settings.prometheus_url)
+        self._base = _check_url(settings.prometheus_url)
         self._host = urlsplit(self._base).netloc
         self._deadline = settings.prometheus_timeout
         self._limit = settings.max_response_bytes
         self._telemetry = telemetry
         self._breaker = CircuitBreaker(time.monotonic)
-        self._post = True
+        self._use_post = True
         self._outage_logged = False
         self._credentials = UpstreamAuth(settings)
-        self._client = _client(settings, transport)
+        self._client = _create_client(settings, transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,62 +105,63 @@ class UpstreamClient:
         at = () if time is None else (("time", format_seconds(round(time * 1000))),)
         call = ApiRequest(Endpoint.QUERY, (("query", query), *at))
 
-        async def ask() -> Vector:
-            return parse_vector(self._success(*await self._fetch(call)))
+        async def fetch() -> Vector:
+            return parse_vector(self._require_success(*await self._fetch(call)))
 
-        found = await self._measured(Endpoint.QUERY, ask)
-        self._telemetry.warnings.inc(len(found.warnings))
-        return found
+        vector = await self._observe(Endpoint.QUERY, fetch)
+        self._telemetry.warnings.inc(len(vector.warnings))
+        return vector
 
     async def forward(self, call: ApiRequest) -> ApiResponse:
-        """The envelope of any call as the upstream wrote it: a success, a refusal, or nothing (204).
+        """The envelope of a request as the upstream wrote it: a success, a refusal, or nothing (204).
 
-        Raises an UpstreamError when it is no envelope, NotServed when the upstream has no such path.
+        Raises NotServed when the upstream has no such path, an UpstreamError when the body is no envelope.
         """
 
-        async def ask() -> ApiResponse:
-            return self._envelope(call, *await self._fetch(call))
+        async def fetch() -> ApiResponse:
+            return self._to_response(call, *await self._fetch(call))
 
-        return await self._measured(call.endpoint, ask)
+        return await self._observe(call.endpoint, fetch)
 
-    async def _measured(self, endpoint: Endpoint, ask: Callable[[], Awaitable[T]]) -> T:
-        """One question with its outcome told to the breaker and to our own metrics."""
+    async def _observe(self, endpoint: Endpoint, fetch: Callable[[], Awaitable[T]]) -> T:
+        """Run one request and report its outcome to the circuit breaker and to our own metrics."""
         self._breaker.check()
-        begun = time.perf_counter()
+        started = time.perf_counter()
+        # Stays so when the caller disconnects, which says nothing about the upstream.
         outcome = "cancelled"
         try:
-            answer = await ask()
+            result = await fetch()
         except (QueryRefused, NotServed) as exc:
             outcome = exc.code
-            self._works()
+            self._record_success()
             raise
         except AnswerTooLarge as exc:
-            # Not usable, but no outage: the same upstream answers smaller questions.
+            # Not usable, but no failure for the circuit breaker: the upstream answers smaller queries.
             outcome = exc.code
             self._breaker.succeeded()
             self._telemetry.upstream_up.set(0)
             raise
         except UpstreamError as exc:
             outcome = exc.code
-            self._fails(exc)
+            self._record_failure(exc)
             raise
         else:
             outcome = "ok"
-            self._works()
-            return answer
+            self._record_success()
+            return result
         finally:
             self._telemetry.upstream_requests.labels(endpoint.slug, outcome).inc()
-            self._telemetry.upstream_seconds.labels(endpoint.slug).observe(time.perf_counter() - begun)
+            self._telemetry.upstream_seconds.labels(endpoint.slug).observe(time.perf_counter() - started)
 
-    def _fails(self, error: UpstreamError) -> None:
+    def _record_failure(self, error: UpstreamError) -> None:
         self._breaker.failed(error)
         self._telemetry.upstream_up.set(0)
         if not self._outage_logged:
-            # Once per outage: every caller meets it, the log needs its begin and its end.
+            # Logged once per outage, not once per request; its end is logged, too.
             log.error("The upstream gives no usable answer: %s", error.sentence)
             self._outage_logged = True
 
-    def _works(self) -> None:
+    def _record_success(self) -> None:
         if self._outage_logged:
             log.warning("The upstream answers again.")
             self._outage_logged = False
@@ -189,40 +170,43 @@ class UpstreamClient:
         self._telemetry.upstream_last_success.set_to_current_time()
 
     async def _fetch(self, call: ApiRequest) -> HttpReply:
-        """A whole reply in time. A connection that died while idle is replaced once."""
+        """A complete reply within the deadline, which httpx itself does not have: its timeouts are per read."""
         try:
             async with asyncio.timeout(self._deadline):
                 try:
                     return await self._send(call)
                 except ConnectionLost:
+                    # Most often an idle connection that the server closed just now. Once: queries change nothing,
+                    # so sending one again is safe.
                     return await self._send(call)
         except TimeoutError as exc:
             raise TimedOut(self._deadline) from exc
 
     async def _send(self, call: ApiRequest) -> HttpReply:
-        """One request, by POST until the upstream says that it takes GET alone."""
-        by_post = self._post and call.endpoint.takes_post
+        """One request, by POST, which long queries need, or by GET after a 405, as some upstreams take GET alone."""
+        by_post = self._use_post and call.endpoint.takes_post
         reply = await self._exchange(call, by_post=by_post)
         if reply[0] == 405 and by_post:
-            self._post = False
+            self._use_post = False
             reply = await self._exchange(call, by_post=False)
         return reply
 
-    def _success(self, status: int, body: bytes, headers: httpx.Headers) -> bytes:
+    def _require_success(self, status: int, body: bytes, headers: httpx.Headers) -> bytes:
         if status == 200:
             return body
-        raise self._failure(status, body, headers)
+        raise self._to_error(status, body, headers)
 
-    def _envelope(self, call: ApiRequest, status: int, body: bytes, headers: httpx.Headers) -> ApiResponse:
+    def _to_response(self, call: ApiRequest, status: int, body: bytes, headers: httpx.Headers) -> ApiResponse:
         if status in (200, 204):
             no_store = "no-store" in headers.get("cache-control", "").lower()
             return check_envelope(ApiResponse(status, body, cacheable=not no_store and "set-cookie" not in headers))
         if status >= 400 and status not in (401, 403, 429) and parse_refusal(body):
-            # The engine's own words, for the client that speaks its protocol.
+            # Forwarded, as clients know the engine's errors. Not 401, 403 and 429: they concern our token and our rate.
             return ApiResponse(status, body, cacheable=False)
+        # VictoriaMetrics answers 400 for a path that it does not know.
         if status in (404, 405) or (status == 400 and not call.endpoint.is_core):
             raise NotServed(call.endpoint, status)
-        raise self._failure(status, body, headers)
+        raise self._to_error(status, body, headers)
 
     async def _exchange(self, call: ApiRequest, *, by_post: bool) -> HttpReply:
         url, form = self._base + call.endpoint.path(call.label), call.form()
@@ -239,10 +223,10 @@ class UpstreamClient:
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as exc:
-            raise self._translated(exc) from exc
+            raise self._translate(exc) from exc
 
-    def _translated(self, exc: Exception) -> UpstreamError:
-        """A transport error in the words of our tree."""
+    def _translate(self, exc: Exception) -> UpstreamError:
+        """The error of our tree for an error of httpx."""
         match exc:
             case httpx.PoolTimeout():
                 return PoolExhausted()
@@ -257,14 +241,14 @@ class UpstreamClient:
             case _:
                 return Unreachable(self._host)
 
-    def _failure(self, status: int, body: bytes, headers: httpx.Headers) -> QueryRefused | UpstreamError:
-        """What a status other than 200 means."""
+    def _to_error(self, status: int, body: bytes, headers: httpx.Headers) -> QueryRefused | UpstreamError:
+        """The error for a status other than 200."""
         if 300 <= status < 400:
             return Redirected(status)
         if status in (401, 403):
             return AccessRefused(status)
         if status == 429:
-            return RateLimited(_pause(headers.get("retry-after")))
+            return RateLimited(_parse_retry_after(headers.get("retry-after")))
         refused = parse_refusal(body)
         if refused is not None and refused.error_type == "timeout":
             return TimedOut(self._deadline)
@@ -273,8 +257,29 @@ class UpstreamClient:
         return UpstreamFailed(status)
 
 
-def _base(url: str) -> str:
-    """The URL, if httpx can use it: it is stricter than the standard library."""
+class MisconfiguredUpstream:
+    """Takes the place of an upstream whose settings cannot work; every request raises Misconfigured.
+
+    It exists because wrong settings of ours must not stop a host application: the routes report them instead.
+    """
+
+    def __init__(self, cause: ConfigurationError) -> None:
+        self._sentence = cause.sentence
+
+    async def instant(self, query: str, time: float | None = None) -> Vector:  # noqa: ARG002
+        """Raise Misconfigured with the sentence with which a stand-alone start stops."""
+        raise Misconfigured(self._sentence)
+
+    async def forward(self, call: ApiRequest) -> ApiResponse:  # noqa: ARG002
+        """Raise Misconfigured, too."""
+        raise Misconfigured(self._sentence)
+
+    async def aclose(self) -> None:
+        """Do nothing: no connection is open."""
+
+
+def _check_url(url: str) -> str:
+    """The URL. Raises ConfigurationError when httpx, which is stricter than the standard library, cannot use it."""
     try:
         httpx.URL(url)
     except httpx.InvalidURL as exc:
@@ -282,7 +287,7 @@ def _base(url: str) -> str:
     return url
 
 
-def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+def _create_client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=transport,
         headers={
@@ -299,14 +304,15 @@ def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> h
         verify=ssl.create_default_context(cafile=ca_file) if (ca_file := settings.prometheus_ca_file) else True,
         # The client serves all callers: a cookie that came with one caller's answer must not travel with another's.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        # A proxy from the environment would see every query and every credential.
+        # A proxy named by the environment would see every query and every credential.
         trust_env=False,
+        # A redirect could send queries and credentials to any host.
         follow_redirects=False,
     )
 
 
 def _is_tls(exc: BaseException | None) -> bool:
-    """Whether a TLS error is among the causes; httpx itself says only "connection failed"."""
+    """Whether a TLS error is among the causes; httpx raises the same ConnectError for all of them."""
     while exc is not None:
         if isinstance(exc, ssl.SSLError):
             return True
@@ -314,12 +320,12 @@ def _is_tls(exc: BaseException | None) -> bool:
     return False
 
 
-def _pause(retry_after: str | None) -> float | None:
-    """A Retry-After header (RFC 9110, 10.2.3) in seconds."""
+def _parse_retry_after(retry_after: str | None) -> float | None:
+    """The seconds that a Retry-After header asks for (RFC 9110, 10.2.3); None when it is absent or malformed."""
     if not retry_after:
         return None
     if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:6])
+        return float(retry_after[:6])  # over eleven days; the circuit breaker cuts it anyway
     try:
         until = parsedate_to_datetime(retry_after)
         return max(0.0, (until - datetime.now(UTC)).total_seconds())

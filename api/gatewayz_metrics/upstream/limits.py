@@ -1,4 +1,4 @@
-"""The way to the upstream for queries that people write: so many at once, answers so large."""
+"""Limits on queries that callers write themselves: how many run at once, how many series one returns."""
 
 import asyncio
 
@@ -9,45 +9,50 @@ from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.client import UpstreamApi
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
 
-_SERIES_OF_A_QUERY = b'{"metric":{'
+# How every series begins in a vector or matrix. Within a string its quotes would be escaped, so it can be counted
+# without decoding.
+_SERIES_START = b'{"metric":{'
 
 
 class QueryLimiter:
-    """Forwards calls within MAX_CONCURRENT_QUERIES and MAX_SERIES."""
+    """Forwards requests within MAX_CONCURRENT_QUERIES and MAX_SERIES.
+
+    A request waits for a free place for PROMETHEUS_TIMEOUT seconds at most.
+    """
 
     def __init__(self, source: UpstreamApi, settings: Settings) -> None:
         self._source = source
-        self._places = asyncio.Semaphore(settings.max_concurrent_queries)
+        self._slots = asyncio.Semaphore(settings.max_concurrent_queries)
         self._allowed = settings.max_concurrent_queries
         self._deadline = settings.prometheus_timeout
         self._max_series = settings.max_series
 
     async def forward(self, call: ApiRequest) -> ApiResponse:
-        """The envelope of a call. Raises TooBusy, LimitExceeded or what the upstream's client raises."""
-        await self._enter()
+        """The envelope of a request. Raises TooBusy, LimitExceeded or what the upstream's client raises."""
+        await self._acquire()
         try:
-            answer = await self._source.forward(call)
+            response = await self._source.forward(call)
         finally:
-            self._places.release()
-        if self._max_series and answer.status == 200:
-            self.check_series(_series(call.endpoint, answer.body))
-        return answer
+            self._slots.release()
+        if self._max_series and response.status == 200:
+            self.check_series(_count_series(call.endpoint, response.body))
+        return response
 
     def check_series(self, series: int) -> None:
-        """Raise LimitExceeded when an answer has more series than allowed."""
+        """Raise LimitExceeded for more series than MAX_SERIES, unless that is 0."""
         if self._max_series and series > self._max_series:
             raise LimitExceeded(f"The answer has {series:,} series", "MAX_SERIES", f"{self._max_series:,}")
 
-    async def _enter(self) -> None:
+    async def _acquire(self) -> None:
         try:
             async with asyncio.timeout(self._deadline):
-                await self._places.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             raise TooBusy(self._allowed) from None
 
 
-def _series(endpoint: Endpoint, body: bytes) -> int:
-    """How many series an answer has; inside a string the quotes of the pattern would be escaped."""
+def _count_series(endpoint: Endpoint, body: bytes) -> int:
+    """The number of series in a success envelope; 0 for endpoints whose result is not series."""
     if endpoint is Endpoint.SERIES:
         return len(orjson.loads(body).get("data") or ())
-    return body.count(_SERIES_OF_A_QUERY) if endpoint in (Endpoint.QUERY, Endpoint.QUERY_RANGE) else 0
+    return body.count(_SERIES_START) if endpoint in (Endpoint.QUERY, Endpoint.QUERY_RANGE) else 0
