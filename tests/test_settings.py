@@ -313,6 +313,7 @@ def test_tokens_that_cannot_be_used_let_nobody_in(monkeypatch: pytest.MonkeyPatc
         (r'env="a\"} or up{b=\""', r'env="a\"} or up{b=\""'),
         ("path=`C:\\dir`", "path=`C:\\dir`"),
         ('env="$window"', 'env="$window"'),
+        ('"quoted.name"="a"', '"quoted.name"="a"'),
     ],
 )
 def test_a_selector_is_tidied(text: str, tidy: str) -> None:
@@ -334,7 +335,6 @@ def test_a_selector_is_tidied(text: str, tidy: str) -> None:
         '1env="a"',
         'env="a"#',
         'env="a\n"',
-        '"quoted.name"="a"',
         '__name__="up"} or {x="',
         '{{env="a"}}',
         r'env="\",job="} or up{x="',

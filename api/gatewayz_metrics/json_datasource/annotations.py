@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from gatewayz_metrics.json_datasource.frames import Element, build_frame, build_meta, fill_legend, format_metric
+from gatewayz_metrics.json_datasource.frames import Element, build_frame, build_meta, fill_legend
 from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetOutcome, TargetResult, select_results
+from gatewayz_metrics.promql.matchers import format_series
 
 # Without labels: they would change the names that the fields are found by.
 _FIELDS = (("time", "time"), ("timeEnd", "time"), ("title", "string"), ("text", "string"), ("tags", "other"))
@@ -73,7 +74,7 @@ def _of(answer: TargetResult, curve: ResultSeries, name: str) -> Iterator[Event]
             begin,
             end if end > begin else None,
             fill_legend(title, labels) or curve.metric or name,
-            fill_legend(text, labels) if text else format_metric(curve.labels) or curve.ask.promql,
+            fill_legend(text, labels) if text else format_series(curve.labels) or curve.ask.promql,
             tuple(tag for tag in tags if tag),
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gatewayz_metrics.catalogue import grafana_unit
 from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetFailure, TargetResult
-from gatewayz_metrics.promql.matchers import quote
+from gatewayz_metrics.promql.matchers import format_series
 
 # DOC What goes with every element of a `/query` answer: query, notices, names.
 #
@@ -66,7 +66,7 @@ def name_all_series(answer: TargetResult) -> list[str]:
         return [name_series(template, curve.templated, _fallback(curve)) for curve in curves]
     if len(answer.plan.asks) == 1:
         return name_shortly([curve.labels for curve in curves], answer.plan.asks[0].name)
-    return [f"{curve.metric}{format_metric(curve.labels)}" for curve in curves]
+    return [f"{curve.metric}{format_series(curve.labels)}" for curve in curves]
 
 
 def _fallback(curve: ResultSeries) -> str:
@@ -85,17 +85,11 @@ def fill_legend(template: str, labels: Mapping[str, str]) -> str:
     return _SLOT.sub(lambda slot: labels.get(slot[1], ""), template)
 
 
-def format_metric(labels: Mapping[str, str]) -> str:
-    """A series as Prometheus writes it: `up{job="api"}`."""
-    pairs = ", ".join(f"{name}={quote(value)}" for name, value in sorted(labels.items()) if name != "__name__")
-    return labels.get("__name__", "") + (f"{{{pairs}}}" if pairs else "")
-
-
 def name_series(template: str, labels: Mapping[str, str], fallback: str) -> str:
     """The name of a series in a legend."""
     if template:
         return fill_legend(template, labels) or fallback
-    return format_metric(labels) or fallback
+    return format_series(labels) or fallback
 
 
 def name_shortly(all_labels: Sequence[Mapping[str, str]], fallback: str) -> list[str]:
@@ -104,7 +98,7 @@ def name_shortly(all_labels: Sequence[Mapping[str, str]], fallback: str) -> list
     if len(names) == 1:
         only = names.pop()
         return [labels.get(only) or fallback for labels in all_labels]
-    return [format_metric(labels) or fallback for labels in all_labels]
+    return [format_series(labels) or fallback for labels in all_labels]
 
 
 def render_frames(answer: TargetResult) -> Iterator[Element]:
