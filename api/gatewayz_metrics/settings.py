@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.promql.matchers import LABEL_NAME, normalize_matchers
+from gatewayz_metrics.validation import first_problem
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
@@ -268,10 +269,9 @@ def read_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        setting = str(first["loc"][0]).upper() if first["loc"] else "The settings"
-        message = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise ConfigurationError(f"{setting} cannot be used: {message}.") from None
+        problem = first_problem(exc.errors(include_url=False, include_input=False))
+        setting = str(problem.place[0]).upper() if problem.place else "The settings"
+        raise ConfigurationError(f"{setting} cannot be used: {problem.clause}.") from None
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"The file .env cannot be read ({type(exc).__name__}).") from None
 

@@ -7,6 +7,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from gatewayz_metrics.errors import BodyTooLarge, InvalidParameter
+from gatewayz_metrics.validation import first_problem
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -21,7 +22,9 @@ async def read_json(request: Request, model: type[M], most: int) -> M:
     try:
         return model.model_validate(document)
     except ValidationError as exc:
-        raise InvalidParameter(_sentence(exc)) from exc
+        problem = first_problem(exc.errors(include_url=False))
+        place = ".".join(map(str, problem.place)) or "the body"
+        raise InvalidParameter(f"The body cannot be used, {place}: {problem.clause}.") from exc
 
 
 async def _bytes(request: Request, most: int) -> bytes:
@@ -31,11 +34,3 @@ async def _bytes(request: Request, most: int) -> bytes:
         if len(body) > most:
             raise BodyTooLarge(most)
     return bytes(body)
-
-
-def _sentence(exc: ValidationError) -> str:
-    """The first thing wrong, with its place in the body."""
-    first = exc.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the body"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"The body cannot be used, {place}: {message}."

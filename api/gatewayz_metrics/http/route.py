@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError
 from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.validation import first_problem
 
 Speak = Callable[[ServiceError], Response]
 Guard = Callable[[Request], None]
@@ -78,7 +79,7 @@ async def _spoken(handle: Handler, request: Request, speak: Speak) -> Response:
 
 def _sentence(exc: RequestValidationError) -> InvalidParameter:
     """The first thing wrong, as a sentence."""
-    first = exc.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:2]) or "body"
-    given = f" cannot be {str(first['input'])[:100]!r}" if isinstance(first.get("input"), str) else ""
-    return InvalidParameter(f"The parameter {name}{given}: {first['msg'].removeprefix('Value error, ')}.")
+    problem = first_problem(exc.errors())
+    name = str(problem.place[1]) if len(problem.place) > 1 else "body"
+    given = f" cannot be {problem.given[:100]!r}" if isinstance(problem.given, str) else ""
+    return InvalidParameter(f"The parameter {name}{given}: {problem.clause}.")
