@@ -231,6 +231,30 @@ def test_a_value_that_cannot_be_used_is_one_sentence(case: str, monkeypatch: pyt
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "PROMETHEUS_HEADERS",
+            'PROMETHEUS_HEADERS cannot be used: it must be a JSON object such as {"X-Scope-OrgID": "team-a"}.',
+        ),
+        (
+            "TENANTS",
+            'TENANTS cannot be used: it must be a JSON object of tokens and tenants such as {"token": "team-a"}.',
+        ),
+    ],
+)
+def test_text_that_is_no_json_is_told_what_is_expected(
+    name: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, f"{{{SECRET}")
+
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+
+    assert caught.value.sentence == sentence
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_a_refusal_by_the_model_itself_shows_no_input(case: str) -> None:
     name, value = BAD[case]

@@ -31,22 +31,23 @@ def _words(value: object) -> object:
     return words
 
 
-def _json_object(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value or "{}")
-    except orjson.JSONDecodeError:
-        raise ValueError('it must be a JSON object such as {"X-Scope-OrgID": "team-a"}.') from None
+def _json_object(expected: str) -> BeforeValidator:
+    """JSON text from the environment as an object; what is no text is taken as it is."""
+
+    def parse(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return orjson.loads(value or "{}")
+        except orjson.JSONDecodeError:
+            # Without the text: it holds secrets.
+            raise ValueError(f"it must be {expected}.") from None
+
+    return BeforeValidator(parse)
 
 
-def _token_map(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value or "{}")
-    except orjson.JSONDecodeError:
-        raise ValueError('it must be a JSON object of tokens and tenants such as {"token": "team-a"}.') from None
+_HEADERS = _json_object('a JSON object such as {"X-Scope-OrgID": "team-a"}')
+_TENANTS = _json_object('a JSON object of tokens and tenants such as {"token": "team-a"}')
 
 
 class Access(BaseSettings):
@@ -86,7 +87,7 @@ class Settings(Access):
     prometheus_bearer_token_file: Path | None = Field(
         None, description="File with that token, read again whenever it changes."
     )
-    prometheus_headers: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_json_object)] = Field(
+    prometheus_headers: Annotated[dict[str, SecretStr], NoDecode, _HEADERS] = Field(
         {}, description='Further headers for the upstream, a JSON object such as `{"X-Scope-OrgID": "team-a"}`.'
     )
     prometheus_ca_file: Path | None = Field(
@@ -129,7 +130,7 @@ class Settings(Access):
     max_concurrent_queries: int = Field(
         20, ge=1, le=1000, description="Requests of the Prometheus API under way at the upstream at most; others wait."
     )
-    tenants: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_token_map)] = Field(
+    tenants: Annotated[dict[str, SecretStr], NoDecode, _TENANTS] = Field(
         {},
         repr=False,
         description='Tokens for the data of one tenant alone, a JSON object: `{"token": "team-a"}` for Mimir, '
