@@ -10,7 +10,7 @@ import orjson
 from gatewayz_metrics.cooperative import Breath, gc_paused
 from gatewayz_metrics.errors import BadAnswer, QueryRefused, ServiceError
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetQuery
-from gatewayz_metrics.upstream.response import parse_envelope, warnings_and_infos
+from gatewayz_metrics.upstream.response import AnswerNotes, parse_envelope
 
 # DOC Upstream envelopes as series of numbers, decoded in pieces.
 #
@@ -44,7 +44,7 @@ async def decode_result(body: bytes) -> QueryResult:
     breath = Breath()
     pieces, rest = _apart(body)
     document = parse_envelope(rest)
-    notices = list(warnings_and_infos(document, "warnings", "infos"))
+    notices = list(AnswerNotes.of(document).to_sentences(with_infos=True))
     series: list[Series] = []
     try:
         items: Iterable[bytes | dict[str, Any]] = chain(pieces, _items(document["data"]))

@@ -11,7 +11,7 @@ from gatewayz_metrics.errors import BadAnswer
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache.fast_parse import UnexpectedLayout, format_timestamp, scan_matrix
 from gatewayz_metrics.range_cache.points import EMPTY, PointColumn
-from gatewayz_metrics.upstream.response import parse_envelope
+from gatewayz_metrics.upstream.response import NO_NOTES, AnswerNotes, parse_envelope
 
 # Sorting these pairs gives the order in which Prometheus writes a matrix.
 Labels = tuple[tuple[str, str], ...]
@@ -87,9 +87,7 @@ class Matrix:
     first: int
     last: int
     series: Mapping[Labels, CachedSeries]
-    warnings: tuple[str, ...] = ()
-    infos: tuple[str, ...] = ()
-    is_partial: bool = False
+    notes: AnswerNotes = NO_NOTES
 
 
 def parse_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generator[None, None, Matrix]:
@@ -118,8 +116,7 @@ def _decode_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Matrix
         raise BadAnswer("a malformed matrix") from exc
     if len(by_labels := dict(found)) != len(found):
         raise BadAnswer("a series that occurs twice")
-    is_partial = document.get("isPartial") is True
-    return Matrix(first, last, by_labels, _notes(document, "warnings"), _notes(document, "infos"), is_partial)
+    return Matrix(first, last, by_labels, AnswerNotes.of(document))
 
 
 def render_matrix(
@@ -171,11 +168,6 @@ def _render_series(series: CachedSeries, first: int, last: int) -> bytes:
     if histograms:
         parts.append(b'"histograms":[' + histograms[:-1] + b"]")
     return b",".join(parts) + b"}"
-
-
-def _notes(document: dict[str, Any], name: str) -> tuple[str, ...]:
-    given = document.get(name) or ()
-    return tuple(str(note) for note in given)
 
 
 def _note(name: str, notes: Iterable[str]) -> bytes:
