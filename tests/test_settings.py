@@ -231,6 +231,30 @@ def test_a_value_that_cannot_be_used_is_one_sentence(case: str, monkeypatch: pyt
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "PROMETHEUS_HEADERS",
+            'PROMETHEUS_HEADERS cannot be used: it must be a JSON object such as {"X-Scope-OrgID": "team-a"}.',
+        ),
+        (
+            "TENANTS",
+            'TENANTS cannot be used: it must be a JSON object of tokens and tenants such as {"token": "team-a"}.',
+        ),
+    ],
+)
+def test_text_that_is_no_json_is_told_what_is_expected(
+    name: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, f"{{{SECRET}")
+
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+
+    assert caught.value.sentence == sentence
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_a_refusal_by_the_model_itself_shows_no_input(case: str) -> None:
     name, value = BAD[case]
@@ -313,6 +337,7 @@ def test_tokens_that_cannot_be_used_let_nobody_in(monkeypatch: pytest.MonkeyPatc
         (r'env="a\"} or up{b=\""', r'env="a\"} or up{b=\""'),
         ("path=`C:\\dir`", "path=`C:\\dir`"),
         ('env="$window"', 'env="$window"'),
+        ('"quoted.name"="a"', '"quoted.name"="a"'),
     ],
 )
 def test_a_selector_is_tidied(text: str, tidy: str) -> None:
@@ -334,7 +359,6 @@ def test_a_selector_is_tidied(text: str, tidy: str) -> None:
         '1env="a"',
         'env="a"#',
         'env="a\n"',
-        '"quoted.name"="a"',
         '__name__="up"} or {x="',
         '{{env="a"}}',
         r'env="\",job="} or up{x="',

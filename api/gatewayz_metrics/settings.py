@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.promql.matchers import LABEL_NAME, normalize_matchers
+from gatewayz_metrics.validation import first_problem
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
@@ -30,22 +31,23 @@ def _words(value: object) -> object:
     return words
 
 
-def _json_object(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value or "{}")
-    except orjson.JSONDecodeError:
-        raise ValueError('it must be a JSON object such as {"X-Scope-OrgID": "team-a"}.') from None
+def _json_object(expected: str) -> BeforeValidator:
+    """JSON text from the environment as an object; what is no text is taken as it is."""
+
+    def parse(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return orjson.loads(value or "{}")
+        except orjson.JSONDecodeError:
+            # Without the text: it holds secrets.
+            raise ValueError(f"it must be {expected}.") from None
+
+    return BeforeValidator(parse)
 
 
-def _token_map(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value or "{}")
-    except orjson.JSONDecodeError:
-        raise ValueError('it must be a JSON object of tokens and tenants such as {"token": "team-a"}.') from None
+_HEADERS = _json_object('a JSON object such as {"X-Scope-OrgID": "team-a"}')
+_TENANTS = _json_object('a JSON object of tokens and tenants such as {"token": "team-a"}')
 
 
 class Access(BaseSettings):
@@ -85,7 +87,7 @@ class Settings(Access):
     prometheus_bearer_token_file: Path | None = Field(
         None, description="File with that token, read again whenever it changes."
     )
-    prometheus_headers: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_json_object)] = Field(
+    prometheus_headers: Annotated[dict[str, SecretStr], NoDecode, _HEADERS] = Field(
         {}, description='Further headers for the upstream, a JSON object such as `{"X-Scope-OrgID": "team-a"}`.'
     )
     prometheus_ca_file: Path | None = Field(
@@ -128,7 +130,7 @@ class Settings(Access):
     max_concurrent_queries: int = Field(
         20, ge=1, le=1000, description="Requests of the Prometheus API under way at the upstream at most; others wait."
     )
-    tenants: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_token_map)] = Field(
+    tenants: Annotated[dict[str, SecretStr], NoDecode, _TENANTS] = Field(
         {},
         repr=False,
         description='Tokens for the data of one tenant alone, a JSON object: `{"token": "team-a"}` for Mimir, '
@@ -268,10 +270,9 @@ def read_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        setting = str(first["loc"][0]).upper() if first["loc"] else "The settings"
-        message = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise ConfigurationError(f"{setting} cannot be used: {message}.") from None
+        problem = first_problem(exc.errors(include_url=False, include_input=False))
+        setting = str(problem.place[0]).upper() if problem.place else "The settings"
+        raise ConfigurationError(f"{setting} cannot be used: {problem.clause}.") from None
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"The file .env cannot be read ({type(exc).__name__}).") from None
 

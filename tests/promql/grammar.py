@@ -2,7 +2,7 @@
 
 import re
 
-from gatewayz_metrics.promql.matchers import literal
+from gatewayz_metrics.promql.matchers import quote
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -65,7 +65,7 @@ def _listed(items: st.SearchStrategy[Tokens], *, least: int = 0, most: int = 3) 
 
 
 def _quoted(text: str) -> st.SearchStrategy[Tokens]:
-    forms = [literal(text)]
+    forms = [quote(text)]
     # promql-parser takes a raw string's backslash for an escape; a table asks the engine about those.
     if not set(text) & set("`\\\r\n\ufffd"):
         forms.append(f"`{text}`")
@@ -81,6 +81,7 @@ _MATCHER = st.one_of(
     _row(_one(*LABELS), _one("=~", "!~"), st.sampled_from(PATTERNS).flatmap(_quoted)),
 )
 _BRACES = _row("{", _listed(_MATCHER), "}")
+_QUOTED_LABEL = _row(VALUES.filter(bool).map(quote).map(lambda text: (text,)), _one("=", "!="), STRINGS)
 SELECTORS = st.one_of(
     _one(*METRICS),
     _row(_one(*METRICS), _BRACES),
@@ -159,6 +160,14 @@ def spaced(tokens: Tokens, spaces: list[str]) -> str:
 
 _BLANKS = st.lists(st.sampled_from(SPACES), min_size=1, max_size=5)
 QUERIES = st.builds(spaced, EXPRESSIONS, _BLANKS).filter(lambda text: len(text) < 2000)
+
+# Lists of matchers as people write them: with or without braces and commas, in any quotes, with blanks.
+_LIST = _listed(st.one_of(_MATCHER, _QUOTED_LABEL), least=1)
+MATCHER_LISTS = st.builds(
+    spaced,
+    st.one_of(_LIST, _row("{", _LIST, "}")),
+    st.lists(st.sampled_from([space for space in SPACES if "#" not in space]), min_size=1, max_size=5),
+)
 
 # Queries with something wrong: a token lost, doubled, moved or slipped in.
 _STRANGE = st.sampled_from(

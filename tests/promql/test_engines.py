@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from gatewayz_metrics.promql.macros import MacroContext, expand_macros
-from gatewayz_metrics.promql.matchers import Filter, format_filters, literal
+from gatewayz_metrics.promql.matchers import Filter, format_filters, normalize_matchers, parse_matchers, quote, unquote
 from gatewayz_metrics.promql.parser import parse
 from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
 from gatewayz_metrics.promql.times import TimeRange
@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.promql import oracle
-from tests.promql.grammar import QUERIES, damaged, examples
+from tests.promql.grammar import MATCHER_LISTS, QUERIES, TEXTS, damaged, examples
 from tests.support import samples
 from tests.support.engine import Engine
 
 ENV = 'env="production"'
 ADDED = ("env", "Equal", "production")
+NAMES = {"=": "Equal", "!=": "NotEqual", "=~": "Re", "!~": "NotRe"}
 TIMES = range(samples.START + 600, samples.END + 1, 1000)
 SPAN = MacroContext(TimeRange(samples.START * 1000, samples.END * 1000, 15_000))
 
@@ -85,10 +86,35 @@ def test_whatever_is_injected_and_runs_is_filtered_everywhere(asked: Asked, quer
 @examples(60)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_any_text_comes_back_from_a_string_and_from_a_matcher(asked: Asked, value: str) -> None:
-    assert asked.ask(literal(value))[1] == value
+    assert asked.ask(quote(value))[1] == value
 
-    (absent,) = asked.ask(f"absent({inject_matchers('nosuch', f'a={literal(value)}')})")
+    (absent,) = asked.ask(f"absent({inject_matchers('nosuch', f'a={quote(value)}')})")
     assert absent["metric"] == ({"a": value} if value else {})
+
+
+@examples(150)
+@given(TEXTS | MATCHER_LISTS)
+def test_what_is_taken_for_matchers_is_read_by_the_engine_in_the_same_way(asked: Asked, text: str) -> None:
+    try:
+        query = f"up{{{normalize_matchers(text)}}}"
+    except ValueError:
+        return
+    # Quoted labels are Prometheus 3's, and a broken pattern is nobody's.
+    if asked.accepts(query):
+        expected = [(one.label, NAMES[one.operator], one.value) for one in parse_matchers(text)]
+        ((name, found),) = oracle.selectors(asked.formatted(query))
+        # The engine sorts them.
+        assert (name, sorted(found)) == ("up", sorted(expected))
+
+
+@pytest.mark.parametrize("literal", [r"""'\a\b\f\n\r\t\v\\\'"'""", r'"\"\101\x41\u00e9\U0001f600\303\xbc"', r"`a\n`"])
+def test_the_engine_reads_a_string_as_we_do(asked: Asked, literal: str) -> None:
+    assert asked.ask(literal)[1] == unquote(literal)
+
+
+@pytest.mark.parametrize("literal", [r'"\d"', r'"\x4"', r'"\18"', r'"\400"', r'"\ud800"', r'"\U00110000"', '"\\\'"'])
+def test_the_engine_refuses_the_escapes_that_we_refuse(asked: Asked, literal: str) -> None:
+    assert not asked.accepts(literal)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,24 @@
 import re
 
 import pytest
-from gatewayz_metrics.promql.matchers import Filter, escape_regex, format_filters, format_label_name
+from gatewayz_metrics.promql.matchers import (
+    Filter,
+    escape_regex,
+    format_filters,
+    format_label_name,
+    format_series,
+    normalize_matchers,
+    parse_matchers,
+    quote,
+    unquote,
+)
 from gatewayz_metrics.promql.rewrite import inject_matchers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.promql import oracle
-from tests.promql.grammar import examples
+from tests.promql.grammar import MATCHER_LISTS, examples
+from tests.promql.grammar import TEXTS as ANY_TEXT
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
@@ -94,3 +105,67 @@ def test_one_of_matches_these_values_and_no_other(values: list[str], other: str)
 def test_only_signs_are_escaped_in_a_regex() -> None:
     assert escape_regex("a-b c/d#e") == "a-b c/d#e"
     assert format_label_name("_a1") == "_a1"
+
+
+NAMES = {"=": "Equal", "!=": "NotEqual", "=~": "Re", "!~": "NotRe"}
+
+
+def read(text: str) -> list[tuple[str, str, str]]:
+    """The matchers as we read them, in the words of the oracle."""
+    return [(one.label, NAMES[one.operator], one.value) for one in parse_matchers(text)]
+
+
+@examples(200)
+@given(MATCHER_LISTS)
+def test_a_list_of_matchers_is_read_as_the_parser_reads_it(text: str) -> None:
+    assert oracle.selectors(f"up{{{normalize_matchers(text)}}}") == [oracle.Read("up", read(text))]
+
+
+@examples(200)
+@given(ANY_TEXT | st.lists(ANY_TEXT | MATCHER_LISTS, max_size=3).map(",".join))
+def test_any_text_that_is_taken_for_matchers_stays_within_its_braces(text: str) -> None:
+    try:
+        tidy = normalize_matchers(text)
+        filtered = inject_matchers("sum(up) or up", text)
+    except ValueError:  # no list of matchers, or a second name for the metric
+        return
+
+    assert read(tidy) == read(text)
+    assert normalize_matchers(tidy) == tidy
+    if oracle.parses(filtered):
+        assert oracle.selectors(filtered) == [oracle.Read("up", read(text))] * 2
+
+
+@examples(100)
+@given(TEXTS)
+def test_a_string_is_read_as_it_was_written(text: str) -> None:
+    assert unquote(quote(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("literal", "text"),
+    [
+        (r"""'\a\b\f\n\r\t\v\\\'"'""", "\a\b\f\n\r\t\v\\'\""),
+        (r'"\"\101\x41\u00e9\U0001f600"', '"AAé😀'),
+        (r'"\303\xbc"', "ü"),
+        (r"`a\n`", r"a\n"),
+    ],
+)
+def test_escapes_are_read(literal: str, text: str) -> None:
+    assert unquote(literal) == text
+
+
+@pytest.mark.parametrize(
+    "literal", [r'"\d"', r'"\."', r'"\x4"', r'"\18"', r'"\400"', r'"\ud800"', r'"\U00110000"', r'"\xc3"', '"\\\'"']
+)
+def test_unknown_escapes_are_refused(literal: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # whoever calls it has the words
+        unquote(literal)
+
+
+def test_a_series_is_written_as_prometheus_writes_it() -> None:
+    labels = {"b": 'x"y', "__name__": "up", "a": "1"}
+
+    assert format_series(labels) == r'up{a="1", b="x\"y"}'
+    assert format_series(labels, ",") == r'up{a="1",b="x\"y"}'
+    assert format_series({"__name__": "up"}) == "up"

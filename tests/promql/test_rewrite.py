@@ -1,5 +1,5 @@
 import pytest
-from gatewayz_metrics.promql.matchers import Filter, literal
+from gatewayz_metrics.promql.matchers import Filter, normalize_matchers, quote
 from gatewayz_metrics.promql.parser import parse
 from gatewayz_metrics.promql.rewrite import find_selectors, inject_matchers
 from hypothesis import given
@@ -36,7 +36,7 @@ def test_whatever_is_injected_and_parses_carries_the_matcher_everywhere(query: s
 @examples(120)
 @given(QUERIES, st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_a_label_value_of_any_text_comes_back_from_the_parsed_query(query: str, value: str) -> None:
-    found = oracle.selectors(inject_matchers(query, f"env={literal(value)}"))
+    found = oracle.selectors(inject_matchers(query, f"env={quote(value)}"))
 
     assert all(("env", "Equal", value) in matchers for _, matchers in found)
 
@@ -205,11 +205,50 @@ def test_every_alternative_of_a_selector_is_filtered() -> None:
 
 @pytest.mark.parametrize(
     "matchers",
-    ['env="a"} or b{c="d"', "env", 'env="a', 'a="b" or c="d"', 'a="b",', '"metric"', 'a="b" # c', "}{", '{a="b"}'],
+    [
+        'env="a"} or b{c="d"',
+        "env",
+        'env="a',
+        'a="b" or c="d"',
+        'a="b",,',
+        ",",
+        "{,}",
+        '"metric"',
+        'a="b" # c',
+        "}{",
+        '{a="b"}}',
+        '{{a="b"}}',
+        '"" = "b"',
+        'a:b="c"',
+        '$a="b"',
+        'a=="b"',
+        r'a="\."',
+        r'a="\xff"',
+        r'a="\ud800"',
+        "a=`b\\`",
+        'a="\ud800"',
+    ],
 )
 def test_what_is_no_list_of_matchers_is_refused(matchers: str) -> None:
     with pytest.raises(ValueError, match="is not a list of label matchers"):
         inject_matchers("up", matchers)
+
+
+@pytest.mark.parametrize(
+    ("matchers", "expected"),
+    [
+        ("", "up"),
+        (" { } ", "up"),
+        ('{a="b",}', 'up{a="b"}'),
+        ('"label.with.dot"="a"', 'up{"label.with.dot"="a"}'),
+        (" \"plain\" =~ 'b' ,\n", "up{plain=~'b'}"),
+        ('or="a"', 'up{or="a"}'),
+        ('a="\ufffd"', r'up{a="\ufffd"}'),
+    ],
+)
+def test_a_list_of_matchers_is_tidied(matchers: str, expected: str) -> None:
+    assert inject_matchers("up", matchers) == expected
+    assert f"up{{{normalize_matchers(matchers)}}}".removesuffix("{}") == expected
 
 
 def test_a_second_metric_name_is_refused() -> None:

@@ -48,7 +48,7 @@ SERIES = [
 def test_what_is_taken_apart_is_put_together_again() -> None:
     found = at_once(parse_matrix(body(SERIES, infos=["an info"]), GRID, FIRST, FIRST + 3))
 
-    assert json.loads(render_matrix(found.series, FIRST, FIRST + 3, infos=found.infos)) == json.loads(
+    assert json.loads(render_matrix(found.series, FIRST, FIRST + 3, infos=found.notes.infos)) == json.loads(
         body(SERIES, infos=["an info"])
     )
 
@@ -136,6 +136,13 @@ def test_notes_of_several_answers_are_each_told_once_and_not_too_many() -> None:
     assert told["infos"][-1] == "20 more info annotations omitted"
 
 
+@pytest.mark.parametrize("warnings", [5, "text", {"a": 1}, True])
+def test_a_warning_that_is_in_no_list_is_one(warnings: object) -> None:
+    found = at_once(parse_matrix(body(SERIES, warnings=warnings), GRID, FIRST, FIRST + 3))
+
+    assert found.notes.warnings == (str(warnings),)
+
+
 VALUES = st.sampled_from(["1", "-2.5e-07", "NaN", "+Inf", "-Inf", "1e+21", '"', "],[", "\\", "ü", "]]}", "x"])
 LABELS = st.dictionaries(
     st.sampled_from(["a", "values", "metric", "ü"]), st.sampled_from(["", ',"values":[[', "]]}", '"', "\\", "☃"])
@@ -165,7 +172,7 @@ def outcome(read: Callable[[bytes, StepGrid, int, int], Matrix], text: bytes) ->
         found = read(text, GRID, FIRST, FIRST + 3)
     except (UnalignedPoints, BadAnswer) as exc:
         return type(exc)
-    return json.loads(render_matrix(found.series, FIRST, FIRST + 3)), found.infos
+    return json.loads(render_matrix(found.series, FIRST, FIRST + 3)), found.notes.infos
 
 
 def test_what_prometheus_writes_is_scanned_and_stays_as_it_was() -> None:

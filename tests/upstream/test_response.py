@@ -8,7 +8,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import BadAnswer, QueryRefused
 from gatewayz_metrics.metrics_api.summary import ValueFormat, format_decimal, render_summary
 from gatewayz_metrics.query import NamedSample, Reading, Snapshot
-from gatewayz_metrics.upstream.response import Sample, Vector, parse_refusal, parse_vector
+from gatewayz_metrics.upstream.response import AnswerNotes, Sample, Vector, parse_refusal, parse_vector
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -142,3 +142,30 @@ def test_a_partial_answer_says_so() -> None:
     body = {"status": "success", "isPartial": True, "data": {"resultType": "vector", "result": []}}
 
     assert parse_vector(json.dumps(body).encode()).warnings == ("The upstream calls its answer partial.",)
+
+
+@pytest.mark.parametrize(
+    ("document", "notes", "is_complete"),
+    [
+        ({}, AnswerNotes(), True),
+        ({"warnings": None, "infos": [], "isPartial": False}, AnswerNotes(), True),
+        ({"infos": ["a", "b"]}, AnswerNotes(infos=("a", "b")), True),
+        ({"warnings": ["a", 5]}, AnswerNotes(("a", "5")), False),
+        # Not in a list, and yet a warning.
+        ({"warnings": "a b"}, AnswerNotes(("a b",)), False),
+        ({"warnings": 5, "infos": {"a": 1}}, AnswerNotes(("5",), ("{'a': 1}",)), False),
+        ({"isPartial": True}, AnswerNotes(is_partial=True), False),
+        ({"isPartial": "true"}, AnswerNotes(), True),
+    ],
+)
+def test_what_an_answer_says_about_itself(document: dict[str, Any], notes: AnswerNotes, is_complete: bool) -> None:
+    assert AnswerNotes.of(document) == notes
+    assert notes.is_complete is is_complete
+
+
+def test_notes_are_whole_where_they_are_kept_and_bounded_where_they_are_shown() -> None:
+    notes = AnswerNotes.of({"warnings": ["x" * 600] * 30, "infos": ["i"] * 30, "isPartial": True})
+
+    assert (len(notes.warnings), len(notes.warnings[0]), len(notes.infos)) == (30, 600, 30)
+    assert notes.to_sentences() == ("x" * 500,) * 20 + ("The upstream calls its answer partial.",)
+    assert len(notes.to_sentences(with_infos=True)) == 41

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from gatewayz_metrics.catalogue.model import Catalogue
 from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.validation import first_problem
 
 
 def load(path: Path | None = None) -> Catalogue:
@@ -33,7 +34,9 @@ def parse_catalogue(text: str, name: str) -> Catalogue:
     try:
         return Catalogue.model_validate(document)
     except ValidationError as exc:
-        raise ConfigurationError(f"The catalogue {name} is refused: {_sentence(exc, document)}") from exc
+        problem = first_problem(exc.errors(include_url=False))
+        place = _place(problem.place, document)
+        raise ConfigurationError(f"The catalogue {name} is refused: {place}{problem.clause}.") from exc
 
 
 def _entries(document: dict[str, Any]) -> dict[str, Any]:
@@ -53,12 +56,6 @@ def _entries(document: dict[str, Any]) -> dict[str, Any]:
 def _table(value: object) -> dict[str, Any]:
     """The value as a table; anything else becomes a field that the model refuses by name."""
     return value if isinstance(value, dict) else {"not a table": value}
-
-
-def _sentence(exc: ValidationError, document: dict[str, Any]) -> str:
-    first = exc.errors(include_url=False)[0]
-    sentence = _place(first["loc"], document) + first["msg"].removeprefix("Value error, ")
-    return sentence if sentence.endswith(".") else f"{sentence}."
 
 
 def _place(loc: tuple[int | str, ...], document: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from gatewayz_metrics.errors import BodyTooLarge, InvalidParameter, ServiceError
+from gatewayz_metrics.validation import first_problem
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,7 +28,9 @@ async def read_json(request: Request, model: type[M], most: int) -> M:
     try:
         return model.model_validate(document)
     except ValidationError as exc:
-        raise InvalidParameter(_sentence(exc)) from exc
+        problem = first_problem(exc.errors(include_url=False))
+        place = ".".join(map(str, problem.place)) or "the body"
+        raise InvalidParameter(f"The body cannot be used, {place}: {problem.clause}.") from exc
 
 
 async def read_body(request: Request, limit: int, error: ServiceError) -> bytes:
@@ -38,11 +41,3 @@ async def read_body(request: Request, limit: int, error: ServiceError) -> bytes:
         if len(body) > limit:
             raise error
     return bytes(body)
-
-
-def _sentence(exc: ValidationError) -> str:
-    """The first validation error as a sentence, with its place in the body."""
-    first = exc.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the body"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"The body cannot be used, {place}: {message}."

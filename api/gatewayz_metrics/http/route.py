@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError
 from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.validation import first_problem
 
 EVERY_METHOD = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
@@ -132,7 +133,7 @@ def _surface_route(telemetry: Telemetry, render_error: ErrorRenderer, guard: Gua
 
 def _to_sentence(exc: RequestValidationError) -> InvalidParameter:
     """The first thing wrong, as a sentence."""
-    first = exc.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:2]) or "body"
-    given = f" cannot be {str(first['input'])[:100]!r}" if isinstance(first.get("input"), str) else ""
-    return InvalidParameter(f"The parameter {name}{given}: {first['msg'].removeprefix('Value error, ')}.")
+    problem = first_problem(exc.errors())
+    name = str(problem.place[1]) if len(problem.place) > 1 else "body"
+    given = f" cannot be {problem.given[:100]!r}" if isinstance(problem.given, str) else ""
+    return InvalidParameter(f"The parameter {name}{given}: {problem.clause}.")

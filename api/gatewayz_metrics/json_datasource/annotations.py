@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from gatewayz_metrics.json_datasource.frames import Element, build_frame, build_meta, fill_legend, format_metric
+from gatewayz_metrics.json_datasource.frames import Element, build_frame, build_meta, fill_legend
 from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetOutcome, TargetResult, select_results
+from gatewayz_metrics.promql.matchers import format_series
 
 # Events of one annotation; Grafana draws a line for each.
 _MOST_EVENTS = 1000
@@ -73,7 +74,7 @@ def _build_events(result: TargetResult, series: ResultSeries, name: str) -> Iter
             begin,
             end if end > begin else None,
             fill_legend(title, labels) or series.metric or name,
-            fill_legend(text, labels) if text else format_metric(series.labels) or series.ask.promql,
+            fill_legend(text, labels) if text else format_series(series.labels) or series.ask.promql,
             tuple(tag for tag in tags if tag),
         )
 

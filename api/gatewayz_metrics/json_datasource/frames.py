@@ -14,7 +14,7 @@ from typing import Any
 
 from gatewayz_metrics.catalogue import grafana_unit
 from gatewayz_metrics.json_datasource.results import ResultSeries, TargetFailure, TargetResult
-from gatewayz_metrics.promql.matchers import quote
+from gatewayz_metrics.promql.matchers import format_series
 
 Element = dict[str, Any]
 Labels = tuple[tuple[str, str], ...]
@@ -162,14 +162,14 @@ def name_all_series(result: TargetResult) -> list[str]:
         return [name_series(template, series.templated, _fallback_name(series)) for series in result.series]
     if len(result.plan.asks) == 1:
         return name_shortly([series.labels for series in result.series], result.plan.asks[0].name)
-    return [f"{series.metric}{format_metric(series.labels)}" for series in result.series]
+    return [f"{series.metric}{format_series(series.labels)}" for series in result.series]
 
 
 def name_series(template: str, labels: Mapping[str, str], fallback: str) -> str:
     """The name of one series, from the template or, without one, its labels."""
     if template:
         return fill_legend(template, labels) or fallback
-    return format_metric(labels) or fallback
+    return format_series(labels) or fallback
 
 
 def name_shortly(all_labels: Sequence[Mapping[str, str]], fallback: str) -> list[str]:
@@ -178,18 +178,12 @@ def name_shortly(all_labels: Sequence[Mapping[str, str]], fallback: str) -> list
     if len(names) == 1:
         only = names.pop()
         return [labels.get(only) or fallback for labels in all_labels]
-    return [format_metric(labels) or fallback for labels in all_labels]
+    return [format_series(labels) or fallback for labels in all_labels]
 
 
 def fill_legend(template: str, labels: Mapping[str, str]) -> str:
     """The template with every `{{label}}` replaced by its value, or by nothing when the label is absent."""
     return _LEGEND_LABEL.sub(lambda match: labels.get(match[1], ""), template)
-
-
-def format_metric(labels: Mapping[str, str]) -> str:
-    """A series in Prometheus' notation: `up{job="api"}`."""
-    pairs = ", ".join(f"{name}={quote(value)}" for name, value in sorted(labels.items()) if name != "__name__")
-    return labels.get("__name__", "") + (f"{{{pairs}}}" if pairs else "")
 
 
 def _fallback_name(series: ResultSeries) -> str:

@@ -14,7 +14,7 @@ import orjson
 from gatewayz_metrics.cooperative import gc_paused, yield_periodically
 from gatewayz_metrics.errors import BadAnswer, QueryRefused, ServiceError
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetQuery
-from gatewayz_metrics.upstream.response import parse_envelope, warnings_and_infos
+from gatewayz_metrics.upstream.response import AnswerNotes, parse_envelope
 
 _SERIES_START = b'{"metric":{'
 _HISTOGRAM = "Native histograms are left out: they are no numbers; use histogram_quantile or the like."
@@ -107,7 +107,7 @@ async def decode_result(body: bytes) -> QueryResult:
     pause = yield_periodically()
     pieces, rest = _split_series(body)
     document = parse_envelope(rest)
-    notices = list(warnings_and_infos(document, "warnings", "infos"))
+    notices = list(AnswerNotes.of(document).to_sentences(with_infos=True))
     series: list[Series] = []
     try:
         items: Iterable[bytes | dict[str, Any]] = chain(pieces, _list_series(document["data"]))

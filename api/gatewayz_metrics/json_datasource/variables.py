@@ -11,7 +11,7 @@ from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQuerie
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
 from gatewayz_metrics.promql.lexer import Kind, lex
 from gatewayz_metrics.promql.macros import MacroContext, expand_macros, refuse_unresolved
-from gatewayz_metrics.promql.matchers import literal
+from gatewayz_metrics.promql.matchers import format_series, quote
 from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
 
 _CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*", re.DOTALL)
@@ -58,7 +58,7 @@ class Variables:
             case "label_names":
                 return await self._questions.label_names(wish.selector, bounds)
             case "metrics":
-                return await self._questions.label_values("__name__", f"{{__name__=~{literal(wish.text)}}}", bounds)
+                return await self._questions.label_values("__name__", f"{{__name__=~{quote(wish.text)}}}", bounds)
         return await self._results(wish.text, span)
 
     async def _results(self, promql: str, span: MacroContext) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class Variables:
             raise PromqlOff(promql)
         found = await self._questions.query(promql, span.range.end_ms)
         # As Grafana's own: the series, its value and its time, for the variable's regex to pick from.
-        return tuple(f"{_series(s.labels)} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
+        return tuple(f"{format_series(s.labels, ',')} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
 
 
 def parse_variable(payload: object, span: MacroContext) -> VariableQuery | None:
@@ -157,8 +157,3 @@ _FROM_JSON: dict[str, Callable[[Payload, MacroContext], VariableQuery]] = {
     "metrics": lambda payload, span: _metrics(payload.text("match"), span),
     "query_result": lambda payload, span: _query_result(payload.text("query"), span),
 }
-
-
-def _series(labels: dict[str, str]) -> str:
-    pairs = ",".join(f"{name}={literal(value)}" for name, value in sorted(labels.items()) if name != "__name__")
-    return labels.get("__name__", "") + (f"{{{pairs}}}" if pairs else "")

@@ -1,55 +1,165 @@
-"""Grafana's ad-hoc filters as label matchers."""
+"""Label matchers: how they are read, how they are written, and Grafana's ad-hoc filters as matchers.
+
+Whatever becomes part of a query as a label, a value or a list of matchers comes through here.
+"""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-# DOC The small doors through which foreign text enters PromQL.
-
+from gatewayz_metrics.promql.lexer import Kind, Token, lex
 
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+OPERATORS = frozenset(["=", "!=", "=~", "!~"])
 
-_STRING = r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`"""
-_MATCHER = re.compile(rf"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*({_STRING})\s*")
+# Names and values as PromQL writes them.
 
 
 def quote(text: str) -> str:
-    r"""Text as a PromQL string literal: `a"b` becomes `"a\"b"`."""
+    r"""Text as a PromQL string: `a"b` becomes `"a\"b"`. Raises ValueError for text that is no Unicode."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{text!r} holds half a character. Write it in valid Unicode.") from error
     escaped = text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    # Prometheus takes a written U+FFFD for broken UTF-8 and refuses the query.
+    escaped = escaped.replace("\ufffd", r"\ufffd")
     return f'"{escaped}"'
 
 
-def normalize_matchers(text: str) -> str:
-    """A list of label matchers, tidied: `{ env = "prod", }` becomes `env="prod"`.
+# https://prometheus.io/docs/prometheus/latest/querying/basics/#string-literals; `\x` and octal codes are bytes.
+_ESCAPE = re.compile(
+    rb"\\(?:(?P<sign>[abfnrtv\\])|(?P<quote>['\"])|(?P<octal>[0-7]{3})|x(?P<hex>[0-9a-fA-F]{2})"
+    rb"|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8})|)"
+)
+_SIGNS = dict(zip(b"abfnrtv\\", b"\a\b\f\n\r\t\v\\", strict=True))
 
-    Raises ValueError with a sentence when the text is anything else, so that a
-    configured selector can never close its braces and go on as a query.
+
+def unquote(literal: str) -> str:
+    """The text of a PromQL string in any quotes. Raises ValueError for escapes that PromQL does not know."""
+    delimiter, inner = literal[:1].encode(), literal[1:-1].encode()
+    if delimiter == b"`":
+        return inner.decode()
+    return _ESCAPE.sub(lambda escape: _unescaped(escape, delimiter), inner).decode()
+
+
+def _unescaped(escape: re.Match[bytes], delimiter: bytes) -> bytes:
+    if sign := escape["sign"]:
+        return bytes([_SIGNS[sign[0]]])
+    if escape["quote"] == delimiter:
+        return delimiter
+    if code := escape["octal"]:
+        return bytes([int(code, 8)])
+    if code := escape["hex"]:
+        return bytes([int(code, 16)])
+    if code := escape["short"] or escape["long"]:
+        return chr(int(code, 16)).encode()
+    raise ValueError("an unknown escape")
+
+
+def format_label_name(text: str) -> str:
+    """A label name, in quotes where Prometheus 3 asks for them."""
+    return text if LABEL_NAME.fullmatch(text) else quote(text)
+
+
+def format_series(labels: Mapping[str, str], separator: str = ", ") -> str:
+    """A series as Prometheus writes it: `up{job="api"}`."""
+    pairs = separator.join(f"{name}={quote(value)}" for name, value in sorted(labels.items()) if name != "__name__")
+    return labels.get("__name__", "") + (f"{{{pairs}}}" if pairs else "")
+
+
+def escape_regex(text: str) -> str:
+    """Text as a regular expression that matches it and nothing else."""
+    return _SPECIAL.sub(r"\\\g<0>", text)
+
+
+_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+
+# Lists of matchers.
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One label matcher; `literal` is the value as it was written."""
+
+    label: str
+    operator: str
+    value: str
+    literal: str
+
+    def __str__(self) -> str:
+        return f"{format_label_name(self.label)}{self.operator}{self.literal}"
+
+
+def parse_matchers(text: str) -> tuple[Matcher, ...]:
+    """A list of label matchers, with or without braces around it and a comma after it.
+
+    Raises ValueError with a sentence for anything else, so that no list can close its braces and go on as a query.
     """
-    inner = text.strip()
-    if inner.startswith("{") and inner.endswith("}"):
-        inner = inner[1:-1]
-    inner = inner.strip().removesuffix(",")
-    found: list[str] = []
-    at = 0
-    while inner[at:].strip():
-        matcher = _MATCHER.match(inner, at)
-        if matcher is None:
-            raise ValueError(f"{text!r} is not a list of label matchers such as 'env=\"production\"'.")
-        found.append("".join(matcher.groups()))
-        at = matcher.end()
-        if at < len(inner):
-            if inner[at] != ",":
-                raise ValueError(f"{text!r} lacks a comma between two label matchers.")
-            at += 1
-    return ",".join(found)
+    tokens = [token for token in lex(text) if token.kind is not Kind.SPACE]
+    if len(tokens) > 1 and (tokens[0].text, tokens[-1].text) == ("{", "}"):
+        tokens = tokens[1:-1]
+    try:
+        return tuple(_read_matchers(tokens))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a list of label matchers such as 'env=\"production\"': {error}.") from error
 
 
-_PLAIN = frozenset(["=", "!=", "=~", "!~"])
+def _read_matchers(tokens: list[Token]) -> Iterator[Matcher]:
+    """The matchers. Raises ValueError with a clause."""
+    for comma in tokens[3::4]:
+        if comma.text != ",":
+            raise ValueError(f"a comma is missing at character {comma.start + 1}")
+    for at in range(0, len(tokens), 4):
+        yield _read_matcher(tokens[at : at + 3])
+
+
+def _read_matcher(tokens: list[Token]) -> Matcher:
+    """One matcher. Raises ValueError with a clause."""
+    try:
+        label, operator, value = tokens
+    except ValueError:
+        raise ValueError("a matcher is a label, an operator and a value in quotes") from None
+    name = label.text if LABEL_NAME.fullmatch(label.text) else _text(label)
+    if not name:
+        raise ValueError("a label has no name")
+    if operator.text not in OPERATORS:
+        raise ValueError(f"{operator.text[:20]!r} is not one of =, !=, =~ and !~")
+    found = _text(value)
+    return Matcher(name, operator.text, found, quote(found) if "\ufffd" in value.text else value.text)
+
+
+def _text(token: Token) -> str:
+    """The text of a string. Raises ValueError with a clause."""
+    if token.kind is not Kind.STRING:
+        raise ValueError(f"{token.text[:20]!r} is not in quotes")
+    inner = token.text[1:-1]
+    if token.text[0] == "`" and (len(inner) - len(inner.rstrip("\\"))) % 2:
+        # VictoriaMetrics takes the quote after it for a part of the string and goes on.
+        raise ValueError("a string in backquotes ends with a backslash")
+    try:
+        return unquote(token.text)
+    except ValueError as error:
+        raise ValueError(f"{token.text[:40]!r} holds an escape that PromQL does not know, or no Unicode") from error
+
+
+def format_matchers(matchers: Iterable[Matcher]) -> str:
+    """Matchers as a list without braces."""
+    return ",".join(map(str, matchers))
+
+
+def normalize_matchers(text: str) -> str:
+    """A list of label matchers, tidied: `{ env = "prod", }` becomes `env="prod"`. Raises as `parse_matchers` does."""
+    return format_matchers(parse_matchers(text))
+
+
+# Grafana's ad-hoc filters.
+
 _ONE_OF = {"=|": "=~", "!=|": "!~"}
 _ORDERED = frozenset(["<", ">", "<=", ">="])
-_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +186,11 @@ class Filter:
 
     def matcher(self) -> str:
         """The filter in PromQL; raises ValueError with a sentence when PromQL has no such thing."""
-        if self.operator in _PLAIN:
-            return f"{format_label_name(self.key)}{self.operator}{literal(self.value)}"
+        if self.operator in OPERATORS:
+            return f"{format_label_name(self.key)}{self.operator}{quote(self.value)}"
         if self.operator in _ONE_OF:
             pattern = "|".join(escape_regex(value) for value in self.values or (self.value,))
-            return f"{format_label_name(self.key)}{_ONE_OF[self.operator]}{literal(pattern)}"
+            return f"{format_label_name(self.key)}{_ONE_OF[self.operator]}{quote(pattern)}"
         if self.operator in _ORDERED:
             raise ValueError(
                 f"The filter on {self.key!r} uses {self.operator!r}, but label values are text and have no order. "
@@ -92,23 +202,3 @@ class Filter:
 def format_filters(filters: Iterable[Filter]) -> str:
     """All complete filters as one list of matchers, each once; empty when there is none."""
     return ",".join(dict.fromkeys(one.matcher() for one in filters if one.is_complete))
-
-
-def format_label_name(text: str) -> str:
-    """A label name, in quotes where Prometheus 3 asks for them."""
-    return text if LABEL_NAME.fullmatch(text) else literal(text)
-
-
-def literal(text: str) -> str:
-    """Any text as a PromQL string; raises ValueError for text that is no Unicode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{text!r} holds half a character. Write it in valid Unicode.") from error
-    # Prometheus takes a written U+FFFD for broken UTF-8 and refuses the query.
-    return quote(text).replace("\ufffd", r"\ufffd")
-
-
-def escape_regex(text: str) -> str:
-    """Text as a regular expression that matches it and nothing else."""
-    return _SPECIAL.sub(r"\\\g<0>", text)

@@ -1,8 +1,10 @@
 """Every place where a query reads series, and ad-hoc filters put into each of them."""
 
 import re
+from collections.abc import Iterable
 
 from gatewayz_metrics.promql.lexer import Kind, TokenPlace, lex, locate_tokens
+from gatewayz_metrics.promql.matchers import Matcher, format_matchers, parse_matchers
 from gatewayz_metrics.promql.parser import NAME_LABEL, Selector, parse
 
 
@@ -21,31 +23,18 @@ def inject_matchers(promql: str, matchers: str) -> str:
 
     Raises ValueError with a sentence for a query whose selectors cannot be told beyond doubt.
     """
-    if not matchers.strip():
+    added = parse_matchers(matchers)
+    if not added:
         return promql
-    added = _matchers(matchers)
     places: list[tuple[int, str]] = []
     for selector in find_selectors(promql):
         _refuse_second_name(selector, added)
-        places += _places(selector, matchers.strip())
+        places += _places(selector, format_matchers(added))
     return _put(promql, places)
 
 
-def _matchers(text: str) -> Selector:
-    syntax = parse(f"{{{text}}}")
-    found = syntax.selectors[0] if not syntax.fault and len(syntax.selectors) == 1 else None
-    if (
-        found is None
-        or found.is_named
-        or found.braces != (0, len(text) + 2)
-        or found.ends != ((len(text.rstrip()) + 1, True),)
-    ):
-        raise ValueError(f"{text!r} is not a list of label matchers such as 'env=\"production\"'.")
-    return found
-
-
-def _refuse_second_name(selector: Selector, added: Selector) -> None:
-    if NAME_LABEL in added.labels and selector.is_named and not selector.is_info:
+def _refuse_second_name(selector: Selector, added: Iterable[Matcher]) -> None:
+    if any(matcher.label == NAME_LABEL for matcher in added) and selector.is_named and not selector.is_info:
         raise ValueError(
             f"A filter on {NAME_LABEL} cannot join a selector that names its metric. "
             "Take the filter off, or select the metric by labels alone."

@@ -132,7 +132,7 @@ class RangeCache:
         for piece in pieces:
             if not piece.raw.is_success:
                 return RangeAnswer(piece.raw, CacheStatus("partial", "refused", _times(key.grid, wanted.gaps)))
-        found = [piece.matrix for piece in pieces if piece.matrix is not None and not piece.matrix.is_partial]
+        found = [piece.matrix for piece in pieces if piece.matrix is not None and not piece.matrix.notes.is_partial]
         if len(found) < len(pieces):
             # Points that stand elsewhere make sense only together, and only a whole answer can say that it is partial.
             return await self._past(question, next(piece.reason for piece in pieces if piece.reason))
@@ -148,9 +148,9 @@ class RangeCache:
         for piece in found:
             entry = replace(entry, series=entry.overlaid(piece))
         self._gate.check_series(sum(_is_in(series, window) for series in entry.series.values()))
-        warnings = [note for piece in found for note in piece.warnings]
+        warnings = [note for piece in found for note in piece.notes.warnings]
         infos = [note for kept in wanted.kept for note in kept.infos] + [
-            note for piece in found for note in piece.infos
+            note for piece in found for note in piece.notes.infos
         ]
         body = render_matrix(entry.series, *window, warnings, infos)
         if len(body) > self._limit:
@@ -185,7 +185,7 @@ class RangeCache:
             return FetchedPiece(raw, None, "off-grid")
         except QueryRefused:
             return FetchedPiece(raw, None, "refused")
-        if found.warnings or found.is_partial or not raw.cacheable:
+        if not found.notes.is_complete or not raw.cacheable:
             return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete")
         newest = min(gap[1], key.grid.index(horizon_ms - cached_traits(key.query).lookahead_ms))
         return FetchedPiece(raw, found, "" if self._keep(key, found, newest, read_at) else "too-large")

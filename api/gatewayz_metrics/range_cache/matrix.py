@@ -14,7 +14,7 @@ from gatewayz_metrics.errors import BadAnswer
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache.fast_parse import UnexpectedLayout, format_timestamp, scan_matrix
 from gatewayz_metrics.range_cache.points import EMPTY, PointColumn
-from gatewayz_metrics.upstream.response import parse_envelope
+from gatewayz_metrics.upstream.response import NO_NOTES, AnswerNotes, parse_envelope
 
 # Sorting these pairs gives the order in which Prometheus writes a matrix.
 Labels = tuple[tuple[str, str], ...]
@@ -90,9 +90,7 @@ class Matrix:
     first: int
     last: int
     series: Mapping[Labels, CachedSeries]
-    warnings: tuple[str, ...] = ()
-    infos: tuple[str, ...] = ()
-    is_partial: bool = False
+    notes: AnswerNotes = NO_NOTES
 
 
 def parse_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generator[None, None, Matrix]:
@@ -125,8 +123,7 @@ def _decode_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Matrix
         raise BadAnswer("a malformed matrix") from exc
     if len(by_labels := dict(found)) != len(found):
         raise BadAnswer("a series that occurs twice")
-    warnings, infos = _annotations(document, "warnings"), _annotations(document, "infos")
-    return Matrix(first, last, by_labels, warnings, infos, document.get("isPartial") is True)
+    return Matrix(first, last, by_labels, AnswerNotes.of(document))
 
 
 def render_matrix(
@@ -180,10 +177,6 @@ def _render_series(series: CachedSeries, first: int, last: int) -> bytes:
     if histograms:
         parts.append(b'"histograms":[' + histograms[:-1] + b"]")
     return b",".join(parts) + b"}"
-
-
-def _annotations(document: dict[str, Any], name: str) -> tuple[str, ...]:
-    return tuple(str(text) for text in document.get(name) or ())
 
 
 def _render_annotations(name: str, texts: Iterable[str]) -> bytes:

@@ -39,7 +39,7 @@ class CacheEntry:
 
     def with_piece(self, piece: Matrix, read_at: float, slack: float) -> "CacheEntry":
         """The entry with a piece added, which replaces what it overlaps; `read_at` is monotonic seconds."""
-        extent = Extent(piece.first, piece.last, read_at, piece.infos)
+        extent = Extent(piece.first, piece.last, read_at, piece.notes.infos)
         series = {labels: found for labels, found in self.overlaid(piece).items() if not found.is_empty}
         return CacheEntry(add_extent(self.coverage, extent, slack), series)
 

@@ -6,9 +6,9 @@ https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview.
 
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -18,7 +18,45 @@ from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused
 # What engines write. Python's float() also takes `1_0` and line ends, and a Decimal of
 # 1e999999999 would be written out digit by digit.
 _VALUE = re.compile(r"NaN|[+-]?Inf|[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
-_REMARKS = 20
+# How much of what an answer says about itself is shown to people: engines bound it, but what they quote may be long.
+_MOST_NOTES = 20
+_LONGEST_NOTE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNotes:
+    """What an answer says about itself, whole and as the engine wrote it."""
+
+    warnings: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
+    # VictoriaMetrics' cluster says so when a storage node did not answer,
+    # https://docs.victoriametrics.com/cluster-victoriametrics/#cluster-availability.
+    is_partial: bool = False
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The notes of an envelope."""
+        return cls(_texts(document.get("warnings")), _texts(document.get("infos")), document.get("isPartial") is True)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing says that something is missing; infos are about the query, not about the answer."""
+        return not self.warnings and not self.is_partial
+
+    def to_sentences(self, *, with_infos: bool = False) -> tuple[str, ...]:
+        """The notes for people: so many, so long."""
+        notes = (*self.warnings[:_MOST_NOTES], *(self.infos[:_MOST_NOTES] if with_infos else ()))
+        partial = ("The upstream calls its answer partial.",) if self.is_partial else ()
+        return (*(note[:_LONGEST_NOTE] for note in notes), *partial)
+
+
+NO_NOTES = AnswerNotes()
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A list of notes; a single one that is not in a list counts, as it may be a warning."""
+    notes = value if isinstance(value, list) else [value] if value else []
+    return tuple(map(str, notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +85,7 @@ def parse_vector(body: bytes) -> Vector:
         samples = tuple(_sample(series) for series in data["result"])
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise BadAnswer("a malformed vector") from exc
-    return Vector(samples, warnings_and_infos(document, "warnings"))
+    return Vector(samples, AnswerNotes.of(document).to_sentences())
 
 
 def parse_envelope(body: bytes) -> dict[str, Any]:
@@ -93,19 +131,7 @@ def _sample(series: dict[str, Any]) -> Sample:
     return Sample(labels, value)
 
 
-def warnings_and_infos(document: dict[str, Any], *kinds: str) -> tuple[str, ...]:
-    """What an answer says about itself under `warnings` or `infos`, bounded, and whether it calls itself partial."""
-    found = [str(text)[:500] for kind in kinds for text in _listed(document.get(kind))[:_REMARKS]]
-    # VictoriaMetrics' cluster says so when a storage node did not answer.
-    partial = ["The upstream calls its answer partial."] if document.get("isPartial") is True else []
-    return (*found, *partial)
-
-
-def _listed(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-# DOC Reading a response body within bounds, packed or not.
+# Reading a response body within bounds, packed or not.
 #
 # httpx unpacks whatever arrives and hands out chunks of any size, so a small gzip bomb
 # would be in memory before anybody could count. Here the raw stream is unpacked in

@@ -9,6 +9,7 @@ import orjson
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse
+from gatewayz_metrics.upstream.response import AnswerNotes
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 _CAPACITY = 32 * 2**20
@@ -82,9 +83,5 @@ def is_complete(raw: ApiResponse) -> bool:
         document = orjson.loads(raw.body)
     except orjson.JSONDecodeError:
         return False
-    return (
-        isinstance(document, dict)
-        and document.get("status") == "success"
-        and not document.get("warnings")
-        and document.get("isPartial") is not True
-    )
+    is_success = isinstance(document, dict) and document.get("status") == "success"
+    return is_success and AnswerNotes.of(document).is_complete
