@@ -42,7 +42,7 @@ class Service:
         gate = QueryLimiter(self._source, settings)
         self.settings = settings
         self.callers = Authenticator(self.tokens, tenants_by_token(settings))
-        self.answers = ResponseCache(gate, self.telemetry, keeps=settings.cache_ttl > 0)
+        self.answers = ResponseCache(gate, settings, self.telemetry)
         self.ranges = RangeCache(gate, settings, self.telemetry)
 
     async def aclose(self) -> None:

@@ -5,10 +5,11 @@ from gatewayz_metrics.json_datasource.results import ResultSeries, Series, Targe
 from gatewayz_metrics.json_datasource.tables import render_table
 from gatewayz_metrics.json_datasource.targets import OutputFormat, TargetPlan, TargetQuery
 from gatewayz_metrics.json_datasource.timing import Grid
+from gatewayz_metrics.promql.parser import QueryText
 
 
 def answer(ref_id: str, *series: Series, legend: str = "", name: str = "") -> TargetResult:
-    ask = TargetQuery(name, "x")
+    ask = TargetQuery(name, QueryText("x"))
     plan = TargetPlan(ref_id, (ask,), Grid(0, 0, 1000), 0, OutputFormat.TABLE, legend=legend, is_joined=True)
     return TargetResult(plan, tuple(ResultSeries(ask, one) for one in series))
 

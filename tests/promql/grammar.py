@@ -160,6 +160,12 @@ def spaced(tokens: Tokens, spaces: list[str]) -> str:
 _BLANKS = st.lists(st.sampled_from(SPACES), min_size=1, max_size=5)
 QUERIES = st.builds(spaced, EXPRESSIONS, _BLANKS).filter(lambda text: len(text) < 2000)
 
+# Lists of matchers as filters bring them, with blanks and comments in between.
+MATCHERS = st.builds(
+    spaced, _listed(_MATCHER, least=1).map(lambda found: found[:-1] if found[-1] == "," else found), _BLANKS
+)
+
+
 # Queries with something wrong: a token lost, doubled, moved or slipped in.
 _STRANGE = st.sampled_from(
     [

@@ -103,8 +103,8 @@ class QueryRunner:
 
     async def _ask(self, plan: TargetPlan, ask: TargetQuery) -> QueryResult:
         if not plan.is_instant:
-            return await self._questions.query_range(ask.promql, plan.grid)
-        found = await self._questions.query(ask.promql, plan.at_ms)
+            return await self._questions.query_range(ask.query, plan.grid)
+        found = await self._questions.query(ask.query, plan.at_ms)
         if any(len(series.times) > 1 for series in found.series):
             raise QueryRefused("bad_data", "A range such as up[5m] is no instant value; put a function around it.")
         return found

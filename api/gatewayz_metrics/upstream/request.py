@@ -124,6 +124,10 @@ class ApiRequest:
     label: str = ""
     tenant: Tenant = UNRESTRICTED
 
+    def get(self, name: str) -> str | None:
+        """The first value of a parameter, which is the one that engines read."""
+        return next((value for key, value in self.parameters if key == name), None)
+
     def form(self) -> bytes:
         """The parameters as a form; what was no UTF-8 goes out as it came in."""
         pairs = self.parameters + self.tenant.parameters
