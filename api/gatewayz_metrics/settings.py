@@ -105,7 +105,13 @@ class Settings(Access):
         "", description='Label matchers put into every catalogue selector, such as `env="production"`.'
     )
     catalogue: Path | None = Field(None, description="A catalogue file in place of the built-in one.")
-    cache_ttl: float = Field(5.0, ge=0, le=3600, description="Seconds for which an answer is reused; 0 turns it off.")
+    cache_ttl: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which the metrics routes reuse an answer; 0 turns off every cache of whole answers, "
+        "of lists (labels, values, rules) and settled instant queries too. Range queries have CACHE_RANGE.",
+    )
     cache_range: bool = Field(
         True, description="Keep the points of range queries and ask only for what is missing: `on` or `off`."
     )

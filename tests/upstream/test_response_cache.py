@@ -7,7 +7,7 @@ import pytest
 from gatewayz_metrics import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
-from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
+from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 from gatewayz_metrics.upstream.response import Vector
 from gatewayz_metrics.upstream.response_cache import ResponseCache
 
@@ -186,3 +186,61 @@ def test_how_long_an_answer_is_kept(endpoint: Endpoint, seconds: int) -> None:
         return calls
 
     assert asyncio.run(ask()) == [1, 1, 2]
+
+
+def labels(*parameters: tuple[str, str], tenant: Tenant | None = None) -> ApiRequest:
+    return ApiRequest(Endpoint.LABELS, parameters, tenant=tenant or Tenant())
+
+
+START = ("start", "1735041600")
+EQUAL: dict[str, tuple[Pairs, Pairs]] = {
+    "order": ((START, ("end", "1735041601"), ("match[]", "up")), (("match[]", "up"), ("end", "1735041601"), START)),
+    "decimals": ((START,), (("start", "1735041600.000"),)),
+    "fraction": ((("start", "1735041600.5"),), (("start", "1735041600.500"),)),
+    "RFC 3339": ((START,), (("start", "2024-12-24T12:00:00Z"),)),
+    "zone": ((START,), (("start", "2024-12-24T13:00:00+01:00"),)),
+    "zone and fraction": ((("start", "1735041600.25"),), (("start", "2024-12-24T11:00:00.250-01:00"),)),
+    "before 1970": ((("end", "-1.5"),), (("end", "-1.500"),)),
+}
+UNEQUAL: dict[str, tuple[Pairs, Pairs]] = {
+    "another time": ((START,), (("start", "1735041600.001"),)),
+    "another bound": ((START,), (("end", "1735041600"),)),
+    "below a millisecond": ((START,), (("start", "1735041600.0001"),)),
+    "below a millisecond, RFC 3339": ((START,), (("start", "2024-12-24T12:00:00.0001Z"),)),
+    "no time": ((("start", "a"),), (("start", "b"),)),
+    "no zone": ((START,), (("start", "2024-12-24T12:00:00"),)),
+    "another selector": ((("match[]", "up"),), (("match[]", "down"),)),
+    "order of values": ((("x", "1"), ("x", "2")), (("x", "2"), ("x", "1"))),
+    "a number that is no time": ((("limit", "1"),), (("limit", "1.0"),)),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), EQUAL.values(), ids=EQUAL)
+def test_requests_of_one_meaning_share_an_answer(first: Pairs, second: Pairs) -> None:
+    assert calls_of(labels(*first), labels(*second)) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), UNEQUAL.values(), ids=UNEQUAL)
+def test_requests_of_another_meaning_do_not(first: Pairs, second: Pairs) -> None:
+    assert calls_of(labels(*first), labels(*second)) == 2
+
+
+def test_tenants_share_nothing() -> None:
+    tenants = [Tenant(headers=(("X-Scope-OrgID", name),)) for name in "ab"]
+
+    assert calls_of(*(labels(START, tenant=tenant) for tenant in tenants * 2)) == 2
+
+
+def test_the_upstream_is_asked_in_the_first_callers_words() -> None:
+    first = labels(("start", "2024-12-24T13:00:00+01:00"), ("match[]", "up"))
+
+    async def ask() -> list[ApiRequest]:
+        source = Source()
+        found, _ = responses(source)
+        under_way = [asyncio.ensure_future(found.get(call)) for call in (first, labels(("match[]", "up"), START))]
+        await asyncio.sleep(0)
+        source.free.set()
+        await asyncio.gather(*under_way)
+        return source.calls
+
+    assert asyncio.run(ask()) == [first]

@@ -1,7 +1,8 @@
 """Whole answers, shared by equal requests and kept for as long as they stay true, whichever surface asks."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import orjson
@@ -37,6 +38,10 @@ _REFUSAL_SECONDS = 5.0
 _CAPACITY = 32 * 2**20
 _MOST_ANSWERS = 4096
 _OVERHEAD = 600
+
+_TIMES = frozenset(["start", "end", "time"])
+# Below a millisecond engines round in different ways, so nothing is said about such times.
+_WHOLE_MS = re.compile(r"[^.eE]*(?:\.[0-9]{0,3}(?![0-9])[^.eE]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class ResponseCache:
             seconds = self._lifetime(request, raw, query, fresh=fresh)
             return CachedResponse(raw, asked_at, self._clock(), seconds)
 
-        kept = await self._shared.get((request, fresh), produce)
+        kept = await self._shared.get((_identify(request), fresh), produce)
         result = "miss" if asked else "coalesced" if kept.came_at > begun else "hit"
         self._observe(result)
         return kept.raw, None if asked else self._clock() - kept.asked_at
@@ -121,6 +126,20 @@ class ResponseCache:
         if at_ms is None or not traits.cacheable or not traits.is_settled(horizon_ms):
             return 0.0
         return _SETTLED_SECONDS if at_ms + traits.lookahead_ms <= horizon_ms else 0.0
+
+
+def _identify(request: ApiRequest) -> Hashable:
+    """What requests of one meaning have in common: the order of parameters and the spelling of times say nothing."""
+    # Of a parameter that comes several times the order may count, so values of one name keep theirs.
+    pairs = sorted(request.parameters, key=lambda pair: pair[0])
+    meant = tuple((name, _instant(value) if name in _TIMES else value) for name, value in pairs)
+    return request.endpoint, request.label, request.tenant, meant
+
+
+def _instant(text: str) -> str | int:
+    """A time in milliseconds; as written where it is none, or where a millisecond is too coarse for it."""
+    ms = parse_time(text) if _WHOLE_MS.fullmatch(text) else None
+    return text if ms is None else ms
 
 
 def is_complete(raw: ApiResponse) -> bool:
