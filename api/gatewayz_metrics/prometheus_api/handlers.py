@@ -11,7 +11,7 @@ from gatewayz_metrics.prometheus_api.envelope import render_success
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, StepRange, read_params, span
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
-from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
+from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 
 # The first whose label endpoints take match[]; Grafana chooses its calls by it.
 _ASSUMED_VERSION = "2.24.0"
@@ -21,8 +21,6 @@ _UNSCOPED: dict[Endpoint, object] = {
     Endpoint.RULES: {"groups": []},
     Endpoint.ALERTS: {"alerts": []},
 }
-# How VictoriaMetrics narrows a question; a tenant's own is the only one.
-_SCOPING = ("extra_label", "extra_filters", "extra_filters[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +45,10 @@ class ApiHandlers:
         """The answer to a request. Raises what the limits and the upstream's client raise."""
         form = await read_params(request, self._settings.max_query_length)
         tenant: Tenant = request.state.tenant
-        if tenant.is_label_restricted:
-            form = RequestParams(form.without(*_SCOPING))
-            if endpoint in _UNSCOPED:
-                return ApiReply(200, render_success(_UNSCOPED[endpoint]))
+        if tenant != UNRESTRICTED:
+            form = RequestParams(form.without(*self._settings.engine.narrowing))
+        if tenant.is_label_restricted and endpoint in _UNSCOPED:
+            return ApiReply(200, render_success(_UNSCOPED[endpoint]))
         self._check_length(form)
         call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts

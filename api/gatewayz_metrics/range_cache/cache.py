@@ -93,8 +93,7 @@ class RangeCache:
         self._lifetime = settings.cache_range_ttl
         self._freshness_ms = int(settings.cache_freshness * 1000)
         self._limit = settings.max_response_bytes
-        # VictoriaMetrics moves start and end for its own cache unless it is told not to.
-        self._always: Pairs = (("nocache", "1"),) if settings.prometheus_engine == "victoriametrics" else ()
+        self._always = settings.engine.range_parameters
         self._telemetry = telemetry
         self._observe = telemetry.of_cache("ranges")
         self._now = now
