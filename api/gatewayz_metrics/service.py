@@ -48,7 +48,7 @@ class Service:
             deadline=settings.prometheus_timeout,
         )
         limiter = QueryLimiter(self._upstream, settings)
-        self.responses = ResponseCache(limiter, telemetry, keeps=settings.cache_ttl > 0)
+        self.responses = ResponseCache(limiter, settings, telemetry)
         self.range_cache = RangeCache(limiter, settings, telemetry)
 
     async def aclose(self) -> None:

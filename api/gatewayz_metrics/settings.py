@@ -4,21 +4,20 @@ import re
 import ssl
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gatewayz_metrics.engines import ENGINES, HEADER_VALUE, UpstreamEngine, describe_tenants, list_engines
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.promql.matchers import LABEL_NAME, normalize_matchers
+from gatewayz_metrics.promql.matchers import normalize_matchers
 from gatewayz_metrics.validation import first_problem
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
-# ASCII alone: what lies beyond cannot be sent by the client.
-HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
 def _words(value: object) -> object:
@@ -93,9 +92,7 @@ class Settings(Access):
     prometheus_ca_file: Path | None = Field(
         None, description="CA certificates (PEM) that the upstream's is checked by."
     )
-    prometheus_engine: Literal["prometheus", "victoriametrics", "mimir", "thanos"] = Field(
-        "prometheus", description="What the upstream is: `prometheus`, `victoriametrics`, `mimir` or `thanos`."
-    )
+    prometheus_engine: str = Field("prometheus", description=f"What the upstream is: {list_engines(quote='`')}.")
     prometheus_gzip: bool = Field(
         False, description="Ask the upstream for gzip: worth it over a network, a loss on the same host."
     )
@@ -107,7 +104,13 @@ class Settings(Access):
         "", description='Label matchers put into every catalogue selector, such as `env="production"`.'
     )
     catalogue: Path | None = Field(None, description="A catalogue file in place of the built-in one.")
-    cache_ttl: float = Field(5.0, ge=0, le=3600, description="Seconds for which an answer is reused; 0 turns it off.")
+    cache_ttl: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which the metrics routes reuse an answer; 0 turns off every cache of whole answers, "
+        "of lists (labels, values, rules) and settled instant queries too. Range queries have CACHE_RANGE.",
+    )
     cache_range: bool = Field(
         True, description="Keep the points of range queries and ask only for what is missing: `on` or `off`."
     )
@@ -133,8 +136,7 @@ class Settings(Access):
     tenants: Annotated[dict[str, SecretStr], NoDecode, _TENANTS] = Field(
         {},
         repr=False,
-        description='Tokens for the data of one tenant alone, a JSON object: `{"token": "team-a"}` for Mimir, '
-        '`{"token": "team=a"}` (a label) for VictoriaMetrics.',
+        description=f"Tokens for the data of one tenant alone, a JSON object: {describe_tenants()}.",
     )
     allow_promql: bool = Field(True, description="Whether panels may ask for PromQL text, or for the catalogue alone.")
     scrape_interval: float = Field(
@@ -163,6 +165,13 @@ class Settings(Access):
         if not usable or parts.query or parts.fragment or any(c.isspace() for c in url.strip()):
             raise ValueError("it must be a URL such as http://prometheus:9090 or https://host/prefix, without a query.")
         return url.strip().rstrip("/")
+
+    @field_validator("prometheus_engine")
+    @classmethod
+    def _is_known(cls, engine: str) -> str:
+        if engine not in ENGINES:
+            raise ValueError(f"it must be {list_engines()}.")
+        return engine
 
     @field_validator("prometheus_headers")
     @classmethod
@@ -211,8 +220,6 @@ class Settings(Access):
         # Nothing is quoted: the keys are secrets.
         if not all(token.strip() for token in tenants):
             raise ValueError("a token is empty.")
-        if not all(HEADER_VALUE.fullmatch(tenant.get_secret_value()) for tenant in tenants.values()):
-            raise ValueError("a tenant has a name that a header cannot carry.")
         return tenants
 
     @model_validator(mode="before")
@@ -245,21 +252,28 @@ class Settings(Access):
     def _keeps_tenants_apart(self) -> Self:
         if not self.tenants:
             return self
-        if self.prometheus_engine not in ("mimir", "victoriametrics"):
+        isolation = self.engine.isolation
+        if isolation is None:
             raise ValueError(
                 f"TENANTS needs an upstream that keeps tenants apart, and {self.prometheus_engine} would show "
-                "everything to everyone; set PROMETHEUS_ENGINE to mimir or victoriametrics if that is what it is."
+                f"everything to everyone; set PROMETHEUS_ENGINE to {list_engines(with_tenants=True)} "
+                "if that is what it is."
             )
         if not self.api_tokens:
             raise ValueError("TENANTS needs API_TOKENS as well, or the metrics routes would be open to everyone.")
         if self.tenants.keys() & {token.get_secret_value() for token in self.api_tokens}:
             raise ValueError("a token stands in both API_TOKENS and TENANTS; it can have one meaning only.")
-        labels = [tenant.get_secret_value().partition("=") for tenant in self.tenants.values()]
-        if self.prometheus_engine == "victoriametrics" and not all(
-            LABEL_NAME.fullmatch(name) and value for name, _, value in labels
-        ):
-            raise ValueError("on VictoriaMetrics a tenant is a label such as team=a; TENANTS names something else.")
+        for tenant in self.tenants.values():
+            try:
+                isolation.check(tenant.get_secret_value())
+            except ValueError as exc:
+                raise ValueError(f"on {self.engine.title} {exc}") from None
         return self
+
+    @property
+    def engine(self) -> UpstreamEngine:
+        """What is different about the upstream."""
+        return ENGINES[self.prometheus_engine]
 
 
 def read_settings(**overrides: Any) -> Settings:

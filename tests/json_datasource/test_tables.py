@@ -4,11 +4,12 @@ from gatewayz_metrics.json_datasource.frames import render_heatmaps
 from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetResult
 from gatewayz_metrics.json_datasource.tables import render_table
 from gatewayz_metrics.json_datasource.targets import OutputFormat, TargetPlan, TargetQuery
+from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import TimeRange
 
 
 def answer(ref_id: str, *series: Series, legend: str = "", name: str = "") -> TargetResult:
-    ask = TargetQuery(name, "x")
+    ask = TargetQuery(name, QueryText("x"))
     plan = TargetPlan(ref_id, (ask,), TimeRange(0, 0, 1000), 0, OutputFormat.TABLE, legend=legend, is_joined=True)
     return TargetResult(plan, tuple(ResultSeries(ask, one) for one in series))
 

@@ -1,5 +1,6 @@
 import pytest
-from gatewayz_metrics.promql.cacheability import BypassReason, traits
+from gatewayz_metrics.promql.cacheability import BypassReason
+from gatewayz_metrics.promql.parser import parse
 from hypothesis import given
 
 from tests.promql.grammar import QUERIES, TEXTS, examples
@@ -47,7 +48,7 @@ from tests.promql.grammar import QUERIES, TEXTS, examples
     ],
 )
 def test_why_a_query_goes_past_the_cache(query: str, reason: BypassReason | None) -> None:
-    found = traits(query)
+    found = parse(query).traits
 
     assert found.reason is reason
     assert found.cacheable is (reason is None)
@@ -68,7 +69,7 @@ def test_why_a_query_goes_past_the_cache(query: str, reason: BypassReason | None
     ],
 )
 def test_how_far_a_query_looks_ahead(query: str, lookahead_ms: int) -> None:
-    assert traits(query).lookahead_ms == lookahead_ms
+    assert parse(query).traits.lookahead_ms == lookahead_ms
 
 
 @pytest.mark.parametrize(
@@ -81,13 +82,13 @@ def test_how_far_a_query_looks_ahead(query: str, lookahead_ms: int) -> None:
     ],
 )
 def test_the_fixed_times_of_a_query(query: str, at_ms: tuple[int, ...]) -> None:
-    assert traits(query).at_ms == at_ms
+    assert parse(query).traits.at_ms == at_ms
 
 
 def test_a_fixed_time_is_settled_when_all_it_reads_is_old() -> None:
-    assert traits("up").is_settled(0)
-    assert traits("up @ 100 offset -5m").is_settled(400_000)
-    assert not traits("up @ 100 offset -5m").is_settled(399_999)
+    assert parse("up").traits.is_settled(0)
+    assert parse("up @ 100 offset -5m").traits.is_settled(400_000)
+    assert not parse("up @ 100 offset -5m").traits.is_settled(399_999)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,8 @@ def test_a_fixed_time_is_settled_when_all_it_reads_is_old() -> None:
         ('"text"', True),
         ("-(2 ^ 0.5) * pi()", True),
         ("sum(vector(1)) by (x)", True),
+        ("count_over_time(vector(1)[1h:7m])", False),
+        ("count_over_time(vector(1)[1h:])", False),
         ("time()", False),
         ("minute()", False),
         ("step()", False),
@@ -109,25 +112,18 @@ def test_a_fixed_time_is_settled_when_all_it_reads_is_old() -> None:
     ],
 )
 def test_a_plain_query_reads_neither_series_nor_the_clock(query: str, *, is_plain: bool) -> None:
-    assert traits(query).is_plain is is_plain
-
-
-@pytest.mark.parametrize(
-    ("query", "depends"), [("up[1h:]", True), ("step()", True), ("up[1h:5m]", False), ("up", False)]
-)
-def test_what_depends_on_the_step(query: str, *, depends: bool) -> None:
-    assert traits(query).depends_on_step is depends
+    assert parse(query).traits.is_plain is is_plain
 
 
 @examples(80)
 @given(TEXTS)
 def test_any_text_has_traits(text: str) -> None:
-    assert traits(text).lookahead_ms >= 0
+    assert parse(text).traits.lookahead_ms >= 0
 
 
 @examples(60)
 @given(QUERIES)
 def test_a_valid_query_goes_past_the_cache_for_its_bounds_alone(query: str) -> None:
-    reason = traits(query).reason
+    reason = parse(query).traits.reason
 
     assert reason is None or (reason is BypassReason.BOUNDS and "@" in query)

@@ -3,10 +3,10 @@ from gatewayz_metrics.promql.macros import (
     MACRO_NAMES,
     MacroContext,
     expand_macros,
-    find_unresolved,
     is_known,
-    refuse_unresolved,
 )
+from gatewayz_metrics.promql.parser import QueryText
+from gatewayz_metrics.promql.rewrite import refuse_unresolved
 from gatewayz_metrics.promql.times import TimeRange
 from hypothesis import given
 
@@ -92,13 +92,13 @@ def test_macros_in_strings_are_replaced_as_grafana_does() -> None:
     ],
 )
 def test_what_has_no_value_is_told_by_name(text: str, names: tuple[str, ...]) -> None:
-    assert find_unresolved(text) == names
+    assert QueryText(text).unresolved == names
 
 
 def test_a_leftover_is_refused_with_a_sentence() -> None:
-    refuse_unresolved("up")
+    refuse_unresolved(QueryText("up"))
     with pytest.raises(ValueError, match=r"^Nothing gave \$job, \[\[c\]\] a value\. .+\.$"):
-        refuse_unresolved('a{job="$job"} + [[c]]')
+        refuse_unresolved(QueryText('a{job="$job"} + [[c]]'))
 
 
 @examples(80)

@@ -99,10 +99,10 @@ def test_a_failure_changes_no_later_answer(
 
     relay.fault = fault
     assert meets(cache, LONGER) == expected
-    assert cache.ask(QUESTION).mark.result == "hit"
+    assert cache.ask(QUESTION).cache_status.result == "hit"
     relay.fault = None
     again = cache.ask(LONGER)
-    assert again.mark.result == "partial"
+    assert again.cache_status.result == "partial"
     assert told(again) == truth(LONGER)
 
 
@@ -115,12 +115,12 @@ def test_an_answer_with_a_reservation_is_told_and_not_kept(
     first = cache.ask(QUESTION)
     assert remark in first.body
     relay.fault = None
-    assert cache.ask(QUESTION).mark.result == "miss"
+    assert cache.ask(QUESTION).cache_status.result == "miss"
 
     relay.fault = getattr(relay, name)
     assert remark in cache.ask(LONGER).body
     relay.fault = None
-    assert cache.ask(LONGER).mark.result == "partial"
+    assert cache.ask(LONGER).cache_status.result == "partial"
     assert told(cache.ask(LONGER)) == truth(LONGER)
 
 
@@ -132,7 +132,7 @@ def test_points_beside_the_grid_are_passed_on_and_not_kept(
 
     answer = cache.ask(LONGER)
 
-    assert (answer.mark.result, answer.mark.reason) == ("bypass", "off-grid")
+    assert (answer.cache_status.result, answer.cache_status.reason) == ("bypass", "off-grid")
     # The whole of it came from one question: nothing kept was put between.
     assert upstream.requests[-1].form["start"] == [str(LONGER.range.start_ms // 1000)]
     times = [at for series in told(answer)[1]["data"]["result"] for at, _ in series["values"]]
@@ -158,7 +158,7 @@ def test_what_one_gap_brought_is_kept_though_another_failed(
 
     answer = cache.ask(QUESTION)
 
-    assert answer.mark.fetched == ((middle.range.end_ms + 15_000, QUESTION.range.end_ms),)
+    assert answer.cache_status.fetched == ((middle.range.end_ms + 15_000, QUESTION.range.end_ms),)
     assert told(answer) == truth(QUESTION)
 
 

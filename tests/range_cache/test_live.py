@@ -171,10 +171,12 @@ class Live(RuleBasedStateMachine):
         calls = list(self.rig.source.calls)
         for question, answer in zip(questions, answers, strict=True):
             expected = told(self.rig.direct(question))
-            assert_alike(told(answer), expected, (question, answer.mark))
+            assert_alike(told(answer), expected, (question, answer.cache_status))
             assert_on_grid(told(answer)[1], question)
         if len(questions) == 1 and answers[0].status == 200:
-            self._assert_no_needless_call(questions[0], answers[0].mark.result, len(calls), answers[0].mark.fetched)
+            self._assert_no_needless_call(
+                questions[0], answers[0].cache_status.result, len(calls), answers[0].cache_status.fetched
+            )
 
     def _question(self, data: st.DataObject) -> RangeQuery:
         template = data.draw(st.sampled_from(self.templates))

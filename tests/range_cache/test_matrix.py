@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from gatewayz_metrics.errors import BadAnswer
+from gatewayz_metrics.range_cache.entry import CacheEntry
 from gatewayz_metrics.range_cache.fast_parse import format_timestamp, scan_matrix
 from gatewayz_metrics.range_cache.matrix import (
     Matrix,
@@ -14,7 +15,6 @@ from gatewayz_metrics.range_cache.matrix import (
     parse_matrix,
     render_matrix,
 )
-from gatewayz_metrics.range_cache.store import CacheEntry
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -35,7 +35,7 @@ def ask(cache: Rig, world: World, query: str, *, last: int = 300) -> str:
     question = RangeQuery(query, TimeRange(1000 * world.begin, 1000 * (world.begin + last), 5000))
     answer = cache.ask(question)
     assert told(answer) == told(cache.direct(question))
-    return answer.mark.result
+    return answer.cache_status.result
 
 
 def test_points_within_the_freshness_are_always_asked_for(
@@ -103,7 +103,7 @@ def test_other_parameters_make_another_question(
 
     answer = cache.ask(other)
 
-    assert answer.mark.result == "miss"
+    assert answer.cache_status.result == "miss"
     assert told(answer) == told(cache.direct(other))
 
 

@@ -7,12 +7,14 @@ import pytest
 from gatewayz_metrics import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
-from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
+from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 from gatewayz_metrics.upstream.response import Vector
 from gatewayz_metrics.upstream.response_cache import ResponseCache
 
 GOOD = ApiResponse(200, b'{"status":"success","data":[]}')
 CALL = ApiRequest(Endpoint.LABELS)
+NOW = 1_735_050_000.0
+FRESHNESS = 300
 
 
 @dataclass
@@ -20,11 +22,11 @@ class Source:
     """An upstream whose answers the test holds."""
 
     answer: ApiResponse = GOOD
-    calls: int = 0
+    calls: list[ApiRequest] = field(default_factory=list)
     free: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def forward(self, call: ApiRequest) -> ApiResponse:  # noqa: ARG002
-        self.calls += 1
+    async def forward(self, call: ApiRequest) -> ApiResponse:
+        self.calls.append(call)
         await self.free.wait()
         return self.answer
 
@@ -35,9 +37,21 @@ class Source:
         raise NotImplementedError
 
 
-def answers(source: Source, *, keeps: bool = True) -> tuple[ResponseCache, Telemetry]:
+@dataclass
+class Clock:
+    """Seconds that the test moves."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def responses(source: Source, *, keeps: bool = True, clock: Clock | None = None) -> tuple[ResponseCache, Telemetry]:
     telemetry = Telemetry()
-    return ResponseCache(QueryLimiter(source, Settings()), telemetry, keeps=keeps), telemetry
+    settings = Settings(cache_ttl=5.0 if keeps else 0.0, cache_freshness=FRESHNESS)
+    gate = QueryLimiter(source, settings)
+    return ResponseCache(gate, settings, telemetry, now=lambda: NOW, clock=clock or Clock()), telemetry
 
 
 def counted(telemetry: Telemetry, result: str) -> float:
@@ -52,44 +66,181 @@ def counted(telemetry: Telemetry, result: str) -> float:
 def test_each_caller_is_counted_for_what_it_met() -> None:
     async def ask() -> tuple[int, list[float]]:
         source = Source()
-        found, telemetry = answers(source)
-        under_way = [asyncio.ensure_future(found.get(CALL, 30)) for _ in range(3)]
+        found, telemetry = responses(source, clock=Clock(1.0))
+        # The moments of asking and of coming are apart, as they are in life.
+        found._clock = iter(range(100)).__next__
+        under_way = [asyncio.ensure_future(found.get(CALL)) for _ in range(3)]
         await asyncio.sleep(0)
         source.free.set()
         await asyncio.gather(*under_way)
-        await found.get(CALL, 30)
-        return source.calls, [counted(telemetry, result) for result in ("miss", "coalesced", "hit")]
+        await found.get(CALL)
+        return len(source.calls), [counted(telemetry, result) for result in ("miss", "coalesced", "hit")]
 
     assert asyncio.run(ask()) == (1, [1.0, 2.0, 1.0])
 
 
-@pytest.mark.parametrize(
-    ("answer", "seconds", "keeps", "calls"),
-    [
-        pytest.param(GOOD, 30, True, 1, id="good"),
-        pytest.param(ApiResponse(204, b""), 30, True, 1, id="nothing"),
-        pytest.param(GOOD, 0, True, 2, id="not to be kept"),
-        pytest.param(GOOD, 30, False, 2, id="turned off"),
-        pytest.param(ApiResponse(200, GOOD.body, cacheable=False), 30, True, 2, id="no-store"),
-        pytest.param(ApiResponse(200, GOOD.body[:-1] + b',"warnings":["w"]}'), 30, True, 2, id="warnings"),
-        pytest.param(ApiResponse(200, GOOD.body[:-1] + b',"isPartial":true}'), 30, True, 2, id="partial"),
-        pytest.param(ApiResponse(200, b'{"status":"success","data":[{"a":"b"}'), 30, True, 2, id="cut between braces"),
-        pytest.param(ApiResponse(200, b'{"status":"error"}'), 30, True, 2, id="error within a 200"),
-        pytest.param(ApiResponse(400, b'{"status":"error"}', cacheable=False), 30, True, 1, id="parse error"),
-        pytest.param(ApiResponse(422, b'{"status":"error"}', cacheable=False), 30, True, 2, id="too costly"),
-        pytest.param(ApiResponse(503, b'{"status":"error"}', cacheable=False), 30, True, 2, id="overloaded"),
-        pytest.param(
-            ApiResponse(200, b'{"status":"success","data":"%b"}' % (b"x" * 2**25)), 30, True, 2, id="too large"
-        ),
-    ],
-)
-def test_only_what_stays_true_is_kept(answer: ApiResponse, seconds: float, *, keeps: bool, calls: int) -> None:
-    async def ask_twice() -> int:
+def calls_of(*requests: ApiRequest, answer: ApiResponse = GOOD, keeps: bool = True, fresh: bool = False) -> int:
+    """How many of these requests, one after the other, reach the upstream."""
+
+    async def ask() -> int:
         source = Source(answer)
         source.free.set()
-        found, _ = answers(source, keeps=keeps)
-        await found.get(CALL, seconds)
-        await found.get(CALL, seconds)
+        found, _ = responses(source, keeps=keeps)
+        for request in requests:
+            await found.get(request, fresh=fresh)
+        return len(source.calls)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("answer", "keeps", "calls"),
+    [
+        pytest.param(GOOD, True, 1, id="good"),
+        pytest.param(ApiResponse(204, b""), True, 1, id="nothing"),
+        pytest.param(GOOD, False, 2, id="turned off"),
+        pytest.param(ApiResponse(200, GOOD.body, cacheable=False), True, 2, id="no-store"),
+        pytest.param(ApiResponse(200, GOOD.body[:-1] + b',"warnings":["w"]}'), True, 2, id="warnings"),
+        pytest.param(ApiResponse(200, GOOD.body[:-1] + b',"isPartial":true}'), True, 2, id="partial"),
+        pytest.param(ApiResponse(200, b'{"status":"success","data":[{"a":"b"}'), True, 2, id="cut between braces"),
+        pytest.param(ApiResponse(200, b'{"status":"error"}'), True, 2, id="error within a 200"),
+        pytest.param(ApiResponse(400, b'{"status":"error"}', cacheable=False), True, 1, id="parse error"),
+        pytest.param(ApiResponse(422, b'{"status":"error"}', cacheable=False), True, 2, id="too costly"),
+        pytest.param(ApiResponse(503, b'{"status":"error"}', cacheable=False), True, 2, id="overloaded"),
+        pytest.param(ApiResponse(200, b'{"status":"success","data":"%b"}' % (b"x" * 2**25)), True, 2, id="too large"),
+    ],
+)
+def test_only_what_stays_true_is_kept(answer: ApiResponse, *, keeps: bool, calls: int) -> None:
+    assert calls_of(CALL, CALL, answer=answer, keeps=keeps) == calls
+
+
+def instant(query: str, time: float | str | None) -> ApiRequest:
+    at = () if time is None else (("time", str(time)),)
+    return ApiRequest(Endpoint.QUERY, (("query", query), *at))
+
+
+SETTLED = NOW - FRESHNESS
+
+
+@pytest.mark.parametrize(
+    ("request_", "calls"),
+    [
+        pytest.param(instant("up", SETTLED), 1, id="settled"),
+        pytest.param(instant("up", "2024-12-24T10:00:00Z"), 1, id="settled, as RFC 3339"),
+        pytest.param(instant("up", SETTLED + 0.001), 2, id="too new"),
+        pytest.param(instant("up", None), 2, id="now"),
+        pytest.param(instant("up", "nonsense"), 2, id="no time"),
+        pytest.param(instant("up offset -5m", SETTLED), 2, id="looks ahead"),
+        pytest.param(instant("up offset -5m", SETTLED - 300), 1, id="looks ahead, long ago"),
+        pytest.param(instant(f"up @ {SETTLED}", SETTLED), 1, id="fixed time"),
+        pytest.param(instant(f"up @ {SETTLED + 1}", SETTLED), 2, id="fixed time, too new"),
+        pytest.param(instant("up @ end()", SETTLED), 2, id="bounds"),
+        pytest.param(instant("nobody_knows(up)", SETTLED), 2, id="unknown function"),
+        pytest.param(instant("up[", SETTLED), 2, id="not understood"),
+        pytest.param(instant("1+1", None), 1, id="plain"),
+        pytest.param(instant("time()", None), 2, id="the clock"),
+        pytest.param(ApiRequest(Endpoint.QUERY), 2, id="no query"),
+        pytest.param(ApiRequest(Endpoint.QUERY_RANGE, (("query", "up"),)), 2, id="range query"),
+    ],
+)
+def test_an_instant_query_is_kept_when_it_is_settled(request_: ApiRequest, calls: int) -> None:
+    assert calls_of(request_, request_) == calls
+    assert calls_of(request_, request_, fresh=True) == 2
+
+
+def test_a_fresh_request_gets_no_kept_answer_and_leaves_none() -> None:
+    async def ask() -> list[int]:
+        source = Source()
+        source.free.set()
+        found, _ = responses(source)
+        calls = []
+        for fresh in (True, False, True, False):
+            await found.get(instant("up", SETTLED), fresh=fresh)
+            calls.append(len(source.calls))
+        return calls
+
+    assert asyncio.run(ask()) == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "seconds"),
+    [
+        (Endpoint.LABELS, 30),
+        (Endpoint.LABEL_VALUES, 30),
+        (Endpoint.SERIES, 30),
+        (Endpoint.RULES, 5),
+        (Endpoint.METADATA, 300),
+        (Endpoint.FORMAT_QUERY, 3600),
+    ],
+)
+def test_how_long_an_answer_is_kept(endpoint: Endpoint, seconds: int) -> None:
+    async def ask() -> list[int]:
+        source, clock = Source(), Clock()
+        source.free.set()
+        found, _ = responses(source, clock=clock)
+        calls = []
+        for at in (0, seconds - 0.1, seconds):
+            clock.now = at
+            await found.get(ApiRequest(endpoint, label="job"))
+            calls.append(len(source.calls))
+        return calls
+
+    assert asyncio.run(ask()) == [1, 1, 2]
+
+
+def labels(*parameters: tuple[str, str], tenant: Tenant | None = None) -> ApiRequest:
+    return ApiRequest(Endpoint.LABELS, parameters, tenant=tenant or Tenant())
+
+
+START = ("start", "1735041600")
+EQUAL: dict[str, tuple[Pairs, Pairs]] = {
+    "order": ((START, ("end", "1735041601"), ("match[]", "up")), (("match[]", "up"), ("end", "1735041601"), START)),
+    "decimals": ((START,), (("start", "1735041600.000"),)),
+    "fraction": ((("start", "1735041600.5"),), (("start", "1735041600.500"),)),
+    "RFC 3339": ((START,), (("start", "2024-12-24T12:00:00Z"),)),
+    "zone": ((START,), (("start", "2024-12-24T13:00:00+01:00"),)),
+    "zone and fraction": ((("start", "1735041600.25"),), (("start", "2024-12-24T11:00:00.250-01:00"),)),
+    "before 1970": ((("end", "-1.5"),), (("end", "-1.500"),)),
+}
+UNEQUAL: dict[str, tuple[Pairs, Pairs]] = {
+    "another time": ((START,), (("start", "1735041600.001"),)),
+    "another bound": ((START,), (("end", "1735041600"),)),
+    "below a millisecond": ((START,), (("start", "1735041600.0001"),)),
+    "below a millisecond, RFC 3339": ((START,), (("start", "2024-12-24T12:00:00.0001Z"),)),
+    "no time": ((("start", "a"),), (("start", "b"),)),
+    "no zone": ((START,), (("start", "2024-12-24T12:00:00"),)),
+    "another selector": ((("match[]", "up"),), (("match[]", "down"),)),
+    "order of values": ((("x", "1"), ("x", "2")), (("x", "2"), ("x", "1"))),
+    "a number that is no time": ((("limit", "1"),), (("limit", "1.0"),)),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), EQUAL.values(), ids=EQUAL)
+def test_requests_of_one_meaning_share_an_answer(first: Pairs, second: Pairs) -> None:
+    assert calls_of(labels(*first), labels(*second)) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), UNEQUAL.values(), ids=UNEQUAL)
+def test_requests_of_another_meaning_do_not(first: Pairs, second: Pairs) -> None:
+    assert calls_of(labels(*first), labels(*second)) == 2
+
+
+def test_tenants_share_nothing() -> None:
+    tenants = [Tenant(headers=(("X-Scope-OrgID", name),)) for name in "ab"]
+
+    assert calls_of(*(labels(START, tenant=tenant) for tenant in tenants * 2)) == 2
+
+
+def test_the_upstream_is_asked_in_the_first_callers_words() -> None:
+    first = labels(("start", "2024-12-24T13:00:00+01:00"), ("match[]", "up"))
+
+    async def ask() -> list[ApiRequest]:
+        source = Source()
+        found, _ = responses(source)
+        under_way = [asyncio.ensure_future(found.get(call)) for call in (first, labels(("match[]", "up"), START))]
+        await asyncio.sleep(0)
+        source.free.set()
+        await asyncio.gather(*under_way)
         return source.calls
 
-    assert asyncio.run(ask_twice()) == calls
+    assert asyncio.run(ask()) == [first]

@@ -5,6 +5,7 @@ from typing import Any
 
 from gatewayz_metrics.errors import BadAnswer, UpstreamFailed
 from gatewayz_metrics.json_datasource.results import QueryResult, decode_result
+from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache import RangeCache, RangeQuery
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs
@@ -25,15 +26,15 @@ class PrometheusQueries:
         # Panels that abandon a request never end it, and reload: an answer under way is decoded once for all.
         self._found: SingleFlightCache[QueryResult] = SingleFlightCache(lambda _: 0.0, time.monotonic)
 
-    async def query_range(self, promql: str, grid: TimeRange) -> QueryResult:
+    async def query_range(self, query: QueryText, times: TimeRange) -> QueryResult:
         """The series of an expression at every time of a range."""
-        question = RangeQuery(promql, grid)
-        return await self._found.get(question, lambda: self._over(question))
+        ranged = RangeQuery(query.text, times, text=query)
+        return await self._found.get(ranged, lambda: self._over(ranged))
 
-    async def query(self, promql: str, time_ms: int) -> QueryResult:
+    async def query(self, query: QueryText, time_ms: int) -> QueryResult:
         """The series of an expression at one moment."""
-        call = ApiRequest(Endpoint.QUERY, (("query", promql), ("time", format_seconds(time_ms))))
-        return await self._found.get(call, lambda: self._at(call))
+        call = ApiRequest(Endpoint.QUERY, (("query", query.text), ("time", format_seconds(time_ms))))
+        return await self._found.get(call, lambda: self._at(call, query))
 
     async def label_names(self, selector: str, bounds: Bounds) -> tuple[str, ...]:
         """The labels on the series of a selector, sorted; on all when there is none."""
@@ -43,16 +44,16 @@ class PrometheusQueries:
         """The values of a label on the series of a selector, sorted; on all when there is none."""
         return await self._list(ApiRequest(Endpoint.LABEL_VALUES, (*_match(selector), *_bounds(bounds)), label))
 
-    async def _over(self, question: RangeQuery) -> QueryResult:
-        answer = await self._ranges.answer(question)
+    async def _over(self, ranged: RangeQuery) -> QueryResult:
+        answer = await self._ranges.answer(ranged)
         return await decode_result(_success(answer.raw))
 
-    async def _at(self, call: ApiRequest) -> QueryResult:
-        raw, _ = await self._answers.get(call, 0)
+    async def _at(self, call: ApiRequest, query: QueryText) -> QueryResult:
+        raw, _ = await self._answers.get(call, query=query)
         return await decode_result(_success(raw))
 
     async def _list(self, call: ApiRequest) -> tuple[str, ...]:
-        raw, _ = await self._answers.get(call, 0)
+        raw, _ = await self._answers.get(call)
         return _names(parse_envelope(_success(raw)))
 
 

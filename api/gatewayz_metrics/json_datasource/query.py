@@ -109,8 +109,8 @@ class QueryRunner:
 
     async def _query(self, plan: TargetPlan, query: TargetQuery) -> QueryResult:
         if not plan.is_instant:
-            return await self._prometheus.query_range(query.promql, plan.grid)
-        result = await self._prometheus.query(query.promql, plan.at_ms)
+            return await self._prometheus.query_range(query.query, plan.grid)
+        result = await self._prometheus.query(query.query, plan.at_ms)
         if any(len(series.times) > 1 for series in result.series):
             # An instant query of a range selector succeeds with a matrix, which no panel can show as instant values.
             raise QueryRefused("bad_data", "A range such as up[5m] is no instant value; put a function around it.")

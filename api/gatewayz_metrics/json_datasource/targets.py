@@ -1,6 +1,6 @@
 """What a target means: a statistic, a family with the builder's choices, or PromQL text."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -10,10 +10,10 @@ from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, s
 from gatewayz_metrics.json_datasource.requests import Target
 from gatewayz_metrics.json_datasource.timing import PanelTiming
 from gatewayz_metrics.promql.build import Slots
-from gatewayz_metrics.promql.lexer import Kind, lex
-from gatewayz_metrics.promql.macros import expand_macros, refuse_unresolved
+from gatewayz_metrics.promql.macros import expand_macros
 from gatewayz_metrics.promql.matchers import Filter, format_filters, format_label_name
-from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
+from gatewayz_metrics.promql.parser import QueryText
+from gatewayz_metrics.promql.rewrite import add_matchers, read_query, refuse_unresolved
 from gatewayz_metrics.promql.times import TimeRange, format_duration, parse_literal_ms
 
 # Grouping by nothing, as the builder says it; no label can be called so.
@@ -34,10 +34,15 @@ class TargetQuery:
     """One expression, the metric that its result stands for, and how that came about."""
 
     name: str
-    promql: str
+    query: QueryText
     unit: str = ""
     function: str = "raw"
     type: str = ""
+
+    @property
+    def promql(self) -> str:
+        """The text of the expression."""
+        return self.query.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +139,8 @@ class _TargetBuilder:
             raise ValueError(
                 f"The query has {len(text):,} characters; MAX_QUERY_LENGTH allows {self.targets.max_length:,}."
             )
-        promql = expand_macros(repair_escapes(text), self.clock.span(self.step_ms))
-        refuse_unresolved(promql)
-        return TargetQuery("", inject_matchers(promql, self.matchers), self.payload.text("unit"))
+        query = read_query(text, self.clock.span(self.step_ms))
+        return TargetQuery("", add_matchers(query, self.matchers), self.payload.text("unit"))
 
     def _family(self, family: Family) -> list[TargetQuery]:
         known = functions_of(family)
@@ -167,13 +171,13 @@ class _TargetBuilder:
     def _slots(self, default: str = "") -> Slots:
         text = strip_regex_escapes(self.payload.text("window", default or self.targets.slots.window))
         window = expand_macros(text, self.clock.span(self.step_ms))
-        refuse_unresolved(window)
+        refuse_unresolved(QueryText(window))
         # Written anew from its milliseconds: nothing of the user's text gets into the brackets.
         ms = Payload({"window": window}).duration_ms("window") or parse_literal_ms(self.targets.slots.window)
         return replace(self.targets.slots, window=format_duration(ms))
 
-    def _filtered(self, promql: str, chosen: str) -> str:
-        return inject_matchers(promql, ",".join(part for part in (chosen, self.matchers) if part))
+    def _filtered(self, promql: str, chosen: str) -> QueryText:
+        return add_matchers(QueryText(promql), ",".join(part for part in (chosen, self.matchers) if part))
 
 
 def _form(target: Target, payload: Payload) -> OutputFormat:
@@ -182,7 +186,7 @@ def _form(target: Target, payload: Payload) -> OutputFormat:
     return OutputFormat(payload.choice("format", known, default))
 
 
-# DOC Windows that hold no two scrapes: the commonest reason why a panel stays empty.
+# Windows that hold no two scrapes: the commonest reason why a panel stays empty.
 
 
 def explain_short_windows(asks: Iterable[TargetQuery], scrape_ms: int) -> list[str]:
@@ -191,17 +195,10 @@ def explain_short_windows(asks: Iterable[TargetQuery], scrape_ms: int) -> list[s
     Grafana replaces `$__interval` before it asks, so `rate(x[$__interval])` arrives as `rate(x[5s])`.
     """
     windows = dict.fromkeys(
-        text for ask in asks for text in _windows(ask.promql) if parse_literal_ms(text) < 2 * scrape_ms
+        text for ask in asks for text in ask.query.parsed.windows if parse_literal_ms(text) < 2 * scrape_ms
     )
     return [
         f"[{text}] is too short for scrapes every {format_duration(scrape_ms)}, so nothing is found in it; "
         "write [$__rate_interval], or set the panel's Min interval."
         for text in windows
     ]
-
-
-def _windows(promql: str) -> Iterator[str]:
-    solid = [token for token in lex(promql) if not token.is_blank]
-    for before, token, after in zip(solid, solid[1:], solid[2:], strict=False):
-        if before.text == "[" and token.kind is Kind.DURATION and after.text == "]":
-            yield token.text

@@ -9,10 +9,11 @@ from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
-from gatewayz_metrics.promql.lexer import Kind, lex
-from gatewayz_metrics.promql.macros import MacroContext, expand_macros, refuse_unresolved
+from gatewayz_metrics.promql.lexer import Kind
+from gatewayz_metrics.promql.macros import MacroContext, expand_macros
 from gatewayz_metrics.promql.matchers import format_series, quote
-from gatewayz_metrics.promql.rewrite import inject_matchers, repair_escapes
+from gatewayz_metrics.promql.parser import QueryText, parse
+from gatewayz_metrics.promql.rewrite import inject_matchers, read_query, refuse_unresolved
 
 _CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*", re.DOTALL)
 _FORMS = (
@@ -64,7 +65,7 @@ class Variables:
     async def _results(self, promql: str, span: MacroContext) -> tuple[str, ...]:
         if not self._targets.allow_promql:
             raise PromqlOff(promql)
-        found = await self._questions.query(promql, span.range.end_ms)
+        found = await self._questions.query(QueryText(promql), span.range.end_ms)
         # As Grafana's own: the series, its value and its time, for the variable's regex to pick from.
         return tuple(f"{format_series(s.labels, ',')} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
 
@@ -87,14 +88,12 @@ def parse_variable(payload: object, span: MacroContext) -> VariableQuery | None:
 
 
 def _promql(text: str, span: MacroContext) -> str:
-    text = expand_macros(repair_escapes(text.strip()), span)
-    refuse_unresolved(text)
-    return text
+    return read_query(text.strip(), span).text
 
 
 def _label(text: str) -> str:
     label = strip_regex_escapes(text.strip()).strip("\"'`")
-    refuse_unresolved(label)
+    refuse_unresolved(QueryText(label))
     if not label:
         raise ValueError("it names no label.")
     return label
@@ -109,7 +108,7 @@ def _label_values(inside: str, span: MacroContext) -> VariableQuery:
 def _last_comma(text: str) -> int:
     """Where the last comma stands that is not within braces or strings; -1 when there is none."""
     depth, found = 0, -1
-    for token in lex(text):
+    for token in parse(text).tokens:
         depth += {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}.get(token.text, 0)
         if token.kind is Kind.PUNCTUATION and token.text == "," and depth == 0:
             found = token.start
@@ -122,7 +121,7 @@ def _label_names(inside: str, span: MacroContext) -> VariableQuery:
 
 def _metrics(inside: str, span: MacroContext) -> VariableQuery:
     pattern = expand_macros(inside.strip(), span)
-    refuse_unresolved(pattern)
+    refuse_unresolved(QueryText(pattern))
     # Grafana's own is unanchored, too.
     return VariableQuery("metrics", text=f".*(?:{pattern}).*" if pattern else ".+")
 

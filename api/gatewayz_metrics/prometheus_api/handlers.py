@@ -1,6 +1,5 @@
-"""Requests of the Prometheus API as questions to the caches, within the limits."""
+"""Requests of the Prometheus API put to the caches, within the limits."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,37 +9,19 @@ from fastapi import Request
 from gatewayz_metrics.errors import LimitExceeded, NotServed, TooManyPoints, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
-from gatewayz_metrics.promql.cacheability import traits
-from gatewayz_metrics.promql.times import TimeRange, format_seconds, parse_time
+from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
-from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
+from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 
-# Seconds for which a whole answer is reused. Queries are judged one by one.
-_LIFETIMES = {
-    Endpoint.QUERY_EXEMPLARS: 10.0,
-    Endpoint.LABELS: 30.0,
-    Endpoint.LABEL_VALUES: 30.0,
-    Endpoint.SERIES: 30.0,
-    Endpoint.METADATA: 300.0,
-    Endpoint.RULES: 5.0,
-    Endpoint.ALERTS: 5.0,
-    Endpoint.BUILDINFO: 300.0,
-    Endpoint.FORMAT_QUERY: 3600.0,
-    Endpoint.PARSE_QUERY: 3600.0,
-}
 # The first whose label endpoints take match[]; Grafana chooses its calls by it.
 _ASSUMED_VERSION = "2.24.0"
-_PLAIN_SECONDS = 10.0
-_SETTLED_SECONDS = 300.0
 # What has no label to restrict a tenant by.
 _UNSCOPED: dict[Endpoint, object] = {
     Endpoint.METADATA: {},
     Endpoint.RULES: {"groups": []},
     Endpoint.ALERTS: {"alerts": []},
 }
-# How VictoriaMetrics narrows a question; a tenant's own is the only one.
-_SCOPING = ("extra_label", "extra_filters", "extra_filters[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +46,10 @@ class ApiHandlers:
         """The answer to a request. Raises what the limits and the upstream's client raise."""
         form = await read_params(request, self._settings.max_query_length)
         tenant: Tenant = request.state.tenant
-        if tenant.is_label_restricted:
-            form = RequestParams(form.without(*_SCOPING))
-            if endpoint in _UNSCOPED:
-                return ApiReply(200, render_success(_UNSCOPED[endpoint]))
+        if tenant != UNRESTRICTED:
+            form = RequestParams(form.without(*self._settings.engine.narrowing))
+        if tenant.is_label_restricted and endpoint in _UNSCOPED:
+            return ApiReply(200, render_success(_UNSCOPED[endpoint]))
         self._check_length(form)
         call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
@@ -77,13 +58,11 @@ class ApiHandlers:
                 return await self._range(call, form, is_alert=is_alert)
             case Endpoint.BUILDINFO:
                 return await self._buildinfo(call)
-            case Endpoint.QUERY:
-                return await self._whole(call, 0.0 if is_alert else self._seconds(form))
             case _:
-                return await self._whole(call, _LIFETIMES[endpoint])
+                return await self._whole(call, fresh=is_alert and endpoint is Endpoint.QUERY)
 
-    async def _whole(self, call: ApiRequest, seconds: float) -> ApiReply:
-        raw, age = await self._answers.get(call, seconds)
+    async def _whole(self, call: ApiRequest, *, fresh: bool) -> ApiReply:
+        raw, age = await self._answers.get(call, fresh=fresh)
         headers = {"X-Cache": "miss"} if age is None else {"X-Cache": "hit", "Age": f"{age:.0f}"}
         return ApiReply(raw.status, raw.body, headers)
 
@@ -91,8 +70,8 @@ class ApiHandlers:
         asked = parse_range(form)
         self._check_span(asked)
         if asked is None or form.get("query") is None:
-            raw, _ = await self._answers.get(call, 0.0)
-            return ApiReply(raw.status, raw.body, _marks(CacheStatus("bypass", "parameters")))
+            raw, _ = await self._answers.get(call)
+            return ApiReply(raw.status, raw.body, _cache_headers(CacheStatus("bypass", "parameters")))
         bypass = "alert" if is_alert else "request" if form.get("nocache") == "1" else ""
         extra = form.without("query", "start", "end", "step")
         given: Pairs = tuple((name, form.get(name) or "") for name in ("start", "end", "step"))
@@ -106,12 +85,12 @@ class ApiHandlers:
                 given,
             )
         )
-        return ApiReply(answer.status, answer.body, _marks(answer.mark))
+        return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status))
 
     async def _buildinfo(self, call: ApiRequest) -> ApiReply:
         """The upstream's version without `features`, by which Grafana would offer to edit rules."""
         try:
-            raw, _ = await self._answers.get(call, _LIFETIMES[Endpoint.BUILDINFO])
+            raw, _ = await self._answers.get(call)
         except NotServed:
             return ApiReply(200, render_success({"version": _ASSUMED_VERSION}))
         except UpstreamError:
@@ -121,18 +100,6 @@ class ApiHandlers:
         if raw.is_success:
             self._versions[call.tenant] = raw
         return ApiReply(raw.status, _without_features(raw.body))
-
-    def _seconds(self, form: RequestParams) -> float:
-        """For how long the answer to an instant query stays what the upstream would say."""
-        query = form.get("query") or ""
-        facts = traits(query)
-        if facts.is_plain:
-            return _PLAIN_SECONDS
-        at = parse_time(form.get("time") or "")
-        horizon = int((time.time() - self._settings.cache_freshness) * 1000)
-        if at is None or not facts.cacheable or not facts.is_settled(horizon):
-            return 0.0
-        return _SETTLED_SECONDS if at + facts.lookahead_ms <= horizon else 0.0
 
     def _check_length(self, form: RequestParams) -> None:
         longest = self._settings.max_query_length
@@ -153,13 +120,13 @@ class ApiHandlers:
             raise TooManyPoints(self._settings.max_points)
 
 
-def _marks(mark: CacheStatus) -> dict[str, str]:
-    parts = [mark.result, f"reason={mark.reason}" if mark.reason else ""]
-    if mark.fetched:
-        ranges = ",".join(f"{format_seconds(start)}-{format_seconds(end)}" for start, end in mark.fetched)
+def _cache_headers(status: CacheStatus) -> dict[str, str]:
+    parts = [status.result, f"reason={status.reason}" if status.reason else ""]
+    if status.fetched:
+        ranges = ",".join(f"{format_seconds(start)}-{format_seconds(end)}" for start, end in status.fetched)
         parts.append(f"fetched=[{ranges}]")
     headers = {"X-Cache": "; ".join(part for part in parts if part)}
-    return headers | {"Age": f"{mark.age:.0f}"} if mark.result in ("hit", "partial") else headers
+    return headers | {"Age": f"{status.age:.0f}"} if status.result in ("hit", "partial") else headers
 
 
 def _without_features(body: bytes) -> bytes:

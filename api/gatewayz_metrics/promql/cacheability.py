@@ -1,10 +1,11 @@
 """What a range cache must know of a query, decided for safety: what is not understood is not cached."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gatewayz_metrics.promql.macros import find_unresolved
-from gatewayz_metrics.promql.parser import AGGREGATORS, Feature, ParsedQuery, parse
+from gatewayz_metrics.promql.clauses import Feature
+from gatewayz_metrics.promql.grammar import AGGREGATORS, Syntax
 
 # The clock, and the functions that read it when they get no argument.
 _CLOCK = "day_of_month day_of_week day_of_year days_in_month end hour minute month range start step time year"
@@ -55,8 +56,6 @@ class CacheTraits:
     # How far beyond its own time the query may read, and the times it reads whatever its own time is.
     lookahead_ms: int
     at_ms: tuple[int, ...]
-    # Uses step() or a default resolution, so points of a finer step are not points of this one.
-    depends_on_step: bool
     # Reads neither series nor the clock: `1+1`, `vector(1)`.
     is_plain: bool
 
@@ -70,23 +69,28 @@ class CacheTraits:
         return all(at + self.lookahead_ms <= horizon_ms for at in self.at_ms)
 
 
-def traits(promql: str) -> CacheTraits:
-    """The traits of any text."""
-    syntax = parse(promql)
+def judge(syntax: Syntax, unresolved: Iterable[str]) -> CacheTraits:
+    """The traits of a query in which these macros and variables are left.
+
+    Grafana's own macros all have `__` in their names; what else is written like one may be a regex's `$`.
+    """
+    holds_macro = any("__" in name for name in unresolved)
     return CacheTraits(
-        reason=BypassReason.MACRO if _holds_macro(promql) else _reason(syntax),
+        reason=BypassReason.MACRO if holds_macro else _find_reason(syntax),
         lookahead_ms=syntax.lookahead_ms,
         at_ms=syntax.at_ms,
-        depends_on_step="step" in syntax.calls or Feature.DEFAULT_RESOLUTION in syntax.features,
-        is_plain=not (syntax.fault or syntax.selectors or syntax.features) and syntax.calls <= _PURE,
+        is_plain=_is_plain(syntax),
     )
 
 
-def _holds_macro(promql: str) -> bool:
-    return "__" in promql and any("__" in name for name in find_unresolved(promql))
+def _is_plain(syntax: Syntax) -> bool:
+    if syntax.fault or syntax.selectors or syntax.features or not syntax.calls <= _PURE:
+        return False
+    # Where the steps of a subquery fall depends on the clock.
+    return all(token.text != "[" for token in syntax.tokens)
 
 
-def _reason(syntax: ParsedQuery) -> BypassReason | None:
+def _find_reason(syntax: Syntax) -> BypassReason | None:
     if syntax.fault:
         return BypassReason.SYNTAX
     for feature, reason in _FEATURES.items():

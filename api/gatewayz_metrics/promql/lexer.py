@@ -1,6 +1,6 @@
 """PromQL text as tokens that, joined, are the text again: any text, in linear time, without an error.
 
-What a word is (a metric, a label, a keyword) depends on its place; `syntax` decides that.
+What a word is (a metric, a label, a keyword) depends on its place; `grammar` decides that.
 """
 
 import re
@@ -112,8 +112,7 @@ def lex(text: str) -> list[Token]:
     return tokens
 
 
-# DOC The tokens that mean something, read one after the other.
-
+# Walking over the tokens that mean something, blanks and comments aside.
 
 END = Token(Kind.SPACE, "", -1)
 
@@ -201,9 +200,9 @@ class Cursor:
         return ParseFault(f"{token.text[:20]!r} is not expected", token.start)
 
 
-# DOC Which argument of which call a token stands in, for text that may not even be valid PromQL.
+# Which argument of which call a token stands in, for text that may not even be valid PromQL.
 
-
+WORDS = frozenset([Kind.WORD, Kind.METRIC, Kind.LABEL, Kind.FUNCTION, Kind.AGGREGATOR, Kind.KEYWORD])
 _CLOSES = {")": "(", "}": "{", "]": "["}
 
 
@@ -235,7 +234,7 @@ def locate_tokens(tokens: Iterable[Token]) -> Iterator[TokenPlace]:
         if token.is_blank or token.text == "\\":
             continue
         if token.text in ("(", "{", "["):
-            called = token.text == "(" and before.kind is Kind.WORD
+            called = token.text == "(" and before.kind in WORDS
             levels.append(_Level(token.text, before.text.lower() if called else ""))
         elif _CLOSES.get(token.text) == levels[-1].opener:
             levels.pop()

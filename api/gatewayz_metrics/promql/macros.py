@@ -1,9 +1,10 @@
 """Grafana's time macros in all three spellings: `$__range`, `${__range}`, `[[__range]]`."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gatewayz_metrics.promql.lexer import MACRO, Kind, lex, locate_tokens
+from gatewayz_metrics.promql.lexer import MACRO, Kind, Token, locate_tokens
 from gatewayz_metrics.promql.times import TimeRange, format_duration, format_rfc3339
 
 SCRAPE_MS = 15_000
@@ -50,29 +51,25 @@ def expand_macros(promql: str, span: MacroContext) -> str:
 
 
 def is_known(text: str) -> bool:
-    """Whether the text is a macro that `expand` replaces."""
+    """Whether the text is a macro that `expand_macros` replaces."""
     macro = MACRO.fullmatch(text)
     return macro is not None and _value(macro, dict.fromkeys(MACRO_NAMES, "0")) is not None
 
 
-def find_unresolved(promql: str) -> tuple[str, ...]:
-    """The macros and variables still in the text as written, but not the group references of label_replace."""
+def may_hold_macro(text: str) -> bool:
+    """Whether there is a sign in the text that a macro or variable starts with."""
+    return "$" in text or "[[" in text
+
+
+def find_unresolved(tokens: Iterable[Token]) -> tuple[str, ...]:
+    """The macros and variables still in a query as written, but not the group references of label_replace."""
     found: dict[str, None] = {}
-    for token, call, _, _ in locate_tokens(lex(promql)):
+    for token, call, _, _ in locate_tokens(tokens):
         if token.kind is Kind.MACRO:
             found[token.text] = None
         elif token.kind is Kind.STRING and call != "label_replace":
             found.update((macro[0], None) for macro in MACRO.finditer(token.text))
     return tuple(found)
-
-
-def refuse_unresolved(promql: str) -> None:
-    """Raises ValueError with a sentence when a macro or variable has no value."""
-    if names := find_unresolved(promql):
-        raise ValueError(
-            f"Nothing gave {', '.join(names)} a value. "
-            "Grafana replaces the variables of a dashboard only on that dashboard: write the value itself here."
-        )
 
 
 def _value(macro: re.Match[str], values: dict[str, str]) -> str | None:

@@ -1,21 +1,43 @@
-"""Every place where a query reads series, and ad-hoc filters put into each of them."""
+"""Changes to the text of a query: escapes repaired, macros expanded, ad-hoc filters put into every selector."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from gatewayz_metrics.promql.lexer import Kind, TokenPlace, lex, locate_tokens
+from gatewayz_metrics.promql.clauses import NAME_LABEL, Selector
+from gatewayz_metrics.promql.lexer import Kind, Token, TokenPlace, locate_tokens
+from gatewayz_metrics.promql.macros import MacroContext, expand_macros
 from gatewayz_metrics.promql.matchers import Matcher, format_matchers, parse_matchers
-from gatewayz_metrics.promql.parser import NAME_LABEL, Selector, parse
+from gatewayz_metrics.promql.parser import ParsedQuery, QueryText, parse
+
+
+def read_query(text: str, span: MacroContext) -> QueryText:
+    """The query that a panel or a variable means by its text.
+
+    Raises ValueError with a sentence when a macro or variable in it has no value.
+    """
+    written = QueryText(text)
+    promql = expand_macros(_repair(written), span)
+    query = written if promql == text else QueryText(promql)
+    refuse_unresolved(query)
+    return query
+
+
+def refuse_unresolved(query: QueryText) -> None:
+    """Raises ValueError with a sentence when a macro or variable has no value."""
+    if names := query.unresolved:
+        raise ValueError(
+            f"Nothing gave {', '.join(names)} a value. "
+            "Grafana replaces the variables of a dashboard only on that dashboard: write the value itself here."
+        )
+
+
+# Ad-hoc filters, put into every place where a query reads series.
 
 
 def find_selectors(promql: str) -> tuple[Selector, ...]:
     """The selectors of a query in order; raises ValueError with a sentence when it cannot be judged."""
-    syntax = parse(promql)
-    if syntax.fault:
-        raise ValueError(
-            f"The selectors of this query cannot be told: {syntax.fault}. Correct the query, or take the filters off."
-        )
-    return syntax.selectors
+    return _selectors_of(parse(promql))
 
 
 def inject_matchers(promql: str, matchers: str) -> str:
@@ -23,14 +45,28 @@ def inject_matchers(promql: str, matchers: str) -> str:
 
     Raises ValueError with a sentence for a query whose selectors cannot be told beyond doubt.
     """
+    return add_matchers(QueryText(promql), matchers).text
+
+
+def add_matchers(query: QueryText, matchers: str) -> QueryText:
+    """The same for a query that may have been read already; what is known of it goes on to the result."""
     added = parse_matchers(matchers)
     if not added:
-        return promql
+        return query
+    addition = format_matchers(added)
     places: list[tuple[int, str]] = []
-    for selector in find_selectors(promql):
+    for selector in _selectors_of(query.parsed):
         _refuse_second_name(selector, added)
-        places += _places(selector, format_matchers(added))
-    return _put(promql, places)
+        places += _places(selector, addition)
+    return QueryText(_put(query.text, places), lambda text: _derive(text, query.parsed, places, addition))
+
+
+def _selectors_of(query: ParsedQuery) -> tuple[Selector, ...]:
+    if query.fault:
+        raise ValueError(
+            f"The selectors of this query cannot be told: {query.fault}. Correct the query, or take the filters off."
+        )
+    return query.selectors
 
 
 def _refuse_second_name(selector: Selector, added: Iterable[Matcher]) -> None:
@@ -51,7 +87,7 @@ def _places(selector: Selector, matchers: str) -> list[tuple[int, str]]:
     return [(end, f",{matchers}" if needs_comma else matchers) for end, needs_comma in selector.ends]
 
 
-def _put(text: str, places: list[tuple[int, str]]) -> str:
+def _put(text: str, places: Iterable[tuple[int, str]]) -> str:
     pieces: list[str] = []
     done = 0
     for at, addition in places:
@@ -60,12 +96,73 @@ def _put(text: str, places: list[tuple[int, str]]) -> str:
     return "".join([*pieces, text[done:]])
 
 
-# DOC r"""The backslashes that Grafana's `regex` format puts into a query, made harmless.
-#
-# The formatter does not know where a variable stands, so `up{instance="$i"}` arrives as
-# `up{instance="10\.0\.0\.1"}`, whose `\.` no engine accepts.
-#
+# What the parser would find in the changed text, told from what it found in the original. Matchers read no
+# other series, call nothing and know no time: tokens move, and selectors have more labels. A test compares
+# it with what the parser finds.
 
+
+def _derive(text: str, query: ParsedQuery, places: list[tuple[int, str]], matchers: str) -> ParsedQuery:
+    braces = parse(f"{{{matchers}}}")
+    return replace(
+        query,
+        text=text,
+        tokens=tuple(_with_additions(query.tokens, places, braces.tokens)),
+        selectors=tuple(_with_labels(query.selectors, matchers, braces.selectors[0].labels)),
+    )
+
+
+def _with_additions(
+    tokens: Iterable[Token], places: Iterable[tuple[int, str]], braces: tuple[Token, ...]
+) -> Iterator[Token]:
+    left = iter([*places, (-1, "")])
+    at, addition = next(left)
+    moved = 0
+    for token in tokens:
+        yield _move(token, moved) if moved else token
+        if token.end == at:
+            yield from _tokens_of(addition, at + moved, braces)
+            moved += len(addition)
+            at, addition = next(left)
+
+
+def _tokens_of(addition: str, at: int, braces: tuple[Token, ...]) -> Iterator[Token]:
+    """The tokens of `{matchers}`, `,matchers` or `matchers` at a place, told from those of `{matchers}`."""
+    found = braces if addition.startswith("{") else braces[1:-1]
+    if addition.startswith(","):
+        yield Token(Kind.PUNCTUATION, ",", at)
+        at += 1
+    first = found[0].start
+    for token in found:
+        yield _move(token, at - first)
+
+
+def _move(token: Token, by: int) -> Token:
+    return Token(token.kind, token.text, token.start + by)
+
+
+def _with_labels(selectors: Iterable[Selector], matchers: str, labels: frozenset[str]) -> Iterator[Selector]:
+    moved = 0
+    for selector in selectors:
+        before, places = moved, _places(selector, matchers)
+        ends = [] if places else [(end + before, needs_comma) for end, needs_comma in selector.ends]
+        for at, addition in places:
+            moved += len(addition)
+            # A closing brace of the addition's own stands behind the end.
+            ends.append((at + moved - addition.startswith("{"), True))
+        _, end_of_name = selector.name or (0, 0)
+        first, last = selector.braces or (end_of_name, end_of_name)
+        yield replace(
+            selector,
+            name=selector.name and (selector.name[0] + before, end_of_name + before),
+            braces=(first + before, last + moved),
+            ends=tuple(ends),
+            labels=selector.labels | labels if places else selector.labels,
+        )
+
+
+# The backslashes that Grafana's `regex` format puts into a query, made harmless. The formatter does not know
+# where a variable stands, so `up{instance="$i"}` arrives as `up{instance="10\.0\.0\.1"}`, whose `\.` no
+# engine accepts.
 
 # What the formatter puts a backslash before. A doubled backslash may be meant, so it stays.
 _FORMATTED = frozenset("^$*+?.()|[]{}/")
@@ -77,9 +174,15 @@ _REGEX_ARGUMENTS = frozenset([("label_replace", 4), ("label_match", 2), ("label_
 
 def repair_escapes(promql: str) -> str:
     """The query without escapes that PromQL does not know; doing it twice changes nothing more."""
+    return _repair(QueryText(promql))
+
+
+def _repair(query: QueryText) -> str:
+    if "\\" not in query.text:
+        return query.text
     pieces: list[str] = []
     backslash = ""
-    for place in locate_tokens(lex(promql)):
+    for place in locate_tokens(query.parsed.tokens):
         text = place.token.text
         # Outside strings a backslash is a token of its own, told by what follows it.
         pieces.append("" if text[0] in _FORMATTED else backslash)

@@ -1,7 +1,7 @@
-"""Range questions answered from kept points and as little of the upstream as possible.
+"""Range queries answered from kept points and as little of the upstream as possible.
 
 A point of a range query depends on the expression, its own time and the data, not on where the range
-begins or ends, as long as the expression has none of the features that `plan.obstacle` looks for. So
+begins or ends, as long as the expression has none of the features that `bypass_reason` looks for. So
 points of one expression on one grid (step and phase) may be put together from several answers.
 """
 
@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from gatewayz_metrics.bounded_store import BoundedStore
 from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused
+from gatewayz_metrics.promql.cacheability import CacheTraits
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
+from gatewayz_metrics.range_cache.entry import CacheEntry
 from gatewayz_metrics.range_cache.matrix import (
     CachedSeries,
     Matrix,
@@ -21,9 +24,8 @@ from gatewayz_metrics.range_cache.matrix import (
     parse_matrix,
     render_matrix,
 )
-from gatewayz_metrics.range_cache.plan import FetchPlan, bypass_reason, cached_traits, plan_fetches, unexpired
+from gatewayz_metrics.range_cache.plan import FetchPlan, bypass_reason, plan_fetches, unexpired
 from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery
-from gatewayz_metrics.range_cache.store import CacheEntry, EntryStore
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
@@ -32,6 +34,8 @@ from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 # Extents read within this share of their lifetime count as read together.
 _SLACK = 1 / 8
+# One entry may take this share of the bytes: a single huge panel must not push everything else out.
+_LARGEST_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,20 @@ class CacheKey:
     def size(self) -> int:
         """The bytes that it takes, about."""
         return 500 + len(self.query) + sum(len(name) + len(value) for name, value in self.extra)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeLookup:
+    """A query that may be answered from the cache, and what its points are kept under."""
+
+    query: RangeQuery
+    key: CacheKey
+    traits: CacheTraits
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """The places of the grid that are wanted, both ends included."""
+        return self.key.grid.index(self.query.range.start_ms), self.key.grid.index(self.query.range.end_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,73 +94,74 @@ class RangeCache:
         self._lifetime = settings.cache_range_ttl
         self._freshness_ms = int(settings.cache_freshness * 1000)
         self._limit = settings.max_response_bytes
-        # VictoriaMetrics moves start and end for its own cache unless it is told not to.
-        self._always: Pairs = (("nocache", "1"),) if settings.prometheus_engine == "victoriametrics" else ()
+        self._always = settings.engine.range_parameters
         self._telemetry = telemetry
         self._observe = telemetry.of_cache("ranges")
         self._now = now
         self._clock = clock
-        self.store = EntryStore(settings.cache_range_bytes, telemetry.range_bytes.set)
+        self.store: BoundedStore[CacheEntry] = BoundedStore(
+            settings.cache_range_bytes, _LARGEST_SHARE, telemetry.range_bytes.set
+        )
         self._answers: SingleFlightCache[RangeAnswer] = SingleFlightCache(lambda _answer: 0.0, clock)
         self._pieces: SingleFlightCache[FetchedPiece] = SingleFlightCache(lambda _piece: 0.0, clock)
 
-    async def answer(self, question: RangeQuery) -> RangeAnswer:
+    async def answer(self, query: RangeQuery) -> RangeAnswer:
         """The envelope of a range query, as the upstream would write it now."""
-        found = await self._answers.get(question, lambda: self._answer(question))
-        self._observe(found.mark.result)
-        if found.mark.reason:
-            self._telemetry.range_fetches.labels(found.mark.reason).inc()
+        found = await self._answers.get(query, lambda: self._answer(query))
+        self._observe(found.cache_status.result)
+        if found.cache_status.reason:
+            self._telemetry.range_fetches.labels(found.cache_status.reason).inc()
         return found
 
     def purge(self) -> None:
         """Forget every point, as after deletions or a back-fill."""
         self.store.clear()
 
-    async def _answer(self, question: RangeQuery) -> RangeAnswer:
-        horizon_ms = self._horizon_ms()
-        reason = bypass_reason(question, horizon_ms) if self._is_on else "off"
-        if reason:
-            return await self._past(question, reason)
-        grid = StepGrid.of(question.range)
-        key = CacheKey(question.query, grid, question.extra, question.tenant)
-        first, last = grid.index(question.range.start_ms), grid.index(question.range.end_ms)
-        entry = self.store.get(key)
-        wanted = plan_fetches(unexpired(entry.coverage, self._clock() - self._lifetime), first, last)
+    async def _answer(self, query: RangeQuery) -> RangeAnswer:
+        if not self._is_on:
+            return await self._past(query, "off")
+        grid = StepGrid.of(query.range)
+        key = CacheKey(query.query, grid, query.extra, query.tenant)
+        entry = self.store.get(key) or CacheEntry()
+        if reason := bypass_reason(query, self._horizon_ms(), entry.traits):
+            return await self._past(query, reason)
+        lookup = RangeLookup(query, key, entry.traits or query.parsed.traits)
+        wanted = plan_fetches(unexpired(entry.coverage, self._clock() - self._lifetime), *lookup.window)
         if wanted.gaps and not wanted.kept:
-            return await self._missed(question, key, wanted)
-        return await self._merge_with_cached(question, key, entry, wanted, (first, last))
+            return await self._missed(lookup, wanted)
+        return await self._merge_with_cached(lookup, entry, wanted)
 
-    async def _past(self, question: RangeQuery, reason: str) -> RangeAnswer:
-        raw = await self._gate.forward(self._whole(question))
-        self._count(fetched=question.range.steps + 1)
-        return RangeAnswer(raw, CacheStatus("bypass", reason, ((question.range.start_ms, question.range.last_ms),)))
+    async def _past(self, query: RangeQuery, reason: str) -> RangeAnswer:
+        raw = await self._gate.forward(self._whole(query))
+        self._count(fetched=query.range.steps + 1)
+        return RangeAnswer(raw, CacheStatus("bypass", reason, ((query.range.start_ms, query.range.last_ms),)))
 
-    async def _missed(self, question: RangeQuery, key: CacheKey, wanted: FetchPlan) -> RangeAnswer:
+    async def _missed(self, lookup: RangeLookup, wanted: FetchPlan) -> RangeAnswer:
         """Everything is asked for, and the answer goes on as it came."""
-        piece = await self._piece(key, wanted.gaps[0], self._whole(question))
+        query = lookup.query
+        piece = await self._piece(lookup, wanted.gaps[0], self._whole(query))
         self._count(fetched=wanted.gaps[0][1] - wanted.gaps[0][0] + 1)
-        fetched = ((question.range.start_ms, question.range.last_ms),)
+        fetched = ((query.range.start_ms, query.range.last_ms),)
         return RangeAnswer(piece.raw, CacheStatus("miss", piece.reason or wanted.reason, fetched))
 
-    async def _merge_with_cached(
-        self, question: RangeQuery, key: CacheKey, entry: CacheEntry, wanted: FetchPlan, window: tuple[int, int]
-    ) -> RangeAnswer:
+    async def _merge_with_cached(self, lookup: RangeLookup, entry: CacheEntry, wanted: FetchPlan) -> RangeAnswer:
         """What is known and what is missing, put together."""
-        pieces = await self._fetched(key, wanted.gaps)
+        pieces = await self._fetched(lookup, wanted.gaps)
+        times = _times(lookup.key.grid, wanted.gaps)
         for piece in pieces:
             if not piece.raw.is_success:
-                return RangeAnswer(piece.raw, CacheStatus("partial", "refused", _times(key.grid, wanted.gaps)))
+                return RangeAnswer(piece.raw, CacheStatus("partial", "refused", times))
         found = [piece.matrix for piece in pieces if piece.matrix is not None and not piece.matrix.notes.is_partial]
         if len(found) < len(pieces):
             # Points that stand elsewhere make sense only together, and only a whole answer can say that it is partial.
-            return await self._past(question, next(piece.reason for piece in pieces if piece.reason))
-        body = self._merged(entry, found, wanted, window)
+            return await self._past(lookup.query, next(piece.reason for piece in pieces if piece.reason))
+        first, last = lookup.window
+        body = self._merged(entry, found, wanted, (first, last))
         missing = sum(end - begin + 1 for begin, end in wanted.gaps)
-        self._count(fetched=missing, cached=window[1] - window[0] + 1 - missing)
+        self._count(fetched=missing, cached=last - first + 1 - missing)
         age = self._clock() - min(extent.read_at for extent in wanted.kept)
         reason = next((piece.reason for piece in pieces if piece.reason), "")
-        mark = CacheStatus("partial" if pieces else "hit", reason, _times(key.grid, wanted.gaps), age)
-        return RangeAnswer(ApiResponse(200, body), mark)
+        return RangeAnswer(ApiResponse(200, body), CacheStatus("partial" if pieces else "hit", reason, times, age))
 
     def _merged(self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]) -> bytes:
         for piece in found:
@@ -157,10 +176,10 @@ class RangeCache:
             raise AnswerTooLarge(self._limit)
         return body
 
-    async def _fetched(self, key: CacheKey, gaps: Sequence[tuple[int, int]]) -> list[FetchedPiece]:
+    async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> list[FetchedPiece]:
         """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
         found = await asyncio.gather(
-            *(self._piece(key, gap, self._part(key, gap)) for gap in gaps), return_exceptions=True
+            *(self._piece(lookup, gap, self._part(lookup.key, gap)) for gap in gaps), return_exceptions=True
         )
         pieces: list[FetchedPiece] = []
         for piece in found:
@@ -169,28 +188,29 @@ class RangeCache:
             pieces.append(piece)
         return pieces
 
-    async def _piece(self, key: CacheKey, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
+    async def _piece(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
         """A stretch of the grid from the upstream, stored; a call under way for the same is shared."""
-        return await self._pieces.get((key, gap), lambda: self._ask(key, gap, call))
+        return await self._pieces.get((lookup.key, gap), lambda: self._ask(lookup, gap, call))
 
-    async def _ask(self, key: CacheKey, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
+    async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
         # Before the question: what arrives at the upstream while it answers may be in it or not.
         horizon_ms, read_at = self._horizon_ms(), self._clock()
         raw = await self._gate.forward(call)
         if raw.status != 200:
             return FetchedPiece(raw, None, "refused")
+        grid = lookup.key.grid
         try:
-            found = await run_cooperatively(parse_matrix(raw.body, key.grid, *gap))
+            found = await run_cooperatively(parse_matrix(raw.body, grid, *gap))
         except UnalignedPoints:
             return FetchedPiece(raw, None, "off-grid")
         except QueryRefused:
             return FetchedPiece(raw, None, "refused")
         if not found.notes.is_complete or not raw.cacheable:
             return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete")
-        newest = min(gap[1], key.grid.index(horizon_ms - cached_traits(key.query).lookahead_ms))
-        return FetchedPiece(raw, found, "" if self._keep(key, found, newest, read_at) else "too-large")
+        newest = min(gap[1], grid.index(horizon_ms - lookup.traits.lookahead_ms))
+        return FetchedPiece(raw, found, "" if self._keep(lookup, found, newest, read_at) else "too-large")
 
-    def _keep(self, key: CacheKey, found: Matrix, newest: int, read_at: float) -> bool:
+    def _keep(self, lookup: RangeLookup, found: Matrix, newest: int, read_at: float) -> bool:
         """Store the settled part of a piece in what is the entry by now."""
         if newest < found.first:
             return True
@@ -198,20 +218,21 @@ class RangeCache:
         if newest < found.last:
             series = {labels: one.only(found.first, newest) for labels, one in found.series.items()}
             settled = replace(found, last=newest, series=series)
-        entry = self.store.get(key).pruned(self._clock() - self._lifetime)
-        return self.store.put(key, entry.with_piece(settled, read_at, _SLACK * self._lifetime), key.size)
+        known = (self.store.get(lookup.key) or CacheEntry()).pruned(self._clock() - self._lifetime)
+        entry = replace(known, traits=lookup.traits).with_piece(settled, read_at, _SLACK * self._lifetime)
+        return self.store.put(lookup.key, entry, entry.size + lookup.key.size)
 
-    def _whole(self, question: RangeQuery) -> ApiRequest:
-        given = question.given or _range(question.range)
-        return self._call(question.query, given, question.extra, question.tenant)
+    def _whole(self, query: RangeQuery) -> ApiRequest:
+        given = query.given or _range(query.range)
+        return self._call(query.query, given, query.extra, query.tenant)
 
     def _part(self, key: CacheKey, gap: tuple[int, int]) -> ApiRequest:
         begin, end = (key.grid.time_ms(place) for place in gap)
         return self._call(key.query, _range(TimeRange(begin, end, key.grid.step_ms)), key.extra, key.tenant)
 
-    def _call(self, query: str, span: Pairs, extra: Pairs, tenant: Tenant) -> ApiRequest:
+    def _call(self, promql: str, span: Pairs, extra: Pairs, tenant: Tenant) -> ApiRequest:
         always = tuple(pair for pair in self._always if pair not in extra)
-        return ApiRequest(Endpoint.QUERY_RANGE, (("query", query), *span, *extra, *always), tenant=tenant)
+        return ApiRequest(Endpoint.QUERY_RANGE, (("query", promql), *span, *extra, *always), tenant=tenant)
 
     def _horizon_ms(self) -> int:
         return int(self._now() * 1000) - self._freshness_ms

@@ -1,13 +1,12 @@
-"""Which questions go past the cache, and what the others have to ask for."""
+"""Which parts of a grid are known, which queries go past the cache, and what the others have to ask for."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
-from gatewayz_metrics.promql.cacheability import CacheTraits, traits
+from gatewayz_metrics.promql.cacheability import CacheTraits
 from gatewayz_metrics.range_cache.range_query import RangeQuery
 
-# DOC Which parts of the grid are known, apart from what was found there: nothing found is known as well.
+# The parts of the grid that are known, apart from what was found there: nothing found is known as well.
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +92,25 @@ _LARGEST_MISSING_SHARE = 0.6
 _SMALLEST_PIECE = 20
 
 
-@lru_cache(256)
-def cached_traits(query: str) -> CacheTraits:
-    """The traits of a query; a dashboard asks the same few over and over."""
-    return traits(query)
+def bypass_reason(query: RangeQuery, horizon_ms: int, known: CacheTraits | None = None) -> str:
+    """Why a query must go past the cache, or nothing. In doubt it must.
 
-
-def bypass_reason(question: RangeQuery, horizon_ms: int) -> str:
-    """Why a question must go past the cache, or nothing. In doubt it must."""
-    if question.bypass:
-        return question.bypass
-    parameters = dict(question.extra)
+    With traits that are known already its text is not read.
+    """
+    if query.bypass:
+        return query.bypass
+    parameters = dict(query.extra)
     if parameters.get("limit", "0") not in ("", "0"):
         return "limit"
     if parameters.get("stats"):
         return "stats"
-    found = cached_traits(question.query)
-    if found.reason is not None:
-        return found.reason.value
-    if not found.is_settled(horizon_ms):
+    traits = known or query.parsed.traits
+    if traits.reason is not None:
+        return traits.reason.value
+    if not traits.is_settled(horizon_ms):
         return "fixed-time"
     # A negative offset reads what is newer than its own time.
-    return "too-new" if question.range.start_ms > horizon_ms - found.lookahead_ms else ""
+    return "too-new" if query.range.start_ms > horizon_ms - traits.lookahead_ms else ""
 
 
 @dataclass(frozen=True, slots=True)

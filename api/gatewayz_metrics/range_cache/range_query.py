@@ -1,28 +1,37 @@
 """What a range cache is asked, and what it answers."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
+from gatewayz_metrics.promql.parser import ParsedQuery, QueryText
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiResponse, Pairs, Tenant
 
 RangeResult = Literal["hit", "partial", "miss", "bypass"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RangeQuery:
     """An expression at every time of a range."""
 
     query: str
     range: TimeRange
     # Whatever else the request holds (lookback_delta, timeout, limit, what we do not know): sent along and
-    # part of what makes two questions the same.
+    # part of what makes two queries the same.
     extra: Pairs = ()
     tenant: Tenant = UNRESTRICTED
     # A reason of the caller's own to go past the cache; a name from the code, it becomes a metric label.
     bypass: str = ""
-    # start, end and step as the caller wrote them, for when the whole question goes on.
+    # start, end and step as the caller wrote them, for when the whole query goes on.
     given: Pairs = field(default=(), compare=False)
+    # The query as the caller has it, where it may have been read already.
+    text: QueryText | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def parsed(self) -> ParsedQuery:
+        """What is in the query."""
+        return (self.text or QueryText(self.query)).parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class RangeAnswer:
     """The envelope of a range query and where it came from."""
 
     raw: ApiResponse
-    mark: CacheStatus
+    cache_status: CacheStatus
 
     @property
     def status(self) -> int:

@@ -3,8 +3,9 @@
 from base64 import b64encode
 from pathlib import Path
 
+from gatewayz_metrics.engines import HEADER_VALUE
 from gatewayz_metrics.errors import Misconfigured
-from gatewayz_metrics.settings import HEADER_VALUE, Settings
+from gatewayz_metrics.settings import Settings
 
 
 class UpstreamAuth:

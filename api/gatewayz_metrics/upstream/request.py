@@ -1,4 +1,4 @@
-"""A question to the upstream as it travels, and its answer as it arrives: bytes stay bytes."""
+"""A request to the upstream as it travels, and its answer as it arrives: bytes stay bytes."""
 
 import re
 from dataclasses import dataclass
@@ -11,15 +11,19 @@ from gatewayz_metrics.errors import BadAnswer, InvalidParameter
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.response import parse_refusal
 
-# DOC Whose data a question may read, in the upstream's own means of isolation.
+# Names and values in order; a name may come several times.
+Pairs = tuple[tuple[str, str], ...]
+
+
+# Whose data a request may read, in the upstream's own means of isolation.
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """Headers and parameters that every upstream request of a tenant carries."""
 
-    headers: tuple[tuple[str, str], ...] = ()
-    parameters: tuple[tuple[str, str], ...] = ()
+    headers: Pairs = ()
+    parameters: Pairs = ()
 
     @property
     def is_label_restricted(self) -> bool:
@@ -32,14 +36,14 @@ UNRESTRICTED = Tenant()
 
 def tenants_by_token(settings: Settings) -> dict[str, Tenant]:
     """The tenants by the token that their callers show."""
+    isolation = settings.engine.isolation
+    if isolation is None:
+        return {}
     named = {token: tenant.get_secret_value() for token, tenant in settings.tenants.items()}
-    if settings.prometheus_engine == "victoriametrics":
-        return {token: Tenant(parameters=(("extra_label", label),)) for token, label in named.items()}
-    return {token: Tenant(headers=(("X-Scope-OrgID", name),)) for token, name in named.items()}
+    return {token: Tenant(isolation.headers(name), isolation.parameters(name)) for token, name in named.items()}
 
 
-# DOC Every upstream path there is: no path is ever built from a request's text.
-
+# Every upstream path there is: no path is ever built from a request's text.
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_:]+")
 
@@ -110,8 +114,6 @@ def _escaped(character: str) -> str:
     return character if _PLAIN_NAME.fullmatch(character) else f"_{ord(character):x}_"
 
 
-Pairs = tuple[tuple[str, str], ...]
-
 _SUCCESS = b'{"status":"success"'
 
 
@@ -123,6 +125,10 @@ class ApiRequest:
     parameters: Pairs = ()
     label: str = ""
     tenant: Tenant = UNRESTRICTED
+
+    def get(self, name: str) -> str | None:
+        """The first value of a parameter, which is the one that engines read."""
+        return next((value for key, value in self.parameters if key == name), None)
 
     def form(self) -> bytes:
         """The parameters as a form; what was no UTF-8 goes out as it came in."""

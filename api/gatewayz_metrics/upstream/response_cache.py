@@ -1,23 +1,48 @@
-"""Whole answers, shared by equal calls and kept for as long as they stay true."""
+"""Whole answers, shared by equal requests and kept for as long as they stay true, whichever surface asks."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import orjson
 
+from gatewayz_metrics.promql.parser import QueryText
+from gatewayz_metrics.promql.times import parse_time
+from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
-from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse
+from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
 from gatewayz_metrics.upstream.response import AnswerNotes
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
-_CAPACITY = 32 * 2**20
-_MOST_ANSWERS = 4096
+# Seconds for which a whole answer is reused. Instant queries are judged one by one, and range queries have a
+# cache of their own.
+_SECONDS = {
+    Endpoint.QUERY_EXEMPLARS: 10.0,
+    Endpoint.LABELS: 30.0,
+    Endpoint.LABEL_VALUES: 30.0,
+    Endpoint.SERIES: 30.0,
+    Endpoint.METADATA: 300.0,
+    Endpoint.RULES: 5.0,
+    Endpoint.ALERTS: 5.0,
+    Endpoint.BUILDINFO: 300.0,
+    Endpoint.FORMAT_QUERY: 3600.0,
+    Endpoint.PARSE_QUERY: 3600.0,
+}
+# An instant query that reads no series, and one whose time is so old that nothing it reads may still change.
+_PLAIN_SECONDS = 10.0
+_SETTLED_SECONDS = 300.0
 # A parse error stays one, and browsers ask twice: once by POST, once by GET.
 _REFUSAL_SECONDS = 5.0
 
+_CAPACITY = 32 * 2**20
+_MOST_ANSWERS = 4096
 _OVERHEAD = 600
+
+_TIMES = frozenset(["start", "end", "time"])
+# Below a millisecond engines round in different ways, so nothing is said about such times.
+_WHOLE_MS = re.compile(r"[^.eE]*(?:\.[0-9]{0,3}(?![0-9])[^.eE]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +56,22 @@ class CachedResponse:
 
 
 class ResponseCache:
-    """Answers of calls that are asked and kept as a whole."""
+    """Answers of requests that are asked and kept as a whole."""
 
     def __init__(
-        self, gate: QueryLimiter, telemetry: Telemetry, *, keeps: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        gate: QueryLimiter,
+        settings: Settings,
+        telemetry: Telemetry,
+        *,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gate = gate
         self._observe = telemetry.of_cache("responses")
-        self._keeps = keeps
+        self._keeps = settings.cache_ttl > 0
+        self._freshness = settings.cache_freshness
+        self._now = now
         self._clock = clock
         self._shared: SingleFlightCache[CachedResponse] = SingleFlightCache(
             lambda kept: kept.seconds,
@@ -48,8 +81,14 @@ class ResponseCache:
             capacity=_CAPACITY,
         )
 
-    async def get(self, call: ApiRequest, seconds: float) -> tuple[ApiResponse, float | None]:
-        """The answer to a call and, when it was kept or shared, how many seconds ago it was asked for."""
+    async def get(
+        self, request: ApiRequest, *, query: QueryText | None = None, fresh: bool = False
+    ) -> tuple[ApiResponse, float | None]:
+        """The answer to a request and, when it was kept or shared, how many seconds ago it was asked for.
+
+        `query` is the request's own as the caller has it, where it may have been read already. A `fresh`
+        request gets no answer that was kept, and leaves none.
+        """
         begun = self._clock()
         asked = False
 
@@ -57,22 +96,51 @@ class ResponseCache:
             nonlocal asked
             asked = True
             asked_at = self._clock()
-            raw = await self._gate.forward(call)
-            return CachedResponse(raw, asked_at, self._clock(), self._lifetime(raw, seconds))
+            raw = await self._gate.forward(request)
+            # Only now, as reading a query costs more than finding its answer.
+            seconds = self._lifetime(request, raw, query, fresh=fresh)
+            return CachedResponse(raw, asked_at, self._clock(), seconds)
 
-        kept = await self._shared.get((call, seconds > 0), produce)
+        kept = await self._shared.get((_identify(request), fresh), produce)
         result = "miss" if asked else "coalesced" if kept.came_at > begun else "hit"
         self._observe(result)
         return kept.raw, None if asked else self._clock() - kept.asked_at
 
-    def _lifetime(self, raw: ApiResponse, seconds: float) -> float:
+    def _lifetime(self, request: ApiRequest, raw: ApiResponse, query: QueryText | None, *, fresh: bool) -> float:
         if not self._keeps:
             return 0.0
         if raw.status == 400:
             return _REFUSAL_SECONDS
-        if seconds <= 0 or not raw.cacheable or not raw.is_success:
+        if fresh or not raw.cacheable or not raw.is_success:
             return 0.0
-        return seconds if is_complete(raw) else 0.0
+        is_instant = request.endpoint is Endpoint.QUERY
+        seconds = self._of_instant(request, query) if is_instant else _SECONDS.get(request.endpoint, 0.0)
+        return seconds if seconds and is_complete(raw) else 0.0
+
+    def _of_instant(self, request: ApiRequest, query: QueryText | None) -> float:
+        """For how long the answer to an instant query stays what the upstream would say."""
+        traits = (query or QueryText(request.get("query") or "")).parsed.traits
+        if traits.is_plain:
+            return _PLAIN_SECONDS
+        at_ms = parse_time(request.get("time") or "")
+        horizon_ms = int((self._now() - self._freshness) * 1000)
+        if at_ms is None or not traits.cacheable or not traits.is_settled(horizon_ms):
+            return 0.0
+        return _SETTLED_SECONDS if at_ms + traits.lookahead_ms <= horizon_ms else 0.0
+
+
+def _identify(request: ApiRequest) -> Hashable:
+    """What requests of one meaning have in common: the order of parameters and the spelling of times say nothing."""
+    # Of a parameter that comes several times the order may count, so values of one name keep theirs.
+    pairs = sorted(request.parameters, key=lambda pair: pair[0])
+    meant = tuple((name, _instant(value) if name in _TIMES else value) for name, value in pairs)
+    return request.endpoint, request.label, request.tenant, meant
+
+
+def _instant(text: str) -> str | int:
+    """A time in milliseconds; as written where it is none, or where a millisecond is too coarse for it."""
+    ms = parse_time(text) if _WHOLE_MS.fullmatch(text) else None
+    return text if ms is None else ms
 
 
 def is_complete(raw: ApiResponse) -> bool:

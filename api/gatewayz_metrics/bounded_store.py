@@ -1,0 +1,59 @@
+"""Values by key, bounded by bytes; the least recently used is dropped first."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class BoundedStore(Generic[V]):
+    """A least-recently-used store that is weighed in bytes; threads may share one."""
+
+    def __init__(
+        self, capacity: int, largest_share: float, observe: Callable[[float], object] = lambda _bytes: None
+    ) -> None:
+        self._capacity = capacity
+        # One huge value must not evict all others.
+        self._largest = int(capacity * largest_share)
+        self._observe = observe
+        self._lock = Lock()
+        self._values: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: Hashable) -> V | None:
+        """The value of a key, or None."""
+        with self._lock:
+            found = self._values.get(key)
+            if found is None:
+                return None
+            self._values.move_to_end(key)
+            return found[0]
+
+    def put(self, key: Hashable, value: V, size: int) -> bool:
+        """Store a value of `size` bytes. Returns False, and stores nothing for the key, when it is too large."""
+        with self._lock:
+            self._remove(key)
+            fits = size <= self._largest
+            if fits:
+                self._values[key] = (value, size)
+                self.size += size
+            while self.size > self._capacity:
+                self._remove(next(iter(self._values)))
+        self._observe(self.size)
+        return fits
+
+    def clear(self) -> None:
+        """Drop every value."""
+        with self._lock:
+            self._values.clear()
+            self.size = 0
+        self._observe(0)
+
+    def _remove(self, key: Hashable) -> None:
+        _, size = self._values.pop(key, (None, 0))
+        self.size -= size

@@ -1,0 +1,57 @@
+"""An entry of the range cache."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from gatewayz_metrics.promql.cacheability import CacheTraits
+from gatewayz_metrics.range_cache.matrix import CachedSeries, Labels, Matrix
+from gatewayz_metrics.range_cache.plan import Coverage, Extent, add_extent, find_gaps, unexpired
+
+# Bytes, about: an entry without series, its key and its place in the store.
+_OVERHEAD = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """What is known of one expression on one step grid: the parts that were read, and the series in them.
+
+    Immutable, so that a response can be rendered from it while other results are stored.
+    """
+
+    coverage: Coverage = ()
+    series: Mapping[Labels, CachedSeries] = field(default_factory=dict)
+    # What the expression was judged by; kept here so that a hit need not read it again.
+    traits: CacheTraits | None = None
+
+    @property
+    def size(self) -> int:
+        """Its approximate size in bytes."""
+        traits = 40 * len(self.traits.at_ms) if self.traits else 0
+        return _OVERHEAD + traits + 100 * len(self.coverage) + sum(series.size for series in self.series.values())
+
+    def overlaid(self, piece: Matrix) -> dict[Labels, CachedSeries]:
+        """Its series, with the piece in place of all points in the piece's range."""
+        first, last = piece.first, piece.last
+        merged = {
+            labels: series.replaced(first, last, piece.series.get(labels)) for labels, series in self.series.items()
+        }
+        merged |= {labels: series for labels, series in piece.series.items() if labels not in merged}
+        return merged
+
+    def with_piece(self, piece: Matrix, read_at: float, slack: float) -> "CacheEntry":
+        """The entry with a piece added, which replaces what it overlaps; `read_at` is monotonic seconds."""
+        extent = Extent(piece.first, piece.last, read_at, piece.notes.infos)
+        series = {labels: found for labels, found in self.overlaid(piece).items() if not found.is_empty}
+        return replace(self, coverage=add_extent(self.coverage, extent, slack), series=series)
+
+    def pruned(self, since: float) -> "CacheEntry":
+        """The entry without what was read before `since` (monotonic seconds)."""
+        coverage = unexpired(self.coverage, since)
+        if coverage == self.coverage or not coverage:
+            return self if coverage else CacheEntry()
+        first, last = coverage[0].first, coverage[-1].last
+        left = {labels: series.only(first, last) for labels, series in self.series.items()}
+        for begin, end in find_gaps(coverage, first, last):
+            left = {labels: series.replaced(begin, end, None) for labels, series in left.items()}
+        series = {labels: found for labels, found in left.items() if not found.is_empty}
+        return replace(self, coverage=coverage, series=series)
