@@ -32,16 +32,24 @@ class AnswerNotes:
     # VictoriaMetrics' cluster says so when a storage node did not answer,
     # https://docs.victoriametrics.com/cluster-victoriametrics/#cluster-availability.
     is_partial: bool = False
+    # Something stands where a list of warnings should: nobody can show it, and nobody can say that all is well.
+    is_malformed: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """The notes of an envelope."""
-        return cls(_texts(document.get("warnings")), _texts(document.get("infos")), document.get("isPartial") is True)
+        warnings = document.get("warnings")
+        return cls(
+            warnings=_texts(warnings),
+            infos=_texts(document.get("infos")),
+            is_partial=document.get("isPartial") is True,
+            is_malformed=bool(warnings) and not isinstance(warnings, list),
+        )
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing says that something is missing; infos are about the query, not about the answer."""
-        return not self.warnings and not self.is_partial
+        return not (self.warnings or self.is_partial or self.is_malformed)
 
     def to_sentences(self, *, with_infos: bool = False) -> tuple[str, ...]:
         """The notes for people: so many, so long."""
@@ -54,9 +62,7 @@ NO_NOTES = AnswerNotes()
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    """A list of notes; a single one that is not in a list counts, as it may be a warning."""
-    notes = value if isinstance(value, list) else [value] if value else []
-    return tuple(map(str, notes))
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 @dataclass(frozen=True, slots=True)
