@@ -15,6 +15,7 @@ from tests.support.readme import README, with_tables
 
 TEXT = README.read_text("utf-8")
 REPOSITORY = README.parent
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_the_tables_are_those_of_the_code() -> None:
@@ -51,10 +52,18 @@ def test_the_error_answers_are_real() -> None:
     assert wrong.text.strip() in said
 
 
-def test_option_a_serves() -> None:
-    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0]
+def test_one_call_serves() -> None:
     namespace: dict[str, object] = {}
-    exec(code, namespace)  # noqa: S102  # the README's own example
+    exec(EXAMPLES[0], namespace)  # noqa: S102  # the README's own example
+    app = namespace["app"]
+
+    assert isinstance(app, FastAPI)
+    assert TestClient(app).get("/prometheus/metrics/docs").status_code == 200
+
+
+def test_option_a_serves() -> None:
+    namespace: dict[str, object] = {}
+    exec(EXAMPLES[0] + EXAMPLES[1], namespace)  # noqa: S102  # as above
     app = namespace["app"]
 
     assert isinstance(app, FastAPI)
@@ -63,9 +72,8 @@ def test_option_a_serves() -> None:
 
 
 def test_option_b_serves() -> None:
-    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
     app = FastAPI()
     with pytest.warns(DeprecationWarning, match="on_event"):
-        exec(code, {"app": app, "setup_prometheus_routes": setup_prometheus_routes})  # noqa: S102  # as above
+        exec(EXAMPLES[2], {"app": app, "setup_prometheus_routes": setup_prometheus_routes})  # noqa: S102  # as above
     with TestClient(app) as client:
         assert client.get("/prometheus/metrics/docs").status_code == 200

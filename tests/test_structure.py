@@ -68,8 +68,16 @@ def test_two_public_classes_never_share_a_name() -> None:
         (f"{SERVICE}/check.py", "def f():\n    import gatewayz_demo.run", "started by cli and imported by nothing el"),
         (f"{SERVICE}/main.py", "from dashboards import generate", "the dashboards are a generator of files"),
         ("api/gatewayz_demo/run.py", "from gatewayz_metrics.errors import ServiceError", "never imports the service"),
-        ("dashboards/slo.py", "import gatewayz_metrics.promql.lexer", "only catalogue, promql.build and telemetry"),
-        ("dashboards/slo.py", "from gatewayz_metrics import Settings", "only catalogue, promql.build and telemetry"),
+        (
+            "dashboards/slo.py",
+            "import gatewayz_metrics.promql.lexer",
+            "only catalogue, promql.build, telemetry and errors",
+        ),
+        (
+            "dashboards/slo.py",
+            "from gatewayz_metrics import Settings",
+            "only catalogue, promql.build, telemetry and errors",
+        ),
         ("dashboards/slo.py", "from gatewayz_demo import topology", "started by cli and imported by nothing else"),
     ],
 )

@@ -169,11 +169,6 @@ MATCHER_LISTS = st.builds(
     st.lists(st.sampled_from([space for space in SPACES if "#" not in space]), min_size=1, max_size=5),
 )
 
-# Lists of matchers as filters bring them, with blanks and comments in between.
-MATCHERS = st.builds(
-    spaced, _listed(_MATCHER, least=1).map(lambda found: found[:-1] if found[-1] == "," else found), _BLANKS
-)
-
 
 # Queries with something wrong: a token lost, doubled, moved or slipped in.
 _STRANGE = st.sampled_from(

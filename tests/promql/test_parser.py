@@ -11,7 +11,7 @@ from gatewayz_metrics.promql.rewrite import add_matchers, read_query, repair_esc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.promql.grammar import MATCHERS, QUERIES, TEXTS, damaged, examples
+from tests.promql.grammar import MATCHER_LISTS, QUERIES, TEXTS, damaged, examples
 from tests.promql.test_macros import SPAN
 from tests.promql.test_rewrite import PLACES
 from tests.support.calls import counting
@@ -31,7 +31,7 @@ def derived(query: str, matchers: str) -> ParsedQuery:
 
 
 @examples(300)
-@given(QUERIES, MATCHERS)
+@given(QUERIES, MATCHER_LISTS)
 def test_a_filtered_query_is_told_as_if_it_had_been_read(query: str, matchers: str) -> None:
     found = derived(query, matchers)
 
@@ -39,7 +39,7 @@ def test_a_filtered_query_is_told_as_if_it_had_been_read(query: str, matchers: s
 
 
 @examples(150)
-@given(damaged(), MATCHERS)
+@given(damaged(), MATCHER_LISTS)
 def test_a_damaged_query_is_told_so_too_or_refused(query: str, matchers: str) -> None:
     try:
         found = add_matchers(QueryText(query), matchers)
@@ -64,7 +64,7 @@ def test_every_kind_of_place_is_told(query: str, matchers: str) -> None:
 
 
 @examples(60)
-@given(QUERIES, MATCHERS, MATCHERS)
+@given(QUERIES, MATCHER_LISTS, MATCHER_LISTS)
 def test_filters_on_filters_are_told_too(query: str, first: str, second: str) -> None:
     found = add_matchers(add_matchers(QueryText(query), first), second)
 
@@ -146,7 +146,7 @@ def test_one_that_is_not_kept_is_still_read_once_per_request() -> None:
         assert query.parsed.windows == ("5m",)
         assert query.parsed.traits.cacheable
 
-    assert [call["text"] for call in calls if call["text"] != '{a="b"}'] == [giant]
+    assert [call["text"] for call in calls if 'a="b"' not in str(call["text"])] == [giant]
 
 
 @given(st.lists(st.integers(0, 400), max_size=40))

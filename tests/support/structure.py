@@ -47,7 +47,7 @@ LAYERS = (
     Layer("the ground", ("errors", "validation", "cooperative", "bounded_store")),
 )
 # What the generator of the dashboards may know of the service.
-FOR_DASHBOARDS = ("catalogue", "promql.build", "telemetry")
+FOR_DASHBOARDS = ("catalogue", "promql.build", "telemetry", "errors")
 
 _LEVELS = {part: level for level, layer in enumerate(LAYERS) for part in layer.parts}
 _ORDER = [*_LEVELS, DEMO, DASHBOARDS]

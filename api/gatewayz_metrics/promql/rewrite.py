@@ -50,7 +50,7 @@ def inject_matchers(promql: str, matchers: str) -> str:
 
 def add_matchers(query: QueryText, matchers: str) -> QueryText:
     """The same for a query that may have been read already; what is known of it goes on to the result."""
-    added = parse_matchers(matchers)
+    added = parse_matchers(matchers) if matchers.strip() else ()
     if not added:
         return query
     addition = format_matchers(added)
