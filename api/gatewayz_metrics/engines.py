@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from gatewayz_metrics.promql.matchers import LABEL_NAME
+from gatewayz_metrics.promql.lexer import LABEL_NAME
 
 NamedValues = tuple[tuple[str, str], ...]
 

@@ -20,7 +20,7 @@ from gatewayz_metrics.promql.build import (
     total,
     with_label,
 )
-from gatewayz_metrics.promql.matchers import LABEL_NAME, METRIC_NAME
+from gatewayz_metrics.promql.lexer import LABEL_NAME, METRIC_NAME
 from gatewayz_metrics.promql.rewrite import find_selectors
 
 RESERVED_PAGES = frozenset({"summary", "all", "docs"})

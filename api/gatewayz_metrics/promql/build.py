@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from gatewayz_metrics.promql.lexer import Kind, Token, lex
-from gatewayz_metrics.promql.matchers import METRIC_NAME, quote
+from gatewayz_metrics.promql.lexer import METRIC_NAME, Kind, Token
+from gatewayz_metrics.promql.matchers import quote
+from gatewayz_metrics.promql.parser import parse
 
 # Every sample that this service exports carries the marker, and no selector of the
 # catalogue sees a marked series: when a Prometheus scrapes us and we ask that same
@@ -54,7 +55,7 @@ def find_selector(template: str) -> str:
     return found[0] if found else ""
 
 
-# DOC The parts of an expression. Each returns PromQL text, or a template when it is given one.
+# The parts of an expression. Each returns PromQL text, or a template when it is given one.
 
 
 def selector(metric: str) -> str:
@@ -99,7 +100,7 @@ def with_label(expression: str, label: str, value: str) -> str:
     return f'label_replace({expression},"{label}",{quote(value.replace("$", "$$"))},"","")'
 
 
-# DOC Templates over one metric. A histogram exports `_bucket`, `_sum` and `_count`, a summary the last two.
+# Templates over one metric. A histogram exports `_bucket`, `_sum` and `_count`, a summary the last two.
 # https://prometheus.io/docs/concepts/metric_types/
 
 
@@ -128,7 +129,7 @@ def mean_of(metric: str, by: Collection[str] = (), function: str = "rate") -> st
     return ratio(total_growth(function, f"{metric}_sum", by), total_growth(function, f"{metric}_count", by))
 
 
-# DOC An expression made into another. Places are found by tokens, so that text in strings stays.
+# An expression made into another. Places are found by tokens, so that text in strings stays.
 
 
 def regroup(promql: str, labels: Collection[str], by: Iterable[str]) -> str:
@@ -136,7 +137,7 @@ def regroup(promql: str, labels: Collection[str], by: Iterable[str]) -> str:
 
     Raises ValueError with a sentence when there is no such `by`.
     """
-    places = list(_groupings(lex(promql), set(labels)))
+    places = list(_groupings(parse(promql).tokens, set(labels)))
     if not places:
         raise ValueError("The grouping of this family is fixed by its expression; leave `by` out.")
     return _splice(promql, places, f"({', '.join(by)})")
@@ -144,7 +145,7 @@ def regroup(promql: str, labels: Collection[str], by: Iterable[str]) -> str:
 
 def shift(promql: str, offset: str) -> str:
     """An expression whose selectors, all in braces, look back by an offset such as `7d`."""
-    return _splice(promql, [(end, end) for end in _selector_ends(lex(promql))], f" offset {offset}")
+    return _splice(promql, [(end, end) for end in _selector_ends(parse(promql).tokens)], f" offset {offset}")
 
 
 def _splice(text: str, places: Iterable[tuple[int, int]], piece: str) -> str:
@@ -161,7 +162,7 @@ def _groupings(tokens: Iterable[Token], labels: set[str]) -> Iterator[tuple[int,
     """Where the lists after `by` stand that name these labels, parentheses included."""
     solid = [token for token in tokens if not token.is_blank]
     for number, token in enumerate(solid[:-1]):
-        if token.kind is Kind.WORD and token.text.lower() == "by" and solid[number + 1].text == "(":
+        if token.kind in (Kind.WORD, Kind.KEYWORD) and token.text.lower() == "by" and solid[number + 1].text == "(":
             closing = next(t for t in solid[number + 1 :] if t.text == ")")
             named = {t.text for t in solid if solid[number + 1].start < t.start < closing.start and t.text != ","}
             if named == labels:
@@ -178,13 +179,8 @@ def _selector_ends(tokens: Iterable[Token]) -> Iterator[int]:
             yield next(t for t in following if t.text == "]").end if is_range else token.end
 
 
-# DOC Several expressions in one instant query, told apart by a label in the answer.
-#
-# `or` compares label sets without the metric name, so parts joined under their own
-# names would silently swallow one another. Each part gets a label of its own instead,
-# which makes every pair of parts disjoint.
-#
-
+# Several expressions in one instant query. `or` compares label sets without the metric name, so parts under their
+# own names would hide one another. Each part gets a label of its own, which makes every pair of parts disjoint.
 
 PART_LABEL = "_part"
 

@@ -6,9 +6,8 @@ Each function reads from a cursor and notes there what each word turns out to be
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gatewayz_metrics.promql.lexer import Cursor, Kind, ParseFault, Token
+from gatewayz_metrics.promql.lexer import LABEL_NAME, Cursor, Kind, ParseFault, Token
 from gatewayz_metrics.promql.macros import is_known
-from gatewayz_metrics.promql.matchers import LABEL_NAME
 from gatewayz_metrics.promql.times import parse_literal_ms
 
 # What follows a selector or an expression: `[5m:1m]`, `offset -5m`, `@ end()`.

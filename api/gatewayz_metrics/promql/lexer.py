@@ -49,6 +49,9 @@ class Token(NamedTuple):
         return self.kind in (Kind.SPACE, Kind.COMMENT)
 
 
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+
 # Grafana's three spellings. A format never holds a quote, a brace or a comment sign, so that text which
 # is no macro cannot swallow the beginning of a string.
 MACRO = re.compile(

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gatewayz_metrics.promql.lexer import Kind, Token, lex
+from gatewayz_metrics.promql.lexer import LABEL_NAME, Kind, Token
+from gatewayz_metrics.promql.parser import parse
 
-LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 OPERATORS = frozenset(["=", "!=", "=~", "!~"])
 
 # Names and values as PromQL writes them.
@@ -99,9 +98,11 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
 
     Raises ValueError with a sentence for anything else, so that no list can close its braces and go on as a query.
     """
-    tokens = [token for token in lex(text) if token.kind is not Kind.SPACE]
-    if len(tokens) > 1 and (tokens[0].text, tokens[-1].text) == ("{", "}"):
-        tokens = tokens[1:-1]
+    inner = text.strip()
+    if inner.startswith("{") and inner.endswith("}"):
+        inner = inner[1:-1]
+    # As a selector, which is how it is read again when it becomes part of a query.
+    _, *tokens = (token for token in parse(f"{{{inner}}}").tokens if token.kind is not Kind.SPACE)
     try:
         return tuple(_read_matchers(tokens))
     except ValueError as error:
@@ -109,7 +110,11 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
 
 
 def _read_matchers(tokens: list[Token]) -> Iterator[Matcher]:
-    """The matchers. Raises ValueError with a clause."""
+    """The matchers before a closing brace. Raises ValueError with a clause."""
+    *tokens, last = tokens
+    if last.text != "}":
+        # A comment, or a string that is not closed, would take the brace with it.
+        raise ValueError(f"{last.text[:20]!r} does not end")
     for comma in tokens[3::4]:
         if comma.text != ",":
             raise ValueError(f"a comma is missing at character {comma.start + 1}")
