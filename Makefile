@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test nightly check structure bench dashboards readme clean
+.PHONY: run test nightly check coverage structure bench dashboards readme clean
 
 run: .venv/runs
 	@$(BIN)/gatewayz-metrics demo
@@ -20,6 +20,12 @@ check: .venv/develops
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Lines that the tests run, those of subprocesses included.
+coverage: .venv/develops
+	@$(BIN)/coverage run -m pytest -n auto -q
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --skip-covered
+
 # The modules with their lines, and the imports between packages.
 structure: .venv/develops
 	@$(BIN)/python -m tests.support.structure
@@ -35,7 +41,7 @@ readme: .venv/develops
 	@$(BIN)/python -m tests.support.readme
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

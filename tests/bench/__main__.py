@@ -12,7 +12,7 @@ from gatewayz_metrics.promql.build import Slots, batch
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.demo_data import write_world
+from tests.bench.demo_data import write_demo_data
 from tests.bench.load import Call, paired, throughput
 from tests.bench.old_module import OldModule
 from tests.bench.servers import serving
@@ -63,8 +63,8 @@ def main() -> None:
     """Measure two sizes of deployment."""
     for name, size in {"small": 1, "medium": 12}.items():
         with tempfile.TemporaryDirectory() as folder:
-            series = write_world(Path(folder, "world.om"), size)
-            processes.backfill(Path(folder, "world.om"), Path(folder, "tsdb"))
+            series = write_demo_data(Path(folder, "demo.om"), size)
+            processes.backfill(Path(folder, "demo.om"), Path(folder, "tsdb"))
             with (
                 processes.start_prometheus(Path(folder, "tsdb")) as engine,
                 serving(SERVICE, "/livez", PROMETHEUS_URL=engine.url, CACHE_TTL="0") as cold,

@@ -8,7 +8,7 @@ from tests.support.samples import STEP, Series, deployments
 _MINUTES = 12
 
 
-def write_world(path: Path, size: int) -> int:
+def write_demo_data(path: Path, size: int) -> int:
     """Write the production deployment so many times over as OpenMetrics; the number of series."""
     end = int(time.time()) // STEP * STEP
     begin = end - 60 * _MINUTES

@@ -103,13 +103,13 @@ def history(folder: Path) -> Iterator[tuple[str, int]]:
     production = [one for one in deployments() if one.labels["env"] == "production"]
     copies = [copied(one, number) for one in production for number in range(COPIES)]
     series = {(one.name, *sorted(one.labels.items())): one for one in copies}
-    with (folder / "world.om").open("w", encoding="utf-8") as file:
+    with (folder / "demo.om").open("w", encoding="utf-8") as file:
         for one in sorted(series.values(), key=lambda one: one.name):
             labels = ",".join(f'{name}="{value}"' for name, value in one.labels.items())
             head = f"{one.name}{{{labels}}}"
             file.writelines(f"{head} {one.curve(at - begin)!r} {at}\n" for at in range(begin, end + 1, STEP))
         file.write("# EOF\n")
-    processes.backfill(folder / "world.om", folder / "tsdb")
+    processes.backfill(folder / "demo.om", folder / "tsdb")
     with processes.start_prometheus(folder / "tsdb") as engine:
         yield engine.url, now
 

@@ -20,7 +20,7 @@ INSTANCE_COUNT = sum(map(len, INSTANCES.values()))
 WIDE = 500  # series of the family of that name
 
 CATALOGUE = """
-title = "World"
+title = "Recorded"
 window = "5m"
 [categories]
 traffic = "Requests."

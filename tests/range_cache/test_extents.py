@@ -1,3 +1,5 @@
+"""The extents of a cached range: put together, cut, and what is missing between them."""
+
 from gatewayz_metrics.range_cache.plan import Coverage, Extent, add_extent, clip, find_gaps, unexpired
 from hypothesis import given
 from hypothesis import strategies as st

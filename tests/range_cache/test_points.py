@@ -1,3 +1,5 @@
+"""Columns of points: cut, replaced in the middle, weighed."""
+
 from gatewayz_metrics.range_cache.points import PointColumn
 from hypothesis import given
 from hypothesis import strategies as st

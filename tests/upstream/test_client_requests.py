@@ -343,9 +343,6 @@ def test_an_answer_is_never_asked_for_again(router: respx.MockRouter, status: in
     assert len(sent(router)) == 1
 
 
-NOW = datetime.now(UTC)
-
-
 def retry_after(router: respx.MockRouter, value: str | None) -> float | None:
     """The pause in seconds that the client reads from a 429."""
     headers = {} if value is None else {"Retry-After": value}
@@ -367,7 +364,7 @@ def retry_after(router: respx.MockRouter, value: str | None) -> float | None:
         ("1.5", None),
         ("later", None),
         ("Wed, 99 Foo 2025 25:61:00 GMT", None),
-        pytest.param("Wed, 01 Jan 2020 00:00:00 GMT", 0.0, id="a date in the past"),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
     ],
 )
 def test_the_pause_of_a_rate_limit_is_read(router: respx.MockRouter, value: str | None, seconds: float | None) -> None:
@@ -375,7 +372,8 @@ def test_the_pause_of_a_rate_limit_is_read(router: respx.MockRouter, value: str 
 
 
 def test_the_pause_of_a_rate_limit_may_be_a_date(router: respx.MockRouter) -> None:
-    found = retry_after(router, format_datetime(NOW + timedelta(days=1), usegmt=True))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    found = retry_after(router, format_datetime(tomorrow, usegmt=True))
 
     assert found is not None
     assert 0 < found <= timedelta(days=1).total_seconds()

@@ -1,3 +1,5 @@
+"""Backslashes that Grafana's formats leave in a query, repaired where the contract says and nowhere else."""
+
 import re
 
 import pytest
