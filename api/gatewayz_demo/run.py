@@ -174,12 +174,17 @@ class _Server(uvicorn.Server):
         """Leaves every signal handler as it is."""
         yield
 
+    def install_signal_handlers(self) -> None:
+        """Leaves them as they are in uvicorn before 0.29 too."""
+
 
 @asynccontextmanager
 async def _served(app: FastAPI) -> AsyncIterator[str]:
     """The host and port of an application served by this very event loop."""
     # No logging option here: they change the loggers of every server in the process.
-    config = uvicorn.Config(app, http=_UnloggedProtocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=_UnloggedProtocol, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1
+    )
     server = _Server(config)
     with socket.create_server((processes.HOST, 0)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))
