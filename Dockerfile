@@ -2,7 +2,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY api api
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check .
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check ".[server]"
 
 FROM python:3.13-slim
 COPY --from=build /venv /venv

@@ -53,7 +53,7 @@ clean:
 # The service alone: what `make run` waits for on a fresh machine.
 .venv/runs: .venv/python pyproject.toml
 	@echo "Installing the service into .venv ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable . || \
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server]' || \
 		{ echo "The packages cannot be installed; is the package index reachable?"; exit 1; }
 	@touch $@
 

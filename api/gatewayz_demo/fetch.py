@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -243,10 +243,31 @@ def _download(url: str, archive: IO[bytes]) -> str:
 def _extract(archive: IO[bytes], into: Path, url: str) -> None:
     try:
         with tarfile.open(fileobj=archive, mode="r:gz") as tar:
-            # The filter refuses members that would land outside the folder.
-            tar.extractall(into, filter="data")
+            for member in tar:
+                _extract_member(tar, member, into)
     except (tarfile.TarError, OSError, EOFError) as exc:
         raise FetchFailed(f"{url} cannot be unpacked: {exc}.") from exc
+
+
+def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+    """Write a file or a folder below `into`. Raises TarError for everything else: a release has no links.
+
+    `extractall(filter="data")` does the like, but Python 3.11.2, which Debian 12 has, knows no `filter`.
+    """
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise tarfile.TarError(f"{member.name!r} is outside the folder")
+    target = into / path
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    content = tar.extractfile(member) if member.isreg() else None
+    if content is None:
+        raise tarfile.TarError(f"{member.name!r} is neither a file nor a folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with content, target.open("xb") as file:
+        shutil.copyfileobj(content, file)
+    target.chmod(0o755 if member.mode & 0o100 else 0o644)
 
 
 def _check_mirror(base: str) -> str:

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from gatewayz_demo import scrape
 from gatewayz_demo.metric_store import MetricStore
@@ -36,11 +36,17 @@ def _create_page(simulator: Simulator, store: MetricStore, clock: Clock) -> Call
     async def read_page(request: Request) -> Response:
         # Not in a thread: two scrapes at once would simulate the same step twice.
         simulator.advance(clock())
-        # Text or OpenMetrics: Prometheus asks for the latter.
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
+        page, content_type = _render(registry, request.headers.get("accept", ""))
+        return Response(page, headers={"Content-Type": content_type})
 
     return read_page
+
+
+def _render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """OpenMetrics 1.0 for whoever asks for it, Prometheus text 0.0.4 for others, with the content type."""
+    if "application/openmetrics-text" in accept:
+        return openmetrics.generate_latest(registry), openmetrics.CONTENT_TYPE_LATEST
+    return generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8"
 
 
 def main(

@@ -191,12 +191,17 @@ class _Server(uvicorn.Server):
         """Installs no signal handler."""
         yield
 
+    def install_signal_handlers(self) -> None:
+        """Leaves them as they are in uvicorn before 0.29 too."""
+
 
 @asynccontextmanager
 async def _serve(app: FastAPI) -> AsyncIterator[str]:
     """Serves an application in this event loop and gives its host and port."""
     # No logging options: they would change the loggers of every uvicorn server in the process.
-    config = uvicorn.Config(app, http=_UnloggedProtocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=_UnloggedProtocol, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1
+    )
     server = _Server(config)
     with socket.create_server((processes.HOST, 0)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))

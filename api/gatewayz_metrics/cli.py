@@ -15,7 +15,6 @@ import typer
 import uvicorn
 from rich.console import Console
 from rich.table import Table
-from uvicorn.loops.auto import auto_loop_factory
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check
@@ -25,6 +24,11 @@ from gatewayz_metrics.main import create_app
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.settings import Settings, read_settings
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # it does not exist for Windows
+    from asyncio import new_event_loop  # type: ignore[assignment]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
 
@@ -146,6 +150,7 @@ async def _serve(settings: Settings, listening: socket.socket | None = None, *, 
         http=create_protocol(lambda error: render_error(error)[1]),
         access_log=False,
         server_header=False,
+        ws="none",
         log_level="warning",
         timeout_keep_alive=65,  # above the idle time of common proxies, which would else meet closed connections
         timeout_graceful_shutdown=20,
@@ -200,7 +205,7 @@ def _invitation(settings: Settings, listening: socket.socket) -> str:
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
     try:
-        with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(main)
     except KeyboardInterrupt:
         typer.echo("Ended.")

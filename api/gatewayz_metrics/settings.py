@@ -58,7 +58,7 @@ class Access(BaseSettings):
     )
 
     api_tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)] = Field(
-        (), description="Bearer tokens that callers must show, comma-separated; empty leaves the service open."
+        default=(), description="Bearer tokens that callers must show, comma-separated; empty leaves the service open."
     )
 
     @field_validator("api_tokens")
@@ -74,83 +74,103 @@ class Settings(Access):
     """Every knob of the service, read from the environment and from `.env`."""
 
     prometheus_url: str = Field(
-        "http://prometheus:9090",
+        default="http://prometheus:9090",
         description="The upstream: any Prometheus-compatible server. May carry a path and credentials.",
     )
     # Some services take a token as the user, so it is not shown either.
     prometheus_username: str = Field(
-        "", repr=False, description="Basic authentication for the upstream; wins over the URL's."
+        default="", repr=False, description="Basic authentication for the upstream; wins over the URL's."
     )
-    prometheus_password: SecretStr = Field(SecretStr(""), description="Password to that user.")
-    prometheus_bearer_token: SecretStr = Field(SecretStr(""), description="Bearer token for the upstream.")
+    prometheus_password: SecretStr = Field(default=SecretStr(""), description="Password to that user.")
+    prometheus_bearer_token: SecretStr = Field(default=SecretStr(""), description="Bearer token for the upstream.")
     prometheus_bearer_token_file: Path | None = Field(
-        None, description="File with that token, read again whenever it changes."
+        default=None, description="File with that token, read again whenever it changes."
     )
     prometheus_headers: Annotated[dict[str, SecretStr], NoDecode, _HEADERS] = Field(
-        {}, description='Further headers for the upstream, a JSON object such as `{"X-Scope-OrgID": "team-a"}`.'
+        default={}, description='Further headers for the upstream, a JSON object such as `{"X-Scope-OrgID": "team-a"}`.'
     )
     prometheus_ca_file: Path | None = Field(
-        None, description="CA certificates (PEM) that the upstream's is checked by."
+        default=None, description="CA certificates (PEM) that the upstream's is checked by."
     )
-    prometheus_engine: str = Field("prometheus", description=f"What the upstream is: {list_engines(quote='`')}.")
+    prometheus_engine: str = Field(
+        default="prometheus", description=f"What the upstream is: {list_engines(quote='`')}."
+    )
     prometheus_gzip: bool = Field(
-        False, description="Ask the upstream for gzip: worth it over a network, a loss on the same host."
+        default=False, description="Ask the upstream for gzip: worth it over a network, a loss on the same host."
     )
-    prometheus_connect_timeout: float = Field(1.0, gt=0, le=60, description="Seconds to connect to the upstream.")
-    prometheus_timeout: float = Field(8.0, gt=0, le=300, description="Seconds for a whole upstream answer.")
-    prometheus_connections: int = Field(20, ge=1, le=1000, description="Connections to the upstream at most.")
-    max_response_bytes: int = Field(32 * 2**20, ge=1024, description="Bytes of one upstream answer, unpacked, at most.")
+    prometheus_connect_timeout: float = Field(
+        default=1.0, gt=0, le=60, description="Seconds to connect to the upstream."
+    )
+    prometheus_timeout: float = Field(default=8.0, gt=0, le=300, description="Seconds for a whole upstream answer.")
+    prometheus_connections: int = Field(default=20, ge=1, le=1000, description="Connections to the upstream at most.")
+    max_response_bytes: int = Field(
+        default=32 * 2**20, ge=1024, description="Bytes of one upstream answer, unpacked, at most."
+    )
     selector: str = Field(
-        "", description='Label matchers put into every catalogue selector, such as `env="production"`.'
+        default="", description='Label matchers put into every catalogue selector, such as `env="production"`.'
     )
-    catalogue: Path | None = Field(None, description="A catalogue file in place of the built-in one.")
+    catalogue: Path | None = Field(default=None, description="A catalogue file in place of the built-in one.")
     cache_ttl: float = Field(
-        5.0,
+        default=5.0,
         ge=0,
         le=3600,
         description="Seconds for which the metrics routes reuse an answer; 0 turns off every cache of whole answers, "
         "of lists (labels, values, rules) and settled instant queries too. Range queries have CACHE_RANGE.",
     )
     cache_range: bool = Field(
-        True, description="Keep the points of range queries and ask only for what is missing: `on` or `off`."
+        default=True, description="Keep the points of range queries and ask only for what is missing: `on` or `off`."
     )
     cache_range_bytes: int = Field(
-        128 * 2**20, ge=2**16, description="Bytes of range points kept at most; what was used longest ago goes first."
+        default=128 * 2**20,
+        ge=2**16,
+        description="Bytes of range points kept at most; what was used longest ago goes first.",
     )
     cache_range_ttl: float = Field(
-        3600.0, gt=0, description="Seconds for which a point is believed; how late deletions and back-fills are seen."
+        default=3600.0,
+        gt=0,
+        description="Seconds for which a point is believed; how late deletions and back-fills are seen.",
     )
     cache_freshness: float = Field(
-        300.0, ge=0, description="Seconds during which points may still change: newer ones are always asked for again."
+        default=300.0,
+        ge=0,
+        description="Seconds during which points may still change: newer ones are always asked for again.",
     )
     cache_alerts: bool = Field(
-        False, description="Answer alert rules (requests with `FromAlert: true`) from the caches too."
+        default=False, description="Answer alert rules (requests with `FromAlert: true`) from the caches too."
     )
-    max_query_length: int = Field(65_536, ge=1, description="Characters of one PromQL expression at most.")
-    max_range: float = Field(0.0, ge=0, description="Seconds between start and end at most; 0 sets no limit.")
-    max_points: int = Field(11_000, ge=1, description="Points per series at most, as Prometheus counts them.")
-    max_series: int = Field(0, ge=0, description="Series of one answer at most; 0 sets no limit.")
+    max_query_length: int = Field(default=65_536, ge=1, description="Characters of one PromQL expression at most.")
+    max_range: float = Field(default=0.0, ge=0, description="Seconds between start and end at most; 0 sets no limit.")
+    max_points: int = Field(default=11_000, ge=1, description="Points per series at most, as Prometheus counts them.")
+    max_series: int = Field(default=0, ge=0, description="Series of one answer at most; 0 sets no limit.")
     max_concurrent_queries: int = Field(
-        20, ge=1, le=1000, description="Requests of the Prometheus API under way at the upstream at most; others wait."
+        default=20,
+        ge=1,
+        le=1000,
+        description="Requests of the Prometheus API under way at the upstream at most; others wait.",
     )
     tenants: Annotated[dict[str, SecretStr], NoDecode, _TENANTS] = Field(
-        {},
+        default={},
         repr=False,
         description=f"Tokens for the data of one tenant alone, a JSON object: {describe_tenants()}.",
     )
-    allow_promql: bool = Field(True, description="Whether panels may ask for PromQL text, or for the catalogue alone.")
-    scrape_interval: float = Field(
-        15.0, gt=0, le=3600, description="Seconds between two scrapes: no step is finer, `$__rate_interval` has four."
+    allow_promql: bool = Field(
+        default=True, description="Whether panels may ask for PromQL text, or for the catalogue alone."
     )
-    max_targets: int = Field(50, ge=1, le=1000, description="Queries in one panel's request at most.")
-    max_body_bytes: int = Field(2**20, ge=1024, description="Bytes of one panel's request at most.")
+    scrape_interval: float = Field(
+        default=15.0,
+        gt=0,
+        le=3600,
+        description="Seconds between two scrapes: no step is finer, `$__rate_interval` has four.",
+    )
+    max_targets: int = Field(default=50, ge=1, le=1000, description="Queries in one panel's request at most.")
+    max_body_bytes: int = Field(default=2**20, ge=1024, description="Bytes of one panel's request at most.")
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
-        (),
+        default=(),
         description="Origins whose pages may ask from the browser, comma-separated and exact, such as "
         "`https://grafana.example.com`; empty turns it off (stand-alone).",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on (stand-alone).")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
+    host: str = Field(default="127.0.0.1", description="Address to listen on (stand-alone).")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
 
     @field_validator("prometheus_url")
     @classmethod

@@ -28,14 +28,23 @@ def program(path: Path) -> Path:
     return path
 
 
-def tarball(*names: str) -> bytes:
+def tarball(*members: str | tarfile.TarInfo) -> bytes:
+    """An archive of programs by their names, and of whatever else is given."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz") as tar:
-        for name in names:
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(SCRIPT), 0o755
-            tar.addfile(member, io.BytesIO(SCRIPT))
+        for each in members:
+            member = each if isinstance(each, tarfile.TarInfo) else tarfile.TarInfo(each)
+            if member.isreg():
+                member.size, member.mode = len(SCRIPT), 0o755
+            tar.addfile(member, io.BytesIO(SCRIPT) if member.isreg() else None)
     return raw.getvalue()
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    """A member that is no file."""
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
 
 
 def here(version: str = "9.8.7", sha256: str = "0" * 64) -> Release:
@@ -43,7 +52,16 @@ def here(version: str = "9.8.7", sha256: str = "0" * 64) -> Release:
 
 
 GOOD = tarball(f"{here().title}/prometheus", f"{here().title}/promtool")
-EVIL = tarball(f"{here().title}/prometheus", "../evil")
+EVIL: dict[str, list[str | tarfile.TarInfo]] = {
+    "a way up": ["../evil"],
+    "a way down and up": [f"{here().title}/a/../../../evil"],
+    "an absolute path": ["/FOLDER/evil"],
+    "a link out": [special("link", tarfile.SYMTYPE, "../.."), "link/evil"],
+    "a link to another file": [special("evil", tarfile.LNKTYPE, "/etc/hostname")],
+    "a pipe": [special("evil", tarfile.FIFOTYPE)],
+    "a device": [special("evil", tarfile.CHRTYPE)],
+    "the same file twice": [f"{here().title}/prometheus"],
+}
 
 
 def pinned(body: bytes) -> Release:
@@ -172,8 +190,6 @@ def broken(mirror: Mirror, case: str) -> Release:
             mirror.status = 404
         case "no archive":
             mirror.body = b"<html>Sign in</html>"
-        case "evil member":
-            mirror.body = EVIL
     return pinned(mirror.body)
 
 
@@ -184,7 +200,6 @@ def broken(mirror: Mirror, case: str) -> Release:
         ("truncated", r"ended after \d+ of \d+ bytes"),
         ("404", "answered 404"),
         ("no archive", "cannot be unpacked"),
-        ("evil member", "cannot be unpacked.*outside"),
     ],
 )
 def test_a_bad_release_leaves_nothing(
@@ -193,6 +208,21 @@ def test_a_bad_release_leaves_nothing(
     finder = Finder({**bare, "PROMETHEUS_MIRROR": mirror.url}, releases=[broken(mirror, case)])
 
     with pytest.raises(EngineUnavailable, match=reason):
+        finder.find(PROMETHEUS)
+
+    assert shelf(bare) == []
+    assert list(tmp_path.rglob("evil")) == []
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_a_release_that_writes_elsewhere_leaves_nothing(
+    bare: dict[str, str], mirror: Mirror, tmp_path: Path, evil: str
+) -> None:
+    members = [each.replace("/FOLDER", str(tmp_path)) if isinstance(each, str) else each for each in EVIL[evil]]
+    mirror.body = tarball(f"{here().title}/prometheus", *members)
+    finder = Finder({**bare, "PROMETHEUS_MIRROR": mirror.url}, releases=[pinned(mirror.body)])
+
+    with pytest.raises(EngineUnavailable, match="cannot be unpacked"):
         finder.find(PROMETHEUS)
 
     assert shelf(bare) == []
@@ -263,7 +293,15 @@ def packages(bare: dict[str, str], tmp_path: Path) -> dict[str, str]:
     config.write_text(
         f'Dir::Etc::SourceList "{sources}";\nDir::Etc::SourceParts "/dev/null";\nDir::State::Lists "{lists}";\n'
     )
-    return {**bare, "PATH": "/usr/bin:/bin", "APT_CONFIG": str(config)}
+    return {**bare, "PATH": str(tools(tmp_path / "tools")), "APT_CONFIG": str(config)}
+
+
+def tools(folder: Path) -> Path:
+    """A PATH on which packages can be fetched and unpacked, and no engine is found that this machine may have."""
+    folder.mkdir()
+    for name in ("apt-get", "dpkg", "dpkg-deb", "sh", "tar"):
+        (folder / name).symlink_to(Path("/usr/bin", name).resolve())
+    return folder
 
 
 def test_packages_come_without_root_and_without_lists(packages: dict[str, str], tmp_path: Path) -> None:

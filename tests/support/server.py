@@ -26,7 +26,7 @@ def address(found: socket.socket) -> str:
 @contextmanager
 def running(app: FastAPI, on: socket.socket, **config: Any) -> Iterator[str]:
     """The URL of an application that answers until the block ends."""
-    config = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 5, **config}
+    config = {"ws": "none", "log_config": None, "access_log": False, "timeout_graceful_shutdown": 5, **config}
     server = uvicorn.Server(uvicorn.Config(app, **config))
     thread = threading.Thread(target=server.run, args=([on],))
     thread.start()

@@ -2,10 +2,10 @@
 
 import orjson
 from fastapi import Request, Response
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from gatewayz_metrics.http.route import SurfaceRouter, render_json_error
 from gatewayz_metrics.service import ServiceProvider
+from gatewayz_metrics.telemetry import CONTENT_TYPE
 
 
 def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
@@ -33,7 +33,7 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
     @guarded.get("/metrics")
     async def own_metrics() -> Response:
         """What the service measures about itself, for a scraper."""
-        return Response(telemetry.page(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        return Response(telemetry.page(), headers={"Content-Type": CONTENT_TYPE})
 
     @guarded.get("/openapi.json", include_in_schema=False)
     async def schema(request: Request) -> Response:
