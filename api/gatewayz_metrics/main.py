@@ -7,8 +7,8 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from gatewayz_metrics.errors import ConfigurationError, MethodNotAllowed, RequestError, UnknownRoute
-from gatewayz_metrics.http.cors import Cors
+from gatewayz_metrics.errors import MethodNotAllowed, RequestError, UnknownRoute
+from gatewayz_metrics.http.cors import allow_origins
 from gatewayz_metrics.http.route import render_json_error, requested_path
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
@@ -26,8 +26,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     services = ServiceProvider(lambda telemetry: Service(settings or read_settings(), telemetry))
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.get()
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        allow_origins(app, services.get().settings.cors_origins)
         try:
             yield
         finally:
@@ -46,17 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(create_operations_router(services))
     app.include_router(create_prometheus_router(services))
     app.include_router(create_json_datasource_router(services))
-    app.add_middleware(Cors, origins=lambda: _allowed_origins(services))
     app.add_exception_handler(HTTPException, _render_http_exception)
     return app
-
-
-def _allowed_origins(services: ServiceProvider) -> tuple[str, ...]:
-    try:
-        return services.get().settings.cors_origins
-    except ConfigurationError:
-        # The route says so in its own words.
-        return ()
 
 
 def _render_http_exception(request: Request, exc: Exception) -> Response:

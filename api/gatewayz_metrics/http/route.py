@@ -95,7 +95,7 @@ def _surface_route(telemetry: Telemetry, render_error: ErrorRenderer, guard: Gua
     class SurfaceRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
-            path = self.path
+            observe = telemetry.of_route(self.path)
 
             async def answer(request: Request) -> Response:
                 begun = time.perf_counter()
@@ -110,8 +110,9 @@ def _surface_route(telemetry: Telemetry, render_error: ErrorRenderer, guard: Gua
                 else:
                     return response
                 finally:
-                    observe = telemetry.of_route(request.scope.get(ROUTE_LABEL, path))
-                    observe(status, time.perf_counter() - begun)
+                    label = request.scope.get(ROUTE_LABEL)
+                    count = observe if label is None else telemetry.of_route(label)
+                    count(status, time.perf_counter() - begun)
 
             return answer
 
