@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gatewayz_demo import engines
 from gatewayz_metrics import Settings, cli
 from uvicorn.loops.auto import auto_loop_factory
 
@@ -79,6 +80,17 @@ def test_demo_uses_the_upstream_that_is_named(prometheus: Engine) -> None:
         process.wait(10)
 
     assert "error" not in document
+
+
+def test_demo_simulates_a_gateway_where_no_upstream_is_named(tmp_path: Path) -> None:
+    named = {f"{name.upper()}_BIN": str(engines.find_engine(name).path) for name in ("prometheus", "promtool")}
+    with running("demo", XDG_CACHE_HOME=str(tmp_path), **named) as (process, url):
+        document = httpx.get(f"{url}/prometheus/metrics/summary?values=number").json()
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+    assert "error" not in document
+    assert document["metrics"]["http"]["total_requests"] > 0
 
 
 def test_a_demo_without_an_engine_is_a_sentence() -> None:
