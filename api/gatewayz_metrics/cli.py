@@ -58,7 +58,7 @@ def serve() -> None:
 def demo() -> None:
     """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
-        _run(_serve(read_settings(), told=True))
+        _run(_serve(read_settings(), print_banner=True))
     else:
         _simulate()
 
@@ -133,7 +133,7 @@ def _simulate() -> None:
     async def simulate() -> None:
         listening = _listen(read_settings())
         async with embedded_upstream(progress=typer.echo) as url:
-            await _serve(read_settings(prometheus_url=url), listening, told=True)
+            await _serve(read_settings(prometheus_url=url), listening, print_banner=True)
 
     try:
         _run(simulate())
@@ -141,8 +141,8 @@ def _simulate() -> None:
         _fail(exc)
 
 
-async def _serve(settings: Settings, listening: socket.socket | None = None, *, told: bool = False) -> None:
-    """Serve until a signal ends it; `told` prints what to try once it listens."""
+async def _serve(settings: Settings, listening: socket.socket | None = None, *, print_banner: bool = False) -> None:
+    """Serve until a signal ends it; `print_banner` prints what to try once it listens."""
     load(settings.catalogue)  # a broken one stops the start here, with its sentence
     listening = listening or _listen(settings)
     config = uvicorn.Config(
@@ -156,7 +156,7 @@ async def _serve(settings: Settings, listening: socket.socket | None = None, *, 
         timeout_graceful_shutdown=20,
         limit_concurrency=500,
     )
-    greeting = _invitation(settings, listening) if told else f"Listening on {_address(settings, listening)}"
+    greeting = _banner(settings, listening) if print_banner else f"Listening on {_address(settings, listening)}"
     await _Server(config, greeting).serve([listening])
 
 
@@ -182,7 +182,7 @@ def _address(settings: Settings, listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
-def _invitation(settings: Settings, listening: socket.socket) -> str:
+def _banner(settings: Settings, listening: socket.socket) -> str:
     base = _address(settings, listening)
     token = " -H 'Authorization: Bearer <one of API_TOKENS>'" if settings.api_tokens else ""
     lines = [

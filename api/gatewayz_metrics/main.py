@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         # The operations router serves the schema, behind the same tokens as everything else.
         openapi_url=None,
-        # A redirect would carry the Host header of whoever asks, and is as far as a stranger comes without a token.
+        # A redirect would carry the Host header of whoever asks, and needs no token.
         redirect_slashes=False,
     )
     app.include_router(create_metrics_router(services))
