@@ -28,6 +28,13 @@ CATEGORY = {
     "description": "A section to narrow to; may be repeated. All when absent.",
     "schema": {"type": "array", "items": {"type": "string"}},
 }
+CATEGORY_PATH = {
+    "name": "category",
+    "in": "path",
+    "required": True,
+    "description": "A category of the catalogue.",
+    "schema": {"type": "string"},
+}
 VALUES = {
     "name": "values",
     "in": "query",
