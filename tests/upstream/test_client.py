@@ -216,6 +216,7 @@ def test_a_refusal_keeps_the_engines_words_but_not_all_of_them(status: str) -> N
         (httpx.UnsupportedProtocol("unsupported"), Unreachable),
         (UnicodeEncodeError("idna", "x", 0, 1, "label too long"), Unreachable),
         (OSError(24, "Too many open files"), Unreachable),
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), TlsFailed),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
 )
@@ -231,6 +232,12 @@ def test_whatever_the_transport_raises_is_one_of_our_errors(raised: Exception, e
         asyncio.run(ask())
 
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("slow", [fakes.hang, fakes.drip], ids=["hang", "drip"])
+def test_the_deadline_holds_for_a_request_that_had_to_connect(slow: Callable[[Exchange], None]) -> None:
+    with FakeUpstream(slow) as fake, pytest.raises(TimedOut):
+        asked(fake.url, prometheus_timeout=0.3)
 
 
 def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:
