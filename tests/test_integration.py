@@ -5,6 +5,7 @@ import gc
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -66,7 +67,9 @@ def awaiting(setup: Setup, **options: Any) -> FastAPI:
 def on_startup(setup: Setup, **options: Any) -> FastAPI:
     """A host that awaits us in a start-up event."""
     app = FastAPI(**options)
-    with pytest.warns(DeprecationWarning, match="on_event"):
+    with warnings.catch_warnings():
+        # FastAPI says so from 0.103 on.
+        warnings.simplefilter("ignore", DeprecationWarning)
 
         @app.on_event("startup")
         async def start() -> None:
@@ -239,14 +242,14 @@ def test_setting_up_twice_is_harmless(upstream: FakeUpstream, inside: bool) -> N
 
     app = FastAPI(lifespan=lifespan)
     before = len(app.router.routes)
+    once = FastAPI()
+    setup(once)
     with TestClient(app) as client:
-        added = len(app.router.routes) - before
+        assert len(app.router.routes) == len(once.router.routes)
         assert_served(client)
         # A second set of routes would warn of duplicate operation ids here, and warnings are errors.
         schema = client.get("/openapi.json").json()
 
-    # The metrics routes and the Prometheus API.
-    assert added == 2
     assert set(schema["paths"]) == OURS
     assert len(app.router.routes) == before
 
@@ -519,8 +522,9 @@ def test_tokens_that_cannot_be_read_let_nobody_in(content: bytes, host: Host, tm
 
 # --------------------------------------------------------------------------- importing
 
-CHECK = """
+CHECK = r"""
 import sys
+import warnings
 
 opened = []
 
@@ -531,6 +535,8 @@ def audit(event, args):
         opened.append(str(args[0]))
 
 sys.addaudithook(audit)
+# What an old library says of itself is no fault of ours.
+warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(fastapi|pydantic_core|starlette)\.")
 import gatewayz_metrics.main
 from fastapi import FastAPI
 gatewayz_metrics.setup_prometheus_routes(FastAPI())

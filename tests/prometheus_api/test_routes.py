@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -15,7 +14,7 @@ from gatewayz_metrics.errors import InvalidParameter
 from gatewayz_metrics.upstream.request import Endpoint
 
 from tests.support import samples
-from tests.support.client import serving
+from tests.support.client import Answer, serving
 from tests.support.engine import Engine
 from tests.support.fake_upstream import FakeUpstream, answering, error_body, in_turn
 
@@ -34,7 +33,7 @@ PATHS = {
 }
 
 
-def envelope(answer: httpx2.Response) -> tuple[int, str, str]:
+def envelope(answer: Answer) -> tuple[int, str, str]:
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
     assert document["status"] == "error"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -21,6 +22,7 @@ from gatewayz_metrics.errors import (
     RateLimited,
     ServiceError,
     TimedOut,
+    TlsFailed,
     Unreachable,
 )
 from gatewayz_metrics.telemetry import Telemetry
@@ -326,6 +328,7 @@ def test_every_request_may_lose_a_connection(router: respx.MockRouter) -> None:
         (httpx.UnsupportedProtocol("unsupported"), Unreachable),
         (UnicodeEncodeError("idna", "x", 0, 1, "label too long"), Unreachable),
         (OSError(24, "Too many open files"), Unreachable),
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), TlsFailed),
     ],
     ids=named,
 )
