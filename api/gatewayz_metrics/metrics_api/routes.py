@@ -17,7 +17,7 @@ PREFIX = "/prometheus/metrics"
 def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
     """The eight routes over the query layer of the running service."""
     router = SurfaceRouter(
-        services.telemetry,
+        services,
         render_json_error,
         tag="metrics",
         prefix=PREFIX,
