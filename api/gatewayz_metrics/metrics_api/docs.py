@@ -1,4 +1,4 @@
-"""The documentation page in Markdown: routes, errors, statistics and families, from the catalogue; the list of routes."""
+"""The documentation from the catalogue: a page of routes, errors, statistics and families, and the list of routes."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
