@@ -175,11 +175,40 @@ def test_a_setting_that_cannot_work_stops_the_start_with_a_sentence(environment:
 
 
 def test_an_open_public_service_is_warned_about() -> None:
-    with listening() as taken:
-        taken.listen()
-        _, text = finished("serve", HOST="0.0.0.0", PORT=str(taken.getsockname()[1]))  # noqa: S104  # what is warned about
+    assert first_line(HOST="0.0.0.0") == (  # noqa: S104  # what is warned about
+        "WARNING gatewayz_metrics.service: Serving the metrics routes below /prometheus/metrics, the Prometheus API at "
+        "/api/v1, the JSON datasource at /. Who may ask: everybody, for there are no API_TOKENS."
+    )
 
-    assert "Warning: everybody who reaches 0.0.0.0 may read; set API_TOKENS." in text
+
+@pytest.mark.parametrize(
+    ("environment", "who"),
+    [
+        ({}, "everybody, for there are no API_TOKENS."),
+        ({"HOST": "0.0.0.0", "API_TOKENS": "a,b"}, "callers with one of 2 API_TOKENS."),  # noqa: S104  # as above
+        (
+            {"API_TOKENS": "a", "PROMETHEUS_ENGINE": "mimir", "TENANTS": '{"t": "x", "u": "y"}'},
+            "callers with one of 1 API_TOKENS; on the Prometheus API also 2 TENANTS, for their own data.",
+        ),
+    ],
+    ids=["here", "tokens", "tenants"],
+)
+def test_every_start_says_what_is_served_and_who_may_ask(environment: dict[str, str], who: str) -> None:
+    line = first_line(**environment)
+
+    assert line.startswith("INFO gatewayz_metrics.service: Serving the metrics routes below /prometheus/metrics, ")
+    assert line.endswith(f"Who may ask: {who}")
+
+
+def first_line(**environment: str) -> str:
+    """The first line of the log of a service that starts."""
+    env = os.environ | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment
+    with subprocess.Popen([*COMMAND, "serve"], env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline().strip()
+        process.terminate()
+        process.communicate()
+    return line
 
 
 def test_the_catalogue_is_printed_as_a_table() -> None:

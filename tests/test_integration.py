@@ -26,7 +26,7 @@ from tests.support.fake_upstream import FakeUpstream
 
 PAGES = ["summary", *load().categories, "all", "docs"]
 # The catalogue, read at the start, names the categories; the routes exist before.
-OURS = {f"/prometheus/metrics/{page}" for page in ("summary", "{category}", "all", "docs")} | set(Endpoint)
+OURS = {f"/prometheus/metrics{page}" for page in ("", "/summary", "/{category}", "/all", "/docs")} | set(Endpoint)
 
 Setup = Callable[[FastAPI], Installation]
 Host = Callable[..., FastAPI]
@@ -135,7 +135,7 @@ def host(request: pytest.FixtureRequest) -> Host:
 def over(upstream: FakeUpstream, **options: Any) -> Setup:
     """A set-up with settings of its own."""
     found = Settings(prometheus_url=upstream.url, **options)
-    return lambda app: setup_prometheus_routes(app, settings=found)
+    return lambda app: setup_prometheus_routes(app, settings=found, prometheus_api="")
 
 
 def assert_served(client: TestClient) -> None:
@@ -175,7 +175,7 @@ def test_a_host_that_never_closes_us_gets_new_connections_when_it_starts_again()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        handle = await setup_prometheus_routes(app, settings=options)
+        handle = await setup_prometheus_routes(app, settings=options, prometheus_api="")
         loops.append(handle._services._loop)
         yield
 
@@ -321,9 +321,7 @@ def test_a_greedy_host_does_not_hide_us(
     assert below.status_code == (404 if greedy is with_files else 200)
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/prometheus/metrics"]
-)
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/prometheus"])
 def test_what_belongs_to_the_host_stays_the_hosts(path: str, host: Host, upstream: FakeUpstream) -> None:
     app = host(over(upstream))
     # FastAPI's own pages would answer first.
@@ -468,10 +466,7 @@ def test_the_argument_wins(host: Host, upstream: FakeUpstream, monkeypatch: pyte
 FAULTS: dict[str, tuple[str, str, str]] = {
     "URL": ("PROMETHEUS_URL", "prometheus:9090", "PROMETHEUS_URL cannot be used: it must be a URL"),
     "URL that httpx refuses": ("PROMETHEUS_URL", "http://999.1.1.1", "PROMETHEUS_URL cannot be used: "),
-    "catalogue": ("CATALOGUE", "/nowhere/catalogue.toml", "/nowhere/catalogue.toml cannot be read"),
-    "selector": ("SELECTOR", "production", "SELECTOR cannot be used: "),
-    "timeout": ("PROMETHEUS_TIMEOUT", "soon", "PROMETHEUS_TIMEOUT cannot be used: "),
-    "certificates": ("PROMETHEUS_CA_FILE", "/nowhere/ca.pem", "PROMETHEUS_CA_FILE cannot be used: "),
+    "selector": ("GATEWAYZ_METRICS_SELECTOR", "production", "GATEWAYZ_METRICS_SELECTOR cannot be used: "),
 }
 TOKEN = {"Authorization": "Bearer the-token"}
 
@@ -482,7 +477,7 @@ def test_a_bad_setting_never_stops_the_host(
 ) -> None:
     name, value, sentence = FAULTS[fault]
     monkeypatch.setenv(name, value)
-    monkeypatch.setenv("API_TOKENS", "the-token")
+    monkeypatch.setenv("GATEWAYZ_METRICS_API_TOKENS", "the-token")
     app = host(plainly)
 
     @app.get("/own")
@@ -512,7 +507,7 @@ def test_tokens_given_in_code_hold_when_the_catalogue_does_not() -> None:
         assert "/nowhere" in client.get("/prometheus/metrics/summary", headers=TOKEN).json()["error"]
 
 
-@pytest.mark.parametrize("content", [b"API_TOKENS=\xff\n", b"API_TOKENS=,\n"], ids=["no UTF-8", "no token"])
+@pytest.mark.parametrize("content", [b"X=\xff\n", b"GATEWAYZ_METRICS_API_TOKENS=,\n"], ids=["no UTF-8", "no token"])
 def test_tokens_that_cannot_be_read_let_nobody_in(content: bytes, host: Host, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(content)
     with TestClient(host(plainly)) as client:

@@ -32,8 +32,6 @@ except ImportError:  # it does not exist for Windows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
 
-_LOCAL = ("127.0.0.1", "::1", "localhost")
-
 
 def run() -> None:
     """Run the command; an expected failure is one sentence and exit code 1."""
@@ -46,12 +44,7 @@ def run() -> None:
 @app.command()
 def serve() -> None:
     """Serve an upstream that is there already; the settings name it."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = read_settings()
-    if not settings.api_tokens and settings.host not in _LOCAL:
-        typer.echo(f"Warning: everybody who reaches {settings.host} may read; set API_TOKENS.", err=True)
-    _run(_serve(settings))
+    _run(_serve(read_settings()))
 
 
 @app.command()
@@ -143,6 +136,8 @@ def _simulate() -> None:
 
 async def _serve(settings: Settings, listening: socket.socket | None = None, *, print_banner: bool = False) -> None:
     """Serve until a signal ends it; `print_banner` prints what to try once it listens."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     load(settings.catalogue)  # a broken one stops the start here, with its sentence
     listening = listening or _listen(settings)
     config = uvicorn.Config(

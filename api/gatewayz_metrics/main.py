@@ -16,6 +16,10 @@ from gatewayz_metrics.operations.routes import create_operations_router
 from gatewayz_metrics.prometheus_api.routes import create_prometheus_router
 from gatewayz_metrics.service import Service, ServiceProvider
 from gatewayz_metrics.settings import Settings, read_settings
+from gatewayz_metrics.telemetry import Telemetry
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_SURFACES = (f"the metrics routes below {PREFIX}", "the Prometheus API at /api/v1", "the JSON datasource at /")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -23,7 +27,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Start-up raises ConfigurationError when a setting or the catalogue cannot be used.
     """
-    services = ServiceProvider(lambda telemetry: Service(settings or read_settings(), telemetry))
+
+    def create(telemetry: Telemetry) -> Service:
+        service = Service(settings or read_settings(), telemetry)
+        service.announce(_SURFACES, public=service.settings.host not in _LOOPBACK)
+        return service
+
+    services = ServiceProvider(create)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

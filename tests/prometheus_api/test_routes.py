@@ -261,7 +261,9 @@ def drop_in(url: str, **arguments: str | None) -> TestClient:
     return TestClient(app)
 
 
-@pytest.mark.parametrize(("arguments", "prefix"), [({}, ""), ({"prometheus_api": "/t/team-a"}, "/t/team-a")])
+@pytest.mark.parametrize(
+    ("arguments", "prefix"), [({"prometheus_api": ""}, ""), ({"prometheus_api": "/t/team-a"}, "/t/team-a")]
+)
 def test_a_host_serves_it_under_a_prefix(prometheus: Engine, arguments: dict[str, str | None], prefix: str) -> None:
     with drop_in(prometheus.url, **arguments) as client:
         assert client.get(f"{prefix}/api/v1/query?query=1%2B1").json()["data"]["result"][1] == "2"

@@ -59,7 +59,7 @@ M = TypeVar("M", bound=BaseModel)
 def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -> SurfaceRouter:
     """The datasource's routes below a prefix; `""` is the root, whose other paths are left alone."""
     router = SurfaceRouter(
-        services.telemetry,
+        services,
         _render_error,
         tag="json datasource",
         prefix=prefix,

@@ -1,6 +1,9 @@
-"""The documentation page in Markdown: routes, errors, statistics and families, from the catalogue."""
+"""The documentation from the catalogue: a page of routes, errors, statistics and families, and the list of routes."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import orjson
 
 from gatewayz_metrics.catalogue import Catalogue, Family, Statistic
 from gatewayz_metrics.promql.build import EXPORT_LABEL, EXPORT_VALUE, Slots
@@ -59,15 +62,35 @@ def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
         yield ""
 
 
+class RouteEntry(NamedTuple):
+    """One of the metrics routes, as lists name it."""
+
+    path: str
+    answer: str
+    holds: str
+
+
+def list_routes(catalogue: Catalogue) -> Iterator[RouteEntry]:
+    """Every metrics route."""
+    yield RouteEntry("/prometheus/metrics", "JSON", "the list of these routes")
+    yield RouteEntry("/prometheus/metrics/summary", "JSON", "every statistic, one number each")
+    for category, meaning in catalogue.categories.items():
+        yield RouteEntry(f"/prometheus/metrics/{category}", "text", meaning)
+    yield RouteEntry("/prometheus/metrics/all", "text", "every family, each once")
+    yield RouteEntry("/prometheus/metrics/docs", "Markdown", "what each statistic and family means and how it is asked")
+
+
+def render_index(catalogue: Catalogue) -> bytes:
+    """The list of the routes as JSON."""
+    return orjson.dumps({"routes": [entry._asdict() for entry in list_routes(catalogue)]})
+
+
 def render_routes_table(catalogue: Catalogue) -> Iterator[str]:
     """A table of the routes."""
     yield "| Route | Answer | What it holds |"
     yield "|---|---|---|"
-    yield "| `/prometheus/metrics/summary` | JSON | every statistic, one number each |"
-    for category, meaning in catalogue.categories.items():
-        yield f"| `/prometheus/metrics/{category}` | text | {meaning} |"
-    yield "| `/prometheus/metrics/all` | text | every family, each once |"
-    yield "| `/prometheus/metrics/docs` | Markdown | this page |"
+    for entry in list_routes(catalogue):
+        yield f"| `{entry.path}` | {entry.answer} | {entry.holds} |"
 
 
 def render_statistics_table(statistics: Iterable[Statistic], slots: Slots) -> Iterator[str]:

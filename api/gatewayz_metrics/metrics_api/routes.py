@@ -4,7 +4,7 @@ from fastapi import Request, Response
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError, UnknownRoute
 from gatewayz_metrics.http.route import ROUTE_LABEL, SurfaceRouter, render_json_error
-from gatewayz_metrics.metrics_api.docs import render_docs
+from gatewayz_metrics.metrics_api.docs import render_docs, render_index
 from gatewayz_metrics.metrics_api.exposition import render_exposition
 from gatewayz_metrics.metrics_api.parameters import (
     CATEGORY,
@@ -23,14 +23,22 @@ PREFIX = "/prometheus/metrics"
 
 
 def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
-    """The eight routes over the query layer of the running service."""
+    """The metrics routes over the query layer of the running service."""
     router = SurfaceRouter(
-        services.telemetry,
+        services,
         render_json_error,
         tag="metrics",
         prefix=PREFIX,
         guard=services.check_token,
     )
+
+    @router.head("/", include_in_schema=False)
+    @router.get("/", include_in_schema=False)
+    @router.head("", include_in_schema=False)
+    @router.get("")
+    async def index() -> Response:
+        """The list of these routes."""
+        return Response(render_index(services.get().layer.catalogue), media_type="application/json")
 
     @router.head("/summary", include_in_schema=False)
     @router.get("/summary", openapi_extra=described(CATEGORY, VALUES, TIME))
@@ -84,12 +92,12 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
 
     def explain_path(request: Request) -> ServiceError:
         pages = ["summary", *services.get().layer.catalogue.categories, "all", "docs"]
-        page = request.scope["path"].rpartition(f"{PREFIX}/")[2]
-        if page in pages:
+        page = request.scope["path"].rpartition(PREFIX)[2].removeprefix("/")
+        if page in ("", *pages):
             return MethodNotAllowed(request.method, "GET, HEAD")
         return UnknownRoute(f"There is no {PREFIX}/{page[:100]}; there are {', '.join(pages)}.")
 
-    router.refuse(["/{path:path}"], explain_path)
+    router.refuse(["", "/{path:path}"], explain_path)
     return router
 
 
