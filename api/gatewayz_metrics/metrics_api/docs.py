@@ -64,6 +64,7 @@ def render_routes_table(catalogue: Catalogue) -> Iterator[str]:
     yield "| Route | Answer | What it holds |"
     yield "|---|---|---|"
     yield "| `/prometheus/metrics/summary` | JSON | every statistic, one number each |"
+    yield "| `/prometheus/metrics/series` | JSON | statistics and families over time |"
     for category, meaning in catalogue.categories.items():
         yield f"| `/prometheus/metrics/{category}` | text | {meaning} |"
     yield "| `/prometheus/metrics/all` | text | every family, each once |"
