@@ -84,6 +84,8 @@ class TargetFailure:
 
     ref_id: str
     error: ServiceError
+    # What was asked, as the caller wrote it.
+    target: str = ""
     # The query for the inspector, when planning got that far.
     executed: str = ""
 
