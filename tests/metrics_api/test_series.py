@@ -21,7 +21,7 @@ from tests.support.samples import END, HOSTILE, START
 CATALOGUE = load()
 SERIES = "/prometheus/metrics/series"
 PRODUCTION = 'env="production"'
-HOUR = {"start": START, "end": END, "step": 60}
+HOUR: dict[str, Any] = {"start": START, "end": END, "step": 60}
 
 Points = dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[int, float]]]
 
