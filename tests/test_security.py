@@ -19,7 +19,7 @@ from tests.support.fake_upstream import FakeUpstream
 OLD, NEW = "the-old-token", "the-n\u00e9w-token"
 GOOD = {"Authorization": f"Bearer {OLD}"}
 OPEN = {"/livez", "/readyz"}
-PAGES = ["summary", *load().categories, "all", "docs"]
+PAGES = ["summary", "series?name=http.error_rate", *load().categories, "all", "docs"]
 
 
 @pytest.fixture(scope="module")
