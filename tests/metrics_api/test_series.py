@@ -8,10 +8,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from gatewayz_metrics.catalogue import Family, load
+from gatewayz_metrics.catalogue import Family, Statistic, load
 from gatewayz_metrics.metrics_api.series_rendering import name_columns
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.promql.times import format_rfc3339, parse_rfc3339
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.support.client import serving
 from tests.support.engine import Engine
@@ -71,6 +73,10 @@ def expected(engine: Engine, name: str, **span: object) -> Points:
     for sample, template in terms:
         found |= direct(engine, sample, slots.fill(template), **span)
     return found
+
+
+def _templates(entry: Family | Statistic) -> list[str]:
+    return [term.template for term in entry.terms] if isinstance(entry, Family) else [entry.expr]
 
 
 def assert_same(engine: Engine, found: Points, truth: Points) -> None:
@@ -308,17 +314,48 @@ def test_a_refused_expression_loses_its_own_series_only(prometheus: Engine) -> N
         wrong_type("matrix", [{"metric": {}, "values": [[1, "007"]]}]),
         wrong_type("matrix", [{"metric": {}, "values": [[1]]}]),
         wrong_type("matrix", [{"values": [[1, "1"]]}]),
+        wrong_type("matrix", [{"metric": {"a": 5}, "values": [[1, "1"]]}]),
+        wrong_type("matrix", [{"metric": {}, "values": [[1e300, "1"]]}]),
+        wrong_type("matrix", [{"metric": {}, "values": [[-1e12, "1"]]}]),
+        wrong_type("matrix", [{"metric": {}, "values": [["1", "1"]]}]),
+        wrong_type("matrix", [{"metric": {}, "values": [[1, 1]]}]),
+        wrong_type("matrix", {}),
         answering(error_body("internal", "no"), "500 Internal Server Error"),
     ],
 )
-def test_nonsense_of_the_upstream_is_an_outage(behaviour: Any) -> None:
-    with FakeUpstream(behaviour) as upstream, serving(upstream.url) as client:
+@pytest.mark.parametrize("cached", [True, False])
+def test_nonsense_of_the_upstream_is_an_outage(behaviour: Any, cached: bool) -> None:
+    with FakeUpstream(behaviour) as upstream, serving(upstream.url, cache_range=cached) as client:
         response = client.get(SERIES, params=HOUR | {"name": "http.error_rate"})
+        rows = client.get(SERIES, params=HOUR | {"name": "http.error_rate", "format": "csv"})
 
-    assert response.status_code == 200
+    assert response.status_code == rows.status_code == 200
     assert response.headers["x-upstream-status"] in ("down", "partial")
     assert response.json()["series"] == []
     assert response.json().keys() & {"error", "errors"}
+    assert rows.text == "time,name,value\r\n"
+
+
+def test_only_expressions_of_the_catalogue_reach_the_upstream() -> None:
+    known = {Slots().fill(term) for entry in CATALOGUE.by_name.values() for term in _templates(entry)}
+    words = st.text(max_size=30) | st.sampled_from(["up", 'x"} or up', "../admin", *CATALOGUE.aliases])
+    names = words | st.sampled_from(sorted(CATALOGUE.by_name))
+    times = words | st.sampled_from(["0", "-1", "1e999", "1760000000", "2025-12-24T12:00:00Z", "5m", "1y", "0.0001"])
+    keys = st.sampled_from(["start", "end", "step", "format", "query", "match[]"])
+
+    with FakeUpstream(wrong_type("matrix", [])) as upstream, serving(upstream.url) as client:
+
+        @settings(max_examples=200, suppress_health_check=list(HealthCheck))
+        @given(st.lists(names, max_size=3), st.dictionaries(keys, times, max_size=3))
+        def ask_anything(asked: list[str], params: dict[str, str]) -> None:
+            assert client.get(SERIES, params=params | {"name": asked}).status_code in (200, 400)
+
+        ask_anything()
+        requests = upstream.requests
+
+    assert {request.path for request in requests} == {"/api/v1/query_range"}
+    assert {request.query for request in requests} <= known
+    assert {key for request in requests for key in request.form} == {"query", "start", "end", "step"}
 
 
 def test_labels_that_are_called_as_our_columns_get_a_prefix() -> None:

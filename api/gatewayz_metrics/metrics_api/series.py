@@ -21,7 +21,7 @@ from gatewayz_metrics.errors import (
     UpstreamError,
     UpstreamFailed,
 )
-from gatewayz_metrics.promql.times import TimeRange
+from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, CALENDAR_END_MS, TimeRange
 from gatewayz_metrics.range_cache import RangeQuery
 from gatewayz_metrics.service import Service
 from gatewayz_metrics.upstream.limits import check_range
@@ -148,8 +148,8 @@ async def _decode_matrix(body: bytes, name: str, unit: str) -> tuple[list[NamedS
     series: list[NamedSeries] = []
     try:
         data = document["data"]
-        if data["resultType"] != "matrix":
-            raise BadAnswer(f"a {str(data['resultType'])[:20]!r} instead of a matrix")
+        if data["resultType"] != "matrix" or not isinstance(data["result"], list):
+            raise BadAnswer(f"a {str(data['resultType'])[:20]!r} instead of the series of a matrix")
         for item in chain(map(orjson.loads, pieces), data["result"]):
             with gc_paused():
                 series += _decode_series(item, name, unit)
@@ -165,7 +165,12 @@ def _decode_series(item: dict[str, Any], name: str, unit: str) -> Iterator[Named
     if points:
         stamps, texts = zip(*points, strict=True)
         labels = {label: value for label, value in item["metric"].items() if label != "__name__"}
-        yield NamedSeries(name, unit, labels, [round(stamp * 1000) for stamp in stamps], list(_to_digits(texts)))
+        times = [round(stamp * 1000) for stamp in stamps]
+        if not all(isinstance(value, str) for value in labels.values()):
+            raise BadAnswer("a malformed label")
+        if not CALENDAR_BEGIN_MS <= min(times) <= max(times) <= CALENDAR_END_MS:
+            raise BadAnswer("a time without a date")
+        yield NamedSeries(name, unit, labels, times, list(_to_digits(texts)))
 
 
 def _to_digits(texts: Iterable[str]) -> Iterator[str | None]:
