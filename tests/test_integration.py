@@ -26,7 +26,9 @@ from tests.support.fake_upstream import FakeUpstream
 
 PAGES = ["summary", *load().categories, "all", "docs"]
 # The catalogue, read at the start, names the categories; the routes exist before.
-OURS = {f"/prometheus/metrics{page}" for page in ("", "/summary", "/{category}", "/all", "/docs")} | set(Endpoint)
+OURS = {f"/prometheus/metrics{page}" for page in ("", "/summary", "/series", "/{category}", "/all", "/docs")} | set(
+    Endpoint
+)
 
 Setup = Callable[[FastAPI], Installation]
 Host = Callable[..., FastAPI]

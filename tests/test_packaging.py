@@ -14,12 +14,14 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["pro
 SERVER = ["click", "httptools", "rich", "shellingham", "typer", "uvicorn", "uvloop", "watchfiles", "websockets"]
 
 LIBRARY = """
+import logging
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gatewayz_metrics import create_app, setup_prometheus_routes
 
+logging.disable()  # each start says what is served
 app = FastAPI()
-setup_prometheus_routes(app)
+setup_prometheus_routes(app, prometheus_api=None)
 for each in (app, create_app()):
     assert TestClient(each).get("/prometheus/metrics/docs").status_code == 200
 """

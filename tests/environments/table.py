@@ -16,10 +16,10 @@ SUBSET = (
     "tests/test_security.py",
     "tests/test_cli.py",
     "tests/test_query.py",
-    "tests/metrics_api/test_statistics.py",
+    "tests/metrics_api/test_summary.py",
     "tests/metrics_api/test_text_routes.py",
-    "tests/prometheus_api/test_surface.py",
-    "tests/json_datasource/test_serving.py",
+    "tests/prometheus_api/test_routes.py",
+    "tests/json_datasource/test_routes.py",
     "tests/upstream/test_client.py",
     "tests/upstream/test_response_body.py",
 )

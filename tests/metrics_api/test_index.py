@@ -33,6 +33,7 @@ def test_the_list_names_every_route_and_each_answers(in_host: bool, path: str) -
     assert [route["path"].removeprefix("/prometheus/metrics") for route in routes] == [
         "",
         "/summary",
+        "/series",
         *(f"/{category}" for category in ("tills", "storage_rooms", "service")),
         "/all",
         "/docs",
