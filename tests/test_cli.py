@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 from gatewayz_demo import engines
 from gatewayz_metrics import Settings, cli
-from uvicorn.loops.auto import auto_loop_factory
 
 from tests.support.engine import Engine
 from tests.support.server import listening
@@ -119,7 +119,7 @@ def test_a_demo_where_it_cannot_run_names_the_other_way() -> None:
     assert text.endswith("; name a server: PROMETHEUS_URL=http://localhost:9090.\n")
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, auto_loop_factory()], ids=["asyncio", "installed"])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "installed"])
 def test_answers_come_without_nagles_delay(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """With the delay each answer on a kept connection takes 40 ms more."""
 

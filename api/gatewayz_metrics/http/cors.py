@@ -18,12 +18,13 @@ def allow_origins(app: FastAPI, origins: Iterable[str]) -> None:
     """
     ours: object = CORSMiddleware
     others = [each for each in app.user_middleware if each.cls is not ours]
+    allowed = list(origins)
     cors = Middleware(
         CORSMiddleware,
-        allow_origins=list(origins),
+        allow_origins=allowed,
         allow_methods=["GET", "POST"],
         allow_headers=_HEADERS,
         allow_credentials=True,
     )
-    app.user_middleware[:] = [cors, *others] if cors.kwargs["allow_origins"] else others
+    app.user_middleware[:] = [cors, *others] if allowed else others
     app.middleware_stack = app.build_middleware_stack()
