@@ -12,9 +12,8 @@ from collections.abc import Generator, Iterator
 from enum import Enum
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
-from gatewayz_metrics.http.route import SurfaceRouter
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
 from gatewayz_metrics.prometheus_api.routes import create_prometheus_router
@@ -34,12 +33,11 @@ class ApiPolicy(Enum):
 class MountedRoutes:
     """Routers that stand in front of an application's own routes until they are removed."""
 
-    def __init__(self, app: FastAPI, *routers: SurfaceRouter) -> None:
+    def __init__(self, app: FastAPI, *routers: APIRouter) -> None:
         entries = app.router.routes
         before = list(entries)
         for router in routers:
-            # A description of the application must not promise what may turn out to be absent.
-            app.include_router(router, include_in_schema=not router.conditional)
+            app.include_router(router)
         self._app = app
         self._added = [entry for entry in entries if entry not in before]
         self.restore()
@@ -107,7 +105,7 @@ class Installation:
         self._services.get()
         return self
 
-    def _routers(self) -> Iterator[SurfaceRouter]:
+    def _routers(self) -> Iterator[APIRouter]:
         yield create_metrics_router(self._services)
         match self._prometheus_api:
             case ApiPolicy.WITH_TOKENS:
