@@ -15,7 +15,6 @@ from gatewayz_metrics.integration import Installation
 from gatewayz_metrics.service import Service, ServiceProvider
 from starlette.requests import ClientDisconnect
 
-from tests.json_datasource.asking import assert_error
 from tests.support import fake_upstream as fakes
 from tests.support.fake_upstream import Behaviour, FakeUpstream
 from tests.test_integration import HOSTS, Host
@@ -99,8 +98,11 @@ def test_the_answers_keep_the_words_that_grafana_shows() -> None:
 
     assert (api.status_code, api.json()["status"], api.json()["errorType"]) == (422, "error", "unavailable")
     assert "cannot be reached" in api.json()["error"]
-    assert_error(panel, 422, "unreachable", "target A: ", "cannot be reached")
-    assert_error(check, 422, "unreachable", "cannot be reached")
+    for answer, words in ((panel, "target A: The upstream at"), (check, "The upstream at")):
+        message = answer.json()["message"]
+        assert message.startswith(words)
+        assert answer.json()["error"] == {"code": "unreachable", "message": message}
+        assert answer.status_code == 422
     assert (summary.status_code, "cannot be reached" in summary.json()["error"]) == (200, True)
 
 

@@ -12,10 +12,9 @@ from collections.abc import Generator, Iterator
 from enum import Enum
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from gatewayz_metrics.http.route import SurfaceRouter
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
 from gatewayz_metrics.prometheus_api.routes import create_prometheus_router
@@ -35,7 +34,7 @@ class ApiPolicy(Enum):
 class MountedRoutes:
     """Routers that stand in front of an application's own routes until they are removed."""
 
-    def __init__(self, app: FastAPI, *routers: SurfaceRouter) -> None:
+    def __init__(self, app: FastAPI, *routers: APIRouter) -> None:
         entries = app.router.routes
         before = list(entries)
         for router in routers:
@@ -57,7 +56,7 @@ class MountedRoutes:
         self._app.openapi_schema = None
 
 
-def _add_routes(app: FastAPI, router: SurfaceRouter) -> None:
+def _add_routes(app: FastAPI, router: APIRouter) -> None:
     """Make each route of a router one of the application's own, under the application's dependencies."""
     # From FastAPI 0.137 on, `include_router` adds one entry that has no path. What looks for the path of a request's
     # route, such as prometheus-fastapi-instrumentator 7.1, would then fail in every request of the host.
@@ -68,8 +67,7 @@ def _add_routes(app: FastAPI, router: SurfaceRouter) -> None:
                 route.endpoint,
                 methods=sorted(route.methods or ()),
                 tags=list(route.tags),
-                # A description of the application must not promise what may turn out to be absent.
-                include_in_schema=route.include_in_schema and not router.conditional,
+                include_in_schema=route.include_in_schema,
                 openapi_extra=route.openapi_extra,
                 response_class=route.response_class,
                 route_class_override=type(route),
@@ -126,7 +124,7 @@ class Installation:
         self._services.get()
         return self
 
-    def _routers(self) -> Iterator[SurfaceRouter]:
+    def _routers(self) -> Iterator[APIRouter]:
         yield create_metrics_router(self._services)
         match self._prometheus_api:
             case ApiPolicy.WITH_TOKENS:

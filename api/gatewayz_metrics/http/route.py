@@ -59,12 +59,15 @@ class SurfaceRouter(APIRouter):
         condition: Condition | None = None,
     ) -> None:
         self._in_host = services.in_host
-        self.conditional = condition is not None
+        self._conditional = condition is not None
         route_class = _surface_route(services, render_error, guard, condition)
         super().__init__(prefix=prefix, tags=[tag], route_class=route_class, default_response_class=Response)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Add a route; in a host a defect of ours is an error like others, and the log has the rest."""
+        if self._conditional:
+            # A description of the application must not promise what may turn out to be absent.
+            options["include_in_schema"] = False
         super().add_api_route(path, _contain_defects(endpoint) if self._in_host else endpoint, **options)
 
     def refuse_other_methods(self, *, kept: Mapping[str, frozenset[str]] | None = None) -> None:
