@@ -24,7 +24,7 @@ test-hosts: .venv/develops
 	@$(BIN)/python -m tests.environments hosts
 
 # Campaigns too long for every run.
-nightly: .venv/develops
+nightly: .venv/develops test-hosts test-py3112
 	@$(BIN)/pytest -m nightly --timeout 7200
 
 check: .venv/develops
