@@ -70,13 +70,13 @@ class SurfaceRouter(APIRouter):
             options["include_in_schema"] = False
         super().add_api_route(path, _contain_defects(endpoint) if self._in_host else endpoint, **options)
 
+    def list_paths(self, method: str) -> list[str]:
+        """The paths below the prefix that have a route for a method so far, in order."""
+        return [path for path, methods in self._methods_by_path().items() if method in methods]
+
     def refuse_other_methods(self, *, kept: Mapping[str, frozenset[str]] | None = None) -> None:
         """Answer 405 for every method that no route of a path takes so far; `kept` leaves some to other routers."""
-        taken: dict[str, set[str]] = {}
-        for route in self.routes:
-            if isinstance(route, APIRoute):
-                taken.setdefault(route.path.removeprefix(self.prefix), set()).update(route.methods or ())
-        for path, methods in taken.items():
+        for path, methods in self._methods_by_path().items():
             others = EVERY_METHOD - methods - (kept or {}).get(path, frozenset())
             if others:
                 self.refuse([path], _method_refusal(methods), methods=others)
@@ -89,6 +89,13 @@ class SurfaceRouter(APIRouter):
 
         for path in paths:
             self.add_api_route(path, refuse, methods=sorted(methods), include_in_schema=False)
+
+    def _methods_by_path(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for route in self.routes:
+            if isinstance(route, APIRoute):
+                found.setdefault(route.path.removeprefix(self.prefix), set()).update(route.methods or ())
+        return found
 
 
 def render_json_error(error: ServiceError, _request: Request) -> Response:

@@ -75,12 +75,15 @@ def _values(query: QueryParams) -> ValueFormat:
 
 def _at(query: QueryParams) -> float | None:
     text = query.get("time")
-    if text is None:
-        return None
+    return None if text is None else read_time("time", text) / 1000
+
+
+def read_time(name: str, text: str) -> int:
+    """A parameter that is a time, in Unix milliseconds. Raises InvalidParameter with a sentence."""
     try:
-        return require_date(parse_time(text), text, "Unix seconds such as 1735041600") / 1000
+        return require_date(parse_time(text), text, "Unix seconds such as 1735041600")
     except ValueError as exc:
-        raise InvalidParameter(f"The parameter time cannot be {text!r:.100}: {exc}.") from None
+        raise InvalidParameter(f"The parameter {name} cannot be {text!r:.100}: {exc}.") from None
 
 
 # Which exposition a client's Accept header asks for (RFC 9110, 12.5.1).

@@ -8,7 +8,8 @@ from starlette.datastructures import QueryParams
 
 from gatewayz_metrics.errors import InvalidParameter
 from gatewayz_metrics.metrics_api.formats import DataFormat, parse_data_format
-from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, TimeRange, parse_duration, parse_time, require_date
+from gatewayz_metrics.metrics_api.parameters import read_time
+from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, TimeRange, parse_duration
 
 _HOUR_MS = 3_600_000
 # Points of a series where no step is given: enough for a panel, few enough for a spreadsheet.
@@ -82,12 +83,7 @@ def parse_series_params(query_string: bytes) -> SeriesParams:
 
 def _moment(query: QueryParams, name: str) -> int | None:
     text = query.get(name)
-    if not text:
-        return None
-    try:
-        return require_date(parse_time(text), text, "Unix seconds such as 1735041600")
-    except ValueError as exc:
-        raise InvalidParameter(f"The parameter {name} cannot be {text!r:.100}: {exc}.") from None
+    return read_time(name, text) if text else None
 
 
 def _step(query: QueryParams) -> int | None:
