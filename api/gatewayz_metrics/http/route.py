@@ -6,6 +6,7 @@ middleware and no exception handlers, and a drop-in may arrive that late.
 
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from math import ceil
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError
+from gatewayz_metrics.http.disconnect import answer_unless_left
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.validation import first_problem
 
@@ -119,14 +121,17 @@ def _surface_route(telemetry: Telemetry, render_error: ErrorRenderer, guard: Gua
         try:
             if guard is not None:
                 guard(request)
-            return await handle(request)
+            return await answer_unless_left(handle, request)
         except ServiceError as exc:
             error = exc
         except RequestValidationError as exc:
             error = _to_sentence(exc)
         if error.root.limit:
             telemetry.refusals.labels(error.root.limit).inc()
-        return render_error(error, request)
+        response = render_error(error, request)
+        if response.status_code == 503:
+            response.headers["Retry-After"] = str(max(1, ceil(error.root.retry_after or 1)))
+        return response
 
     return SurfaceRoute
 
