@@ -53,10 +53,15 @@ class _Incoming:
         self._body_ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
         return message
 
-    async def wait_for_disconnect(self) -> None:
-        """Until the client leaves; to be called when the body is complete."""
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
+    async def wait_for_disconnect(self) -> bool:
+        """Whether the client left; to be called when the body is complete."""
+        message = await self._request.receive()
+        if message["type"] == "http.request" and not self._body_ended:
+            # The empty body of a GET, which no handler reads.
+            message = await self._request.receive()
+        # A server that repeats the body at once, and so never waits, says nothing about the client.
+        left: bool = message["type"] == "http.disconnect"
+        return left
 
 
 class _WatchedHandler:
@@ -65,7 +70,7 @@ class _WatchedHandler:
     def __init__(self, work: Coroutine[Any, Any, Response], incoming: _Incoming) -> None:
         self._work = work
         self._incoming = incoming
-        self._watcher: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[bool] | None = None
         self._cancelled: asyncio.Task[Any] | None = None
 
     def __await__(self) -> Generator[Any, Any, Response]:
@@ -101,8 +106,8 @@ class _WatchedHandler:
         self._watcher = asyncio.create_task(self._incoming.wait_for_disconnect())
         self._watcher.add_done_callback(lambda watcher: self._leave(watcher, task))
 
-    def _leave(self, watcher: asyncio.Task[None], task: asyncio.Task[Any] | None) -> None:
-        if watcher.cancelled() or watcher.exception() is not None or task is None:
+    def _leave(self, watcher: asyncio.Task[bool], task: asyncio.Task[Any] | None) -> None:
+        if watcher.cancelled() or watcher.exception() is not None or not watcher.result() or task is None:
             return
         self._cancelled = task
         task.cancel()

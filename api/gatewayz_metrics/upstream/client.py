@@ -32,7 +32,7 @@ from gatewayz_metrics.upstream.auth import UpstreamAuth
 from gatewayz_metrics.upstream.breaker import CallerPauses, CircuitBreaker, may_be_outage
 from gatewayz_metrics.upstream.deadline import Deadline, start_deadline
 from gatewayz_metrics.upstream.failures import to_error, translate
-from gatewayz_metrics.upstream.places import FairPlaces, Kind
+from gatewayz_metrics.upstream.places import FairPlaces, QueryKind
 from gatewayz_metrics.upstream.principal import current_principal
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiResponse, Endpoint, check_envelope
 from gatewayz_metrics.upstream.response import Vector, parse_refusal, parse_vector, read_body
@@ -112,7 +112,7 @@ class UpstreamClient:
             return parse_vector(self._require_success(*await self._fetch(call, deadline), deadline))
 
         # Everybody shares the answers, so no single caller is suspended for them.
-        vector = await self._observe(call, Kind.CATALOGUE, "catalogue", fetch)
+        vector = await self._observe(call, QueryKind.CATALOGUE, "catalogue", fetch)
         self._telemetry.warnings.inc(len(vector.warnings))
         return vector
 
@@ -128,10 +128,10 @@ class UpstreamClient:
             return self._to_response(call, *await self._fetch(call, deadline), deadline)
 
         is_long = call.endpoint is Endpoint.QUERY_RANGE and not call.is_short
-        return await self._observe(call, Kind.LONG if is_long else Kind.SHORT, caller, fetch)
+        return await self._observe(call, QueryKind.LONG if is_long else QueryKind.SHORT, caller, fetch)
 
     async def _observe(
-        self, call: ApiRequest, kind: Kind, caller: Hashable, fetch: Callable[[Deadline], Awaitable[T]]
+        self, call: ApiRequest, kind: QueryKind, caller: Hashable, fetch: Callable[[Deadline], Awaitable[T]]
     ) -> T:
         """Run one request in a place of its own, for a caller who may have to pause."""
         deadline = start_deadline(call, self._settings)

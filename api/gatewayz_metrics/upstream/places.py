@@ -29,7 +29,7 @@ _GROUP_FACTOR = 4
 _MOST_WAITING = 500
 
 
-class Kind(IntEnum):
+class QueryKind(IntEnum):
     """Kinds of questions; each leaves places to those before it."""
 
     CATALOGUE = 0
@@ -42,7 +42,7 @@ class Kind(IntEnum):
         return self.name.lower()
 
 
-Queue = tuple[Principal, Kind]
+Queue = tuple[Principal, QueryKind]
 
 
 @dataclass
@@ -50,10 +50,10 @@ class FairPlaces:
     """The places of one upstream; it belongs to one event loop."""
 
     # How many places questions of a kind, and of the kinds after it, may hold together.
-    limits: dict[Kind, int]
+    limits: dict[QueryKind, int]
     telemetry: Telemetry
     _held: Counter[Queue] = field(default_factory=Counter)
-    _by_kind: Counter[Kind] = field(default_factory=Counter)
+    _by_kind: Counter[QueryKind] = field(default_factory=Counter)
     # Waiting futures; they are in the order in which their queues were served last, longest ago first.
     _waiting: dict[Queue, deque[asyncio.Future[bool]]] = field(default_factory=dict)
 
@@ -63,10 +63,10 @@ class FairPlaces:
         places = settings.prometheus_connections
         queries = min(settings.max_concurrent_queries, places - _reserve(places, 5))
         long = queries - _reserve(queries, 4)
-        return cls({Kind.CATALOGUE: places, Kind.SHORT: queries, Kind.LONG: long}, telemetry)
+        return cls({QueryKind.CATALOGUE: places, QueryKind.SHORT: queries, QueryKind.LONG: long}, telemetry)
 
     @asynccontextmanager
-    async def hold(self, kind: Kind, deadline: Deadline) -> AsyncIterator[None]:
+    async def hold(self, kind: QueryKind, deadline: Deadline) -> AsyncIterator[None]:
         """Hold a place for the running principal. Raises TooBusy, or PoolExhausted for the catalogue."""
         queue = current_principal(), kind
         await self._acquire(queue, deadline)
@@ -134,17 +134,17 @@ class FairPlaces:
             and self._held_by_group(principal.group, kind) < _GROUP_FACTOR * left
         )
 
-    def _rank(self, queue: Queue) -> tuple[int, int, int, Kind]:
+    def _rank(self, queue: Queue) -> tuple[int, int, int, QueryKind]:
         """Who is next: the least comes first."""
         principal, kind = queue
-        of_principal = sum(self._held[principal, each] for each in Kind)
+        of_principal = sum(self._held[principal, each] for each in QueryKind)
         return self._held_by_group(principal.group), of_principal, self._held[queue], kind
 
-    def _taken(self, least: Kind) -> int:
+    def _taken(self, least: QueryKind) -> int:
         """Places held by a kind and those after it."""
         return sum(count for kind, count in self._by_kind.items() if kind >= least)
 
-    def _held_by_group(self, group: str, kind: Kind | None = None) -> int:
+    def _held_by_group(self, group: str, kind: QueryKind | None = None) -> int:
         return sum(
             count for (principal, of), count in self._held.items() if principal.group == group and kind in (None, of)
         )
@@ -164,11 +164,11 @@ class FairPlaces:
             if not waiting:
                 del self._waiting[queue]
 
-    def _refusal(self, kind: Kind) -> ServiceError:
+    def _refusal(self, kind: QueryKind) -> ServiceError:
         self.telemetry.place_refusals.labels(kind.slug).inc()
-        return PoolExhausted() if kind is Kind.CATALOGUE else TooBusy(self.limits[kind])
+        return PoolExhausted() if kind is QueryKind.CATALOGUE else TooBusy(self.limits[kind])
 
-    def _show(self, kind: Kind) -> None:
+    def _show(self, kind: QueryKind) -> None:
         waiting = sum(len(futures) for (_, of), futures in self._waiting.items() if of is kind)
         self.telemetry.places.labels(kind.slug, "waiting").set(waiting)
         self.telemetry.places.labels(kind.slug, "held").set(self._by_kind[kind])
