@@ -32,6 +32,7 @@ SERVICE, A, B = ({"Authorization": f"Bearer {name}"} for name in ("service", "a"
 TENANTS = {"prometheus_engine": "mimir", "api_tokens": ("service",), "tenants": {"a": "tenant-a", "b": "tenant-b"}}
 # So long that only what is never answered ends by it.
 PATIENT = {"prometheus_timeout": 120, "prometheus_range_timeout": 120, "cache_ttl": 0}
+EMPTY_MATRIX = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
 
 
 @asynccontextmanager
@@ -49,7 +50,8 @@ def holding(is_slow: Callable[[fakes.Received], bool], until: threading.Event) -
         if is_slow(exchange.request):
             while not until.is_set() and exchange.wait(0.01):
                 pass
-        exchange.reply(fakes.one_each(exchange.request))
+        is_range = exchange.request.path.endswith("query_range")
+        exchange.reply(EMPTY_MATRIX if is_range else fakes.one_each(exchange.request))
 
     return behave
 
