@@ -20,7 +20,9 @@ _BODILESS = frozenset(["GET", "HEAD"])
 async def answer_unless_left(handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
     """The handler's response. Raises ClientGone, and cancels the handler, when the client leaves before it is there."""
     incoming = _Incoming(request)
-    watched = _WatchedHandler(handle(Request(request.scope, incoming.receive)), incoming)
+    # Only a body is read through `incoming`: a second object for each request is not free.
+    seen = request if request.method in _BODILESS else Request(request.scope, incoming.receive)
+    watched = _WatchedHandler(handle(seen), incoming)
     try:
         return await watched
     except asyncio.CancelledError:
