@@ -339,7 +339,7 @@ def test_whatever_else_the_transport_raises_is_one_of_our_errors_at_once(
     "call",
     [
         ApiRequest(Endpoint.LABEL_VALUES, (("match[]", "a" * 70_000),), label="job"),
-        ApiRequest(Endpoint.LABEL_VALUES, label="`a" * 15_000),
+        ApiRequest(Endpoint.LABEL_VALUES, label="`a`" * 15_000),
     ],
     ids=["a long selector", "a long label"],
 )
