@@ -10,6 +10,7 @@
     │   ├── LimitExceeded       422  a request or result above one of our limits
     │   ├── TooManyPoints       400  more points per series than MAX_POINTS
     │   ├── TooBusy             503  MAX_CONCURRENT_QUERIES are running
+    │   ├── ClientGone          499  nobody waits for the answer any more
     │   ├── ReadOnly            403  a path that writes, administers or reveals
     │   ├── UnknownRoute        404  a path that does not exist
     │   └── MethodNotAllowed    405  a path that exists for another method
@@ -38,6 +39,8 @@ class ServiceError(Exception):
     code: ClassVar[str] = "internal"
     # The setting, in lower case, whose limit refused the request; counted in gatewayz_metrics_limit_refusals.
     limit: str = ""
+    # Seconds after which asking again may help; sent with every 503.
+    retry_after: float | None = None
 
     @property
     def root(self) -> "ServiceError":
@@ -131,9 +134,19 @@ class TooBusy(RequestError):
 
     def __init__(self, allowed: int) -> None:
         super().__init__(
-            f"{allowed} queries are under way already, as many as MAX_CONCURRENT_QUERIES allows; "
-            "ask again in a moment, or ask for less at once."
+            f"All {allowed} places for queries are taken or others are first, as many as MAX_CONCURRENT_QUERIES allows "
+            "and PROMETHEUS_CONNECTIONS leaves; ask again in a moment, or ask for less at once."
         )
+
+
+class ClientGone(RequestError):
+    """The client closed its connection before the answer was there; nobody reads this one."""
+
+    # As nginx counts it; there is no status of HTTP for it.
+    status, code = 499, "client_gone"
+
+    def __init__(self) -> None:
+        super().__init__("The client went away before the answer was there.")
 
 
 class ReadOnly(RequestError):
@@ -241,12 +254,16 @@ class TlsFailed(UpstreamError):
 
 
 class TimedOut(UpstreamError):
-    """The complete response did not arrive within PROMETHEUS_TIMEOUT."""
+    """The complete response did not arrive in time; `setting` names what set the limit.
+
+    `by_upstream` says that the upstream itself gave the query up.
+    """
 
     status, code = 504, "timeout"
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"The upstream did not answer within {seconds:g} s; PROMETHEUS_TIMEOUT sets the limit.")
+    def __init__(self, seconds: float, setting: str = "PROMETHEUS_TIMEOUT", *, by_upstream: bool = False) -> None:
+        super().__init__(f"The upstream did not answer within {seconds:g} s; {setting} sets the limit.")
+        self.by_upstream = by_upstream
 
 
 class ConnectionLost(UpstreamError):
@@ -303,9 +320,14 @@ class RateLimited(UpstreamError):
 
 
 class UpstreamFailed(UpstreamError):
-    """The upstream answers with an error status that has no class of its own here."""
+    """The upstream answers with an error status that has no class of its own here.
 
-    def __init__(self, status: int) -> None:
+    `in_words` says that the answer was an envelope of the protocol: the upstream runs, this query failed.
+    """
+
+    def __init__(self, status: int, *, in_words: bool = False) -> None:
+        self.answered = status
+        self.in_words = in_words
         super().__init__(
             f"The upstream answers with HTTP {status}; check its log"
             + (" and the path in PROMETHEUS_URL." if status == 404 else ".")
@@ -350,3 +372,4 @@ class CircuitOpen(UpstreamError):
     def __init__(self, cause: UpstreamError, seconds: float) -> None:
         super().__init__(f"{cause.sentence} The next attempt is in {max(seconds, 0.1):.1f} s.")
         self.cause = cause
+        self.retry_after = seconds

@@ -15,8 +15,9 @@ from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.client import MisconfiguredUpstream, UpstreamApi, UpstreamClient
+from gatewayz_metrics.upstream.client import UpstreamApi, UpstreamClient
 from gatewayz_metrics.upstream.limits import QueryLimiter
+from gatewayz_metrics.upstream.misconfigured import MisconfiguredUpstream
 from gatewayz_metrics.upstream.request import tenants_by_token
 from gatewayz_metrics.upstream.response_cache import ResponseCache
 

@@ -157,6 +157,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on (stand-alone).")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
+    prometheus_range_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Seconds for the answer to a range query, waiting included; a request's own `timeout` may be less.",
+    )
 
     @field_validator("api_tokens")
     @classmethod

@@ -19,6 +19,7 @@ from gatewayz_metrics.errors import (
     Misconfigured,
     NotServed,
     PoolExhausted,
+    QueryRefused,
     RateLimited,
     ServiceError,
     TimedOut,
@@ -341,6 +342,19 @@ def test_whatever_else_the_transport_raises_is_one_of_our_errors_at_once(
 
     assert type(caught.value) is error
     assert len(sent(router)) == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ApiRequest(Endpoint.LABEL_VALUES, (("match[]", "a" * 70_000),), label="job"),
+        ApiRequest(Endpoint.LABEL_VALUES, label="`a`" * 15_000),
+    ],
+    ids=["a long selector", "a long label"],
+)
+def test_what_no_url_can_hold_is_a_refused_query(call: ApiRequest) -> None:
+    with pytest.raises(QueryRefused, match="too long for the URL"):
+        use(forward(call))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 502, 503])

@@ -8,6 +8,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from math import ceil
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, RequestError, ServiceError
+from gatewayz_metrics.http.disconnect import answer_unless_left
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.validation import first_problem
 
@@ -185,14 +187,17 @@ def _surface_route(
         try:
             if guard is not None:
                 guard(request)
-            return await handle(request)
+            return await answer_unless_left(handle, request)
         except ServiceError as exc:
             error = exc
         except RequestValidationError as exc:
             error = _to_sentence(exc)
         if error.root.limit:
             telemetry.refusals.labels(error.root.limit).inc()
-        return render_error(error, request)
+        response = render_error(error, request)
+        if response.status_code == 503:
+            response.headers["Retry-After"] = str(max(1, ceil(error.root.retry_after or 1)))
+        return response
 
     return SurfaceRoute
 

@@ -1,7 +1,7 @@
 """A request to the upstream as it travels, and its answer as it arrives: bytes stay bytes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote, urlencode
 
@@ -125,6 +125,8 @@ class ApiRequest:
     parameters: Pairs = ()
     label: str = ""
     tenant: Tenant = UNRESTRICTED
+    # A range query of few points, which costs about as much as an instant query.
+    is_short: bool = field(default=False, compare=False)
 
     def get(self, name: str) -> str | None:
         """The first value of a parameter, which is the one that engines read."""
