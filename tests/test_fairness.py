@@ -257,7 +257,7 @@ class Leaving:
 
 def in_a_host(settings: Settings) -> FastAPI:
     app = FastAPI()
-    setup_prometheus_routes(app, settings=settings, json_datasource="/grafana")
+    setup_prometheus_routes(app, settings=settings, json_datasource="/grafana", prometheus_api="")
     return app
 
 
