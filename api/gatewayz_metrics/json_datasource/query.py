@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, QueryRefused, ServiceError, TargetsFailed
+from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, PromqlOff, QueryRefused, ServiceError, TargetsFailed
+from gatewayz_metrics.json_datasource.bounds import QueryBudget
 from gatewayz_metrics.json_datasource.prometheus import PrometheusQueries
 from gatewayz_metrics.json_datasource.requests import DashboardRange, QueryRequest, Target
 from gatewayz_metrics.json_datasource.results import (
@@ -55,12 +56,15 @@ class QueryRunner:
         """The outcome of every target that is not empty, in order.
 
         Raises LimitExceeded or InvalidQuery before anything is sent, TargetsFailed when every target failed.
+        Every target is planned before the first is sent, so that limits on their sum hold for all of them.
         """
         wanted = [target for target in request.targets if not target.is_empty]
         if len(wanted) > self.limits.targets:
             raise LimitExceeded(f"The panel has {len(wanted)} queries", "MAX_TARGETS", f"{self.limits.targets}")
         timing = self._timing(request)
-        outcomes = await asyncio.gather(*(self._run(target, timing, request) for target in wanted))
+        budget = QueryBudget(self.targets.max_length)
+        plans = [self._plan(target, timing, request, budget) for target in wanted]
+        outcomes = await asyncio.gather(*map(self._run, plans))
         failures = select_failures(outcomes)
         if failures and len(failures) == len(outcomes):
             raise TargetsFailed({failure.ref_id: failure.error for failure in failures})
@@ -87,16 +91,22 @@ class QueryRunner:
             max_points=self.limits.points,
         )
 
-    async def _run(self, target: Target, timing: PanelTiming, request: QueryRequest) -> TargetOutcome:
+    def _plan(
+        self, target: Target, timing: PanelTiming, request: QueryRequest, budget: QueryBudget
+    ) -> TargetPlan | TargetFailure:
         try:
-            plan = self.targets.plan(target, timing, request.all_filters)
-        except ServiceError as exc:
+            return self.targets.plan(target, timing, request.all_filters, budget)
+        except (InvalidQuery, PromqlOff) as exc:
             return TargetFailure(target.ref_id, exc)
+
+    async def _run(self, plan: TargetPlan | TargetFailure) -> TargetOutcome:
+        if isinstance(plan, TargetFailure):
+            return plan
         try:
             results = await asyncio.gather(*(self._query(plan, query) for query in plan.asks))
         except ServiceError as exc:
             # One failed query fails the whole target: the series of the others would look complete.
-            return TargetFailure(target.ref_id, exc, plan.executed)
+            return TargetFailure(plan.ref_id, exc, plan.executed)
         all_series = tuple(
             ResultSeries(query, series)
             for query, result in zip(plan.asks, results, strict=True)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gatewayz_metrics.errors import InvalidQuery, PromqlOff
+from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, PromqlOff
+from gatewayz_metrics.json_datasource.bounds import count_characters
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
@@ -13,7 +14,7 @@ from gatewayz_metrics.promql.lexer import Kind
 from gatewayz_metrics.promql.macros import MacroContext, expand_macros
 from gatewayz_metrics.promql.matchers import format_series, quote
 from gatewayz_metrics.promql.parser import QueryText, parse
-from gatewayz_metrics.promql.rewrite import inject_matchers, read_query, refuse_unresolved
+from gatewayz_metrics.promql.rewrite import check_length, inject_matchers, read_query, refuse_unresolved
 
 _CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*", re.DOTALL)
 _FORMS = (
@@ -43,8 +44,11 @@ class Variables:
 
     async def values(self, payload: object, span: MacroContext) -> tuple[str, ...]:
         """The values of a variable. Raises InvalidQuery with the forms there are."""
+        longest = self._targets.max_length
+        if (length := count_characters(payload)) > longest:
+            raise LimitExceeded(f"The variable's query has {length:,} characters", "MAX_QUERY_LENGTH", f"{longest:,}")
         try:
-            wish = parse_variable(payload, span)
+            wish = parse_variable(payload, span, longest)
         except ValueError as exc:
             raise InvalidQuery(f"The variable's query cannot be answered: {exc}") from exc
         return await self._of(wish, span) if wish else ()
@@ -70,15 +74,25 @@ class Variables:
         return tuple(f"{format_series(s.labels, ',')} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
 
 
-def parse_variable(payload: object, span: MacroContext) -> VariableQuery | None:
-    """What a variable asks for; None where it asks for nothing. Raises ValueError with a sentence."""
+def parse_variable(payload: object, span: MacroContext, longest: int | None = None) -> VariableQuery | None:
+    """What a variable asks for; None where it asks for nothing.
+
+    Raises ValueError with a sentence, also when the query would have more than `longest` characters.
+    """
+    wish = _parse(payload, span, longest)
+    if wish is not None:
+        check_length(len(wish.selector) + len(wish.text) + len(wish.label), longest)
+    return wish
+
+
+def _parse(payload: object, span: MacroContext, longest: int | None) -> VariableQuery | None:
     values: dict[str, Any] = payload if isinstance(payload, dict) else {"target": payload}
     target = values.get("target")
     text = target.strip() if isinstance(target, str) else ""
     if not text:
         return None
     if text in _FROM_JSON and len(values) > 1:
-        return _FROM_JSON[text](Payload.of(values), span)
+        return _FROM_JSON[text](Payload.of(values), span, longest)
     if text in ("targets", "targets()"):
         return VariableQuery("targets")
     found = _CALL.fullmatch(text)
@@ -130,18 +144,18 @@ def _query_result(inside: str, span: MacroContext) -> VariableQuery:
     return VariableQuery("query_result", text=_promql(inside, span))
 
 
-def _json_label_values(payload: Payload, span: MacroContext) -> VariableQuery:
-    return VariableQuery("label_values", _json_selector(payload, span), _label(payload.text("label")))
+def _json_label_values(payload: Payload, span: MacroContext, longest: int | None) -> VariableQuery:
+    return VariableQuery("label_values", _json_selector(payload, span, longest), _label(payload.text("label")))
 
 
-def _json_label_names(payload: Payload, span: MacroContext) -> VariableQuery:
-    return VariableQuery("label_names", _json_selector(payload, span))
+def _json_label_names(payload: Payload, span: MacroContext, longest: int | None) -> VariableQuery:
+    return VariableQuery("label_names", _json_selector(payload, span, longest))
 
 
-def _json_selector(payload: Payload, span: MacroContext) -> str:
+def _json_selector(payload: Payload, span: MacroContext, longest: int | None) -> str:
     selector = _promql(payload.text("selector") or payload.text("metric"), span)
-    matchers = chosen_matchers(payload, (name for name in payload.values if name not in _OPTIONS))
-    return inject_matchers(selector, matchers) if selector else f"{{{matchers}}}" if matchers else ""
+    matchers = chosen_matchers(payload, (name for name in payload.values if name not in _OPTIONS), longest)
+    return inject_matchers(selector, matchers, longest) if selector else f"{{{matchers}}}" if matchers else ""
 
 
 _FROM_TEXT: dict[str, Callable[[str, MacroContext], VariableQuery]] = {
@@ -150,9 +164,9 @@ _FROM_TEXT: dict[str, Callable[[str, MacroContext], VariableQuery]] = {
     "metrics": _metrics,
     "query_result": _query_result,
 }
-_FROM_JSON: dict[str, Callable[[Payload, MacroContext], VariableQuery]] = {
+_FROM_JSON: dict[str, Callable[[Payload, MacroContext, int | None], VariableQuery]] = {
     "label_values": _json_label_values,
     "label_names": _json_label_names,
-    "metrics": lambda payload, span: _metrics(payload.text("match"), span),
-    "query_result": lambda payload, span: _query_result(payload.text("query"), span),
+    "metrics": lambda payload, span, _: _metrics(payload.text("match"), span),
+    "query_result": lambda payload, span, _: _query_result(payload.text("query"), span),
 }
