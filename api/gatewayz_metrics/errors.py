@@ -73,10 +73,13 @@ class PromqlOff(RequestError):
 
     status, code = 403, "promql_off"
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str = "") -> None:
         super().__init__(
             f"{text.strip()[:100]!r} is no statistic and no family, and PromQL is switched off (ALLOW_PROMQL); "
             "choose one from the list of metrics."
+            if text
+            else "PromQL is switched off (ALLOW_PROMQL), and so are selectors; what the catalogue measures is at "
+            "/prometheus/metrics and in the JSON datasource."
         )
 
 

@@ -39,7 +39,7 @@ LAYERS = (
     Layer("the surfaces", ("metrics_api", "prometheus_api", "json_datasource", "operations")),
     Layer("http", ("http",), only=("service", "security", "settings", "telemetry", "errors", "validation")),
     Layer("the service", ("service",)),
-    Layer("the query layer", ("query", "range_cache", "security")),
+    Layer("the query layer", ("query", "range_cache", "security", "caller_limits")),
     Layer("the upstream", ("upstream",)),
     Layer("the settings", ("settings", "telemetry", "engines"), sideways=True),
     Layer("the catalogue", ("catalogue",)),

@@ -17,6 +17,11 @@ class QueryBudget:
         self.longest = longest
         self._left = _LENGTHS_IN_SUM * longest
 
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether all queries together are too long."""
+        return self._left < 0
+
     def spend(self, length: int) -> None:
         """Count one query. Raises LimitExceeded for the whole request when all of them are too long."""
         self._left -= length
@@ -27,12 +32,6 @@ class QueryBudget:
                 "MAX_QUERY_LENGTH",
                 f"{self.longest:,} for one and {_LENGTHS_IN_SUM} times as many for all",
             )
-
-
-def check_text(text: str, longest: int, what: str = "The query") -> None:
-    """Raise LimitExceeded for text of a caller's that is longer than one query may be."""
-    if len(text) > longest:
-        raise LimitExceeded(f"{what} has {len(text):,} characters", "MAX_QUERY_LENGTH", f"{longest:,}")
 
 
 def count_characters(value: object) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gatewayz_metrics.caller_limits import check_length
 from gatewayz_metrics.catalogue import Family, Statistic, functions_of
 from gatewayz_metrics.errors import InvalidQuery
-from gatewayz_metrics.json_datasource.bounds import check_text
 from gatewayz_metrics.json_datasource.payload import OPTIONS, Payload, chosen_matchers
 from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
 from gatewayz_metrics.json_datasource.query import QueryRunner
@@ -118,7 +118,7 @@ class QueryEditor:
             longest = self._targets.max_length
             chosen = chosen_matchers(payload, others, longest)
             return inject_matchers(self._targets.slots.fill(source), chosen, longest)
-        check_text(request.metric, self._targets.max_length)
+        check_length(len(request.metric), self._targets.max_length)
         text = repair_escapes(request.metric)
         found = find_selectors(text) if text.strip() else ()
         spans = [span for span in (found[0].name, found[0].braces) if span] if found else []

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, PromqlOff, QueryRefused, ServiceError, TargetsFailed
+from gatewayz_metrics.caller_limits import check_range
+from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, QueryRefused, ServiceError, TargetsFailed
 from gatewayz_metrics.json_datasource.bounds import QueryBudget
 from gatewayz_metrics.json_datasource.prometheus import PrometheusQueries
 from gatewayz_metrics.json_datasource.requests import DashboardRange, QueryRequest, Target
@@ -76,9 +77,7 @@ class QueryRunner:
             from_ms, to_ms = resolve_range(asked, self._now)
         except ValueError as exc:
             raise InvalidQuery(str(exc)) from exc
-        if 0 < self.limits.range_ms < to_ms - from_ms:
-            seconds = f"{(to_ms - from_ms) / 1000:,g}"
-            raise LimitExceeded(f"The range has {seconds} seconds", "MAX_RANGE", f"{self.limits.range_ms / 1000:,g}")
+        check_range(to_ms - from_ms, self.limits.range_ms / 1000)
         return from_ms, to_ms
 
     def _timing(self, request: QueryRequest) -> PanelTiming:
@@ -96,7 +95,9 @@ class QueryRunner:
     ) -> TargetPlan | TargetFailure:
         try:
             return self.targets.plan(target, timing, request.all_filters, budget)
-        except (InvalidQuery, PromqlOff) as exc:
+        except ServiceError as exc:
+            if budget.is_overdrawn:
+                raise
             return TargetFailure(target.ref_id, exc)
 
     async def _run(self, plan: TargetPlan | TargetFailure) -> TargetOutcome:

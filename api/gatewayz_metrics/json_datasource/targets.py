@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from gatewayz_metrics.caller_limits import check_lookback
 from gatewayz_metrics.catalogue import Catalogue, Family, Statistic, build_heatmap, build_terms, functions_of
 from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.bounds import QueryBudget
@@ -76,6 +77,8 @@ class TargetPlanner:
     slots: Slots
     allow_promql: bool = True
     max_length: int = 16384
+    # Seconds that a query may read back; 0 sets no limit.
+    max_range: float = 0.0
 
     def plan(
         self, target: Target, clock: PanelTiming, filters: Sequence[Filter] = (), budget: QueryBudget | None = None
@@ -144,6 +147,7 @@ class _TargetBuilder:
                 f"The query has {len(text):,} characters; MAX_QUERY_LENGTH allows {self.targets.max_length:,}."
             )
         query = read_query(text, self.clock.span(self.step_ms))
+        check_lookback(query, self.targets.max_range)
         return TargetQuery("", self._add(query, self.matchers), self.payload.text("unit"))
 
     def _family(self, family: Family) -> list[TargetQuery]:

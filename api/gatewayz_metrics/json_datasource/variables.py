@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, PromqlOff
+from gatewayz_metrics.caller_limits import check_length as check_text
+from gatewayz_metrics.caller_limits import check_lookback
+from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.bounds import count_characters
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
@@ -33,6 +35,8 @@ class VariableQuery:
     selector: str = ""
     label: str = ""
     text: str = ""
+    # What of it is PromQL that the user wrote, unlike matchers that are put together here.
+    promql: str = field(default="", compare=False)
 
 
 class Variables:
@@ -45,8 +49,7 @@ class Variables:
     async def values(self, payload: object, span: MacroContext) -> tuple[str, ...]:
         """The values of a variable. Raises InvalidQuery with the forms there are."""
         longest = self._targets.max_length
-        if (length := count_characters(payload)) > longest:
-            raise LimitExceeded(f"The variable's query has {length:,} characters", "MAX_QUERY_LENGTH", f"{longest:,}")
+        check_text(count_characters(payload), longest, "The variable's query")
         try:
             wish = parse_variable(payload, span, longest)
         except ValueError as exc:
@@ -54,6 +57,8 @@ class Variables:
         return await self._of(wish, span) if wish else ()
 
     async def _of(self, wish: VariableQuery, span: MacroContext) -> tuple[str, ...]:
+        if (wish.promql or wish.kind == "query_result") and not self._targets.allow_promql:
+            raise PromqlOff(wish.promql)
         bounds: Bounds = (span.range.start_ms, span.range.end_ms)
         match wish.kind:
             case "targets":
@@ -67,9 +72,9 @@ class Variables:
         return await self._results(wish.text, span)
 
     async def _results(self, promql: str, span: MacroContext) -> tuple[str, ...]:
-        if not self._targets.allow_promql:
-            raise PromqlOff(promql)
-        found = await self._questions.query(QueryText(promql), span.range.end_ms)
+        query = QueryText(promql)
+        check_lookback(query, self._targets.max_range)
+        found = await self._questions.query(query, span.range.end_ms)
         # As Grafana's own: the series, its value and its time, for the variable's regex to pick from.
         return tuple(f"{format_series(s.labels, ',')} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
 
@@ -116,7 +121,7 @@ def _label(text: str) -> str:
 def _label_values(inside: str, span: MacroContext) -> VariableQuery:
     at = _last_comma(inside)
     selector = _promql(inside[:at], span) if at >= 0 else ""
-    return VariableQuery("label_values", selector, _label(inside[at + 1 :]))
+    return VariableQuery("label_values", selector, _label(inside[at + 1 :]), promql=selector)
 
 
 def _last_comma(text: str) -> int:
@@ -130,7 +135,8 @@ def _last_comma(text: str) -> int:
 
 
 def _label_names(inside: str, span: MacroContext) -> VariableQuery:
-    return VariableQuery("label_names", _promql(inside, span))
+    selector = _promql(inside, span)
+    return VariableQuery("label_names", selector, promql=selector)
 
 
 def _metrics(inside: str, span: MacroContext) -> VariableQuery:
@@ -141,21 +147,27 @@ def _metrics(inside: str, span: MacroContext) -> VariableQuery:
 
 
 def _query_result(inside: str, span: MacroContext) -> VariableQuery:
-    return VariableQuery("query_result", text=_promql(inside, span))
+    query = _promql(inside, span)
+    return VariableQuery("query_result", text=query, promql=query)
 
 
 def _json_label_values(payload: Payload, span: MacroContext, longest: int | None) -> VariableQuery:
-    return VariableQuery("label_values", _json_selector(payload, span, longest), _label(payload.text("label")))
+    written, selector = _json_selector(payload, span, longest)
+    return VariableQuery("label_values", selector, _label(payload.text("label")), promql=written)
 
 
 def _json_label_names(payload: Payload, span: MacroContext, longest: int | None) -> VariableQuery:
-    return VariableQuery("label_names", _json_selector(payload, span, longest))
+    written, selector = _json_selector(payload, span, longest)
+    return VariableQuery("label_names", selector, promql=written)
 
 
-def _json_selector(payload: Payload, span: MacroContext, longest: int | None) -> str:
+def _json_selector(payload: Payload, span: MacroContext, longest: int | None) -> tuple[str, str]:
+    """The selector as it was written, and with the payload's labels put in."""
     selector = _promql(payload.text("selector") or payload.text("metric"), span)
     matchers = chosen_matchers(payload, (name for name in payload.values if name not in _OPTIONS), longest)
-    return inject_matchers(selector, matchers, longest) if selector else f"{{{matchers}}}" if matchers else ""
+    if selector:
+        return selector, inject_matchers(selector, matchers, longest)
+    return "", f"{{{matchers}}}" if matchers else ""
 
 
 _FROM_TEXT: dict[str, Callable[[str, MacroContext], VariableQuery]] = {
