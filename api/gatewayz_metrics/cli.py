@@ -20,6 +20,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.http.server_protocol import create_protocol
+from gatewayz_metrics.logs import OneLineFormatter
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.promql.build import Slots
@@ -46,7 +47,9 @@ def run() -> None:
 @app.command()
 def serve() -> None:
     """Serve an upstream that is there already; the settings name it."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = read_settings()
     if not settings.api_tokens and settings.host not in _LOCAL:

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
@@ -144,6 +145,6 @@ def create_embedded_service(telemetry: Telemetry, settings: Settings | None, pro
         settings = settings or read_settings(prometheus_url=prometheus_url)
         return Service(settings, telemetry)
     except ConfigurationError as exc:
-        log.error("The metrics routes only explain themselves: %s", exc.sentence)
+        log.error("The metrics routes only explain themselves: %s", printable(exc.sentence))
         tokens = settings.api_tokens if settings else read_tokens()
         return Service(Settings.model_construct(api_tokens=tokens), telemetry, fault=exc)

@@ -4,19 +4,29 @@ All of it lives in the routes themselves. A host application that already runs t
 middleware and no exception handlers, and a drop-in may arrive that late.
 """
 
+import logging
+import re
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError
+from gatewayz_metrics.errors import InternalError, InvalidParameter, MethodNotAllowed, RequestError, ServiceError
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.validation import first_problem
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 EVERY_METHOD = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
@@ -101,7 +111,7 @@ def _surface_route(telemetry: Telemetry, render_error: ErrorRenderer, guard: Gua
                 begun = time.perf_counter()
                 status = 500
                 try:
-                    response = await _render_errors(handle, request)
+                    response = await _render_errors(handle, request, path)
                     status = response.status_code
                 except HTTPException as exc:
                     # From a dependency of the host (its own login, its own limits): it answers in its own words.
@@ -115,7 +125,7 @@ def _surface_route(telemetry: Telemetry, render_error: ErrorRenderer, guard: Gua
 
             return answer
 
-    async def _render_errors(handle: Handler, request: Request) -> Response:
+    async def _render_errors(handle: Handler, request: Request, path: str) -> Response:
         try:
             if guard is not None:
                 guard(request)
@@ -124,11 +134,39 @@ def _surface_route(telemetry: Telemetry, render_error: ErrorRenderer, guard: Gua
             error = exc
         except RequestValidationError as exc:
             error = _to_sentence(exc)
+        except HTTPException:
+            raise
+        except ClientDisconnect:
+            # Nobody reads it; without an answer the server would log a fault.
+            error = RequestError("The client left before its body was whole.")
+        except Exception as exc:  # the last resort: whatever is left is answered and logged
+            error = InternalError(request_id(request))
+            _log_fault(exc, request, path)
         if error.root.limit:
             telemetry.refusals.labels(error.root.limit).inc()
-        return render_error(error, request)
+        response = render_error(error, request)
+        response.headers["X-Request-Id"] = request_id(request)
+        return response
 
     return SurfaceRoute
+
+
+def request_id(request: Request) -> str:
+    """The id by which a request is found in logs: the caller's own when it is sane, else a new one."""
+    if not hasattr(request.state, "request_id"):
+        given = request.headers.get("x-request-id", "")
+        request.state.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    found: str = request.state.request_id
+    return found
+
+
+def _log_fault(exc: Exception, request: Request, path: str) -> None:
+    """One line that names the route and the place; the traceback is there for whoever wants it."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
+    fault = printable(f"{type(exc).__name__}: {exc}")
+    log.error("Request %s to %s %s failed: %s (%s)", request_id(request), request.method, path, fault, place)
+    log.debug("The traceback of request %s:", request_id(request), exc_info=exc)
 
 
 def _to_sentence(exc: RequestValidationError) -> InvalidParameter:

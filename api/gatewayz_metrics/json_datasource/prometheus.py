@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from gatewayz_metrics.caller_limits import earliest_start
-from gatewayz_metrics.errors import BadAnswer, UpstreamFailed
+from gatewayz_metrics.errors import BadAnswer, QueryTimedOut, UpstreamFailed
 from gatewayz_metrics.json_datasource.results import QueryResult, decode_result
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
@@ -70,7 +70,11 @@ class PrometheusQueries:
 def _success(answer: ApiResponse) -> bytes:
     if answer.status == 200:
         return answer.body
-    raise parse_refusal(answer.body) or UpstreamFailed(answer.status)
+    refusal = parse_refusal(answer.body)
+    if refusal is None:
+        raise UpstreamFailed(answer.status)
+    # Not the query's fault alone, and no panel should take it for a 400.
+    raise QueryTimedOut(refusal.message) if refusal.error_type == "timeout" else refusal
 
 
 def _names(document: dict[str, Any]) -> tuple[str, ...]:

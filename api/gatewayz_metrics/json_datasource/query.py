@@ -17,8 +17,10 @@ from gatewayz_metrics.json_datasource.results import (
     TargetOutcome,
     TargetResult,
     select_failures,
+    select_results,
 )
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetPlanner, TargetQuery, explain_short_windows
+from gatewayz_metrics.json_datasource.texts import check_sum
 from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS, PanelTiming, resolve_range
 
 
@@ -56,7 +58,8 @@ class QueryRunner:
     async def answer(self, request: QueryRequest) -> Sequence[TargetOutcome]:
         """The outcome of every target that is not empty, in order.
 
-        Raises LimitExceeded or InvalidQuery before anything is sent, TargetsFailed when every target failed.
+        Raises LimitExceeded or InvalidQuery before anything is sent, TargetsFailed when every target failed,
+        AnswerTexts when the request's own texts are too long to stand at every series.
         Every target is planned before the first is sent, so that limits on their sum hold for all of them.
         """
         wanted = [target for target in request.targets if not target.is_empty]
@@ -69,6 +72,7 @@ class QueryRunner:
         failures = select_failures(outcomes)
         if failures and len(failures) == len(outcomes):
             raise TargetsFailed({failure.ref_id: failure.error for failure in failures})
+        check_sum(sum(result.plan.text_length * len(result.series) for result in select_results(outcomes)))
         return outcomes
 
     def bounds(self, asked: DashboardRange) -> tuple[int, int]:

@@ -145,7 +145,7 @@ class QueryRequest(PluginRequest):
     def annotation_name(self) -> str:
         """What the user calls the annotation, where Grafana tells."""
         variable = self.scoped_vars.get("__annotation") if isinstance(self.scoped_vars, dict) else None
-        return _text(variable.get("text") or "") if isinstance(variable, dict) else ""
+        return _text(variable.get("text") or "")[:LONGEST_REF_ID] if isinstance(variable, dict) else ""
 
 
 class MetricsRequest(PluginRequest):

@@ -34,6 +34,7 @@ from gatewayz_metrics.json_datasource.requests import (
 )
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
 from gatewayz_metrics.json_datasource.variables import Variables
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.macros import MacroContext
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.service import Service, ServiceProvider
@@ -183,7 +184,7 @@ class JsonDatasource:
 def _render_error(error: ServiceError, request: Request) -> Response:
     """An error that is readable in a panel and in Save & test alike."""
     if request.scope["path"].endswith(_SILENT):
-        log.warning("A list of the query editor stays empty: %s", error.sentence)
+        log.warning("A list of the query editor stays empty: %s", printable(error.sentence))
     root = error.root
     body = {"message": error.sentence, "error": {"code": root.code, "message": error.sentence}}
     # Panels show 422 no better than 400, and proxies take it for a fault of theirs.

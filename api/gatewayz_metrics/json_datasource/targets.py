@@ -10,6 +10,7 @@ from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.bounds import QueryBudget
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.requests import Target
+from gatewayz_metrics.json_datasource.texts import check_texts, split_tags
 from gatewayz_metrics.json_datasource.timing import PanelTiming
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.promql.macros import expand_macros
@@ -63,6 +64,11 @@ class TargetPlan:
     payload: Payload = field(default_factory=Payload)
 
     @property
+    def text_length(self) -> int:
+        """Characters of the user's that stand at every series."""
+        return len(self.ref_id) + len(self.legend) + len(self.payload.text("unit"))
+
+    @property
     def executed(self) -> str:
         """What the query inspector shows."""
         when = "Instant" if self.is_instant else f"Step: {format_duration(self.grid.step_ms)}"
@@ -105,6 +111,8 @@ class TargetPlanner:
         step_ms = max(clock.scrape_ms, round(clock.interval_ms or 0)) if is_instant else grid.step_ms
         one = _TargetBuilder(self, payload, form, clock, step_ms, format_filters(filters, self.max_length), budget)
         asks = [ask for entry in entries for ask in one.of(entry)] if entries else [one.of_text(target.target)]
+        check_texts(**{name: payload.text(name) for name in ("legend", "unit", "title", "text")})
+        split_tags(payload.values.get("tags"))
         return TargetPlan(
             ref_id=target.ref_id,
             asks=tuple(asks),

@@ -61,7 +61,7 @@ class ApiHandlers:
         form = await read_params(request, self._settings.max_query_length)
         tenant: Tenant = request.state.tenant
         if tenant != UNRESTRICTED:
-            form = RequestParams(form.without(*self._settings.engine.narrowing))
+            form = RequestParams(form.without(*self._settings.engine.narrowing, *self._settings.engine.revealing))
         if tenant.is_label_restricted and endpoint in _UNSCOPED:
             return ApiReply(200, render_success(_UNSCOPED[endpoint]))
         self._check_promql(endpoint, form)

@@ -34,6 +34,7 @@ from gatewayz_metrics.errors import (
     UpstreamError,
     UpstreamFailed,
 )
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
@@ -158,7 +159,7 @@ class UpstreamClient:
         self._telemetry.upstream_up.set(0)
         if not self._outage_logged:
             # Logged once per outage, not once per request; its end is logged, too.
-            log.error("The upstream gives no usable answer: %s", error.sentence)
+            log.error("The upstream gives no usable answer: %s", printable(error.sentence))
             self._outage_logged = True
 
     def _record_success(self) -> None:
@@ -210,20 +211,20 @@ class UpstreamClient:
         raise self._to_error(status, body, headers)
 
     async def _exchange(self, call: ApiRequest, *, by_post: bool) -> HttpReply:
-        url, form = self._base + call.endpoint.path(call.label), call.form()
+        url = self._base + call.endpoint.path(call.label) if by_post else call.url(self._base)
         headers = self._credentials.headers() | dict(call.tenant.headers)
-        request = (
-            self._client.build_request("POST", url, content=form, headers=headers | _FORM)
-            if by_post
-            else self._client.build_request("GET", f"{url}?{form.decode()}" if form else url, headers=headers)
-        )
         try:
+            request = (
+                self._client.build_request("POST", url, content=call.form(), headers=headers | _FORM)
+                if by_post
+                else self._client.build_request("GET", url, headers=headers)
+            )
             response = await self._client.send(request, stream=True)
             try:
                 return response.status_code, await read_body(response, self._limit), response.headers
             finally:
                 await response.aclose()
-        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as exc:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as exc:
             raise self._translate(exc) from exc
 
     def _translate(self, exc: Exception) -> UpstreamError:
@@ -282,8 +283,9 @@ class MisconfiguredUpstream:
 def _check_url(url: str) -> str:
     """The URL. Raises ConfigurationError when httpx, which is stricter than the standard library, cannot use it."""
     try:
-        httpx.URL(url)
-    except httpx.InvalidURL as exc:
+        # Names in other alphabets are only read when somebody asks for the host.
+        _ = httpx.URL(url).host
+    except (httpx.InvalidURL, UnicodeError) as exc:
         raise ConfigurationError(f"PROMETHEUS_URL cannot be used: {str(exc).rstrip('.')}.") from exc
     return url
 
