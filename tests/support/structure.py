@@ -40,7 +40,7 @@ LAYERS = (
     Layer(
         "http",
         ("http",),
-        only=("service", "security", "settings", "telemetry", "errors", "validation", "bounded_store"),
+        only=("service", "security", "settings", "telemetry", "errors", "validation", "bounded_store", "logs"),
     ),
     Layer("the service", ("service",)),
     Layer("the query layer", ("query", "range_cache", "security", "caller_limits")),

@@ -17,7 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 
 # Objects and lists of one document, and how deep they stand in one another. Decoded, the smallest takes a hundred
 # times its text, and what is deeper than 254 can be read but not written.
-_MOST_CONTAINERS = 5000
+_MOST_CONTAINERS = 4000
 _DEEPEST = 100
 # Strings are taken whole, as text may hold any number of brackets.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
