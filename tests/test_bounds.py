@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from gatewayz_metrics.bounded_store import remember_short
 from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.http import compression
 from gatewayz_metrics.json_datasource.frames import fill_legend
 from gatewayz_metrics.json_datasource.texts import LONGEST_TAG, LONGEST_TEXT, MOST_TEXT
@@ -417,6 +418,12 @@ def test_a_label_whose_name_no_url_holds_is_refused() -> None:
     assert status == 400
     assert json.loads(body)["errorType"] == "bad_data"
     assert fake.requests == []
+
+
+@pytest.mark.parametrize("url", ["http://xn--a.example:9090", "http://xn--a.example/prefix"])
+def test_a_host_that_no_client_reads_is_told_at_the_start(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="PROMETHEUS_URL cannot be used"), serving(url):
+        pass
 
 
 def test_a_long_query_is_refused_once_the_upstream_takes_no_post() -> None:
