@@ -8,19 +8,21 @@
     │   ├── BodyTooLarge        413  a body above MAX_BODY_BYTES
     │   ├── Unauthorized        401  no token, or an unknown one
     │   ├── LimitExceeded       422  a request or result above one of our limits
+    │   ├── AnswerTexts         422  a caller's text, once per series, above what an answer has room for
     │   ├── TooManyPoints       400  more points per series than MAX_POINTS
     │   ├── TooBusy             503  MAX_CONCURRENT_QUERIES are running
     │   ├── ClientGone          499  nobody waits for the answer any more
     │   ├── ReadOnly            403  a path that writes, administers or reveals
     │   ├── UnknownRoute        404  a path that does not exist
     │   └── MethodNotAllowed    405  a path that exists for another method
+    ├── InternalError           500  a fault of this service's own
     ├── ConfigurationError      a setting or a catalogue that cannot work
     ├── TargetsFailed           every target of a panel failed, each for its own reason
     ├── QueryRefused            the upstream refused the query: only its value is missing
     ├── NotServed               the upstream has no such path: only its value is missing
     ├── NotOneNumber            an expression of a statistic with several series
     └── UpstreamError           the upstream gave no usable answer to any query
-        ├── Unreachable · TlsFailed · TimedOut · ConnectionLost · PoolExhausted
+        ├── Unreachable · TlsFailed · TimedOut · QueryTimedOut · ConnectionLost · PoolExhausted
         ├── Redirected · AccessRefused · RateLimited · UpstreamFailed
         └── BadAnswer · AnswerTooLarge · Misconfigured · CircuitOpen
 
@@ -76,10 +78,13 @@ class PromqlOff(RequestError):
 
     status, code = 403, "promql_off"
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str = "") -> None:
         super().__init__(
             f"{text.strip()[:100]!r} is no statistic and no family, and PromQL is switched off (ALLOW_PROMQL); "
             "choose one from the list of metrics."
+            if text
+            else "PromQL is switched off (ALLOW_PROMQL), and so are selectors; what the catalogue measures is at "
+            "/prometheus/metrics and in the JSON datasource."
         )
 
 
@@ -110,6 +115,18 @@ class LimitExceeded(RequestError):
     def __init__(self, what: str, setting: str, allowed: str) -> None:
         super().__init__(f"{what}, {setting} allows {allowed}; ask for less, or raise the limit.")
         self.limit = setting.lower()
+
+
+class AnswerTexts(RequestError):
+    """A text of the caller's, such as a legend, would stand in the answer too often."""
+
+    status, code = 422, "texts_too_long"
+
+    def __init__(self, characters: int, allowed: int) -> None:
+        super().__init__(
+            f"Legends, units, annotations and the like would have {characters:,} characters in the answer, as they "
+            f"stand in it once per series or event; there is room for {allowed:,}. Write shorter ones, or ask for less."
+        )
 
 
 class TooManyPoints(RequestError):
@@ -174,6 +191,13 @@ class MethodNotAllowed(RequestError):
         self.allowed = allowed
 
 
+class InternalError(ServiceError):
+    """A fault of this service's own; the log has it under the request's id."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"Something went wrong in this service itself; its log has it under the id {request_id}.")
+
+
 class ConfigurationError(ServiceError):
     """A setting or a catalogue contradicts itself or cannot be used."""
 
@@ -204,6 +228,7 @@ class QueryRefused(ServiceError):
         # Cut, as an engine may quote the whole query in its message.
         super().__init__(f"The upstream refuses the query ({error_type}): {message[:500]}")
         self.error_type = error_type
+        self.message = message
 
 
 class NotServed(ServiceError):
@@ -264,6 +289,15 @@ class TimedOut(UpstreamError):
     def __init__(self, seconds: float, setting: str = "PROMETHEUS_TIMEOUT", *, by_upstream: bool = False) -> None:
         super().__init__(f"The upstream did not answer within {seconds:g} s; {setting} sets the limit.")
         self.by_upstream = by_upstream
+
+
+class QueryTimedOut(UpstreamError):
+    """The upstream ended a query after its own time limit, and said so in an envelope."""
+
+    status, code = 504, "timeout"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"The upstream ended the query for its own time limit: {message[:500]}; ask for less at once.")
 
 
 class ConnectionLost(UpstreamError):

@@ -81,8 +81,8 @@ def _bearer_digest(headers: list[str]) -> bytes | None:
     if len(headers) != 1:
         return None
     scheme, _, token = headers[0].partition(" ")
-    # The bytes that were sent: ASGI headers are decoded as Latin-1.
-    return _digest(token.strip().encode("latin-1", "replace")) if scheme.lower() == "bearer" else None
+    # The bytes that were sent: ASGI headers are decoded as Latin-1, whose no-break space is the second byte of "à".
+    return _digest(token.strip(" \t").encode("latin-1", "replace")) if scheme.lower() == "bearer" else None
 
 
 def _digest(token: bytes) -> bytes:

@@ -10,6 +10,7 @@ from fastapi import Request
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.host_settings import read_host_settings
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
@@ -168,5 +169,5 @@ def create_embedded_service(telemetry: Telemetry, settings: Settings | None, pro
             return Service(settings, telemetry)
     except ConfigurationError as exc:
         fault = exc
-    log.error("The metrics routes only explain themselves: %s", fault.sentence)
+    log.error("The metrics routes only explain themselves: %s", printable(fault.sentence))
     return Service(Settings.model_construct(api_tokens=settings.api_tokens), telemetry, fault=fault)

@@ -25,6 +25,7 @@ from gatewayz_metrics.errors import (
     ServiceError,
     UpstreamError,
 )
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
@@ -177,7 +178,7 @@ class UpstreamClient:
             return
         if not self._outage_logged:
             # Logged once per outage, not once per request; its end is logged, too.
-            log.error("The upstream gives no usable answer: %s", error.sentence)
+            log.error("The upstream gives no usable answer: %s", printable(error.sentence))
             self._outage_logged = True
         if not may_be_outage(error):
             if not isinstance(error, Misconfigured):  # nothing was sent
@@ -259,13 +260,13 @@ class UpstreamClient:
         raise to_error(status, body, headers, deadline)
 
     async def _exchange(self, call: ApiRequest, deadline: Deadline, *, by_post: bool) -> HttpReply:
-        url, form = self._base + call.endpoint.path(call.label), call.form()
+        url = self._base + call.endpoint.path(call.label) if by_post else call.url(self._base)
         headers = self._credentials.headers() | dict(call.tenant.headers)
         try:
             request = (
-                self._client.build_request("POST", url, content=form, headers=headers | _FORM)
+                self._client.build_request("POST", url, content=call.form(), headers=headers | _FORM)
                 if by_post
-                else self._client.build_request("GET", f"{url}?{form.decode()}" if form else url, headers=headers)
+                else self._client.build_request("GET", url, headers=headers)
             )
             response = await self._client.send(request, stream=True)
             try:
@@ -277,8 +278,7 @@ class UpstreamClient:
             finally:
                 await response.aclose()
         except httpx.InvalidURL as exc:
-            # What a URL cannot hold is a long query that must go by GET; the catalogue's batches are halved then.
-            raise QueryRefused("bad_data", "it is too long for the URL of a GET request") from exc
+            raise QueryRefused("bad_data", "it cannot be written as a URL") from exc
         except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as exc:
             raise translate(exc, self._host, deadline) from exc
 
@@ -286,8 +286,9 @@ class UpstreamClient:
 def _check_url(url: str) -> str:
     """The URL. Raises ConfigurationError when httpx, which is stricter than the standard library, cannot use it."""
     try:
-        httpx.URL(url)
-    except httpx.InvalidURL as exc:
+        # Names in other alphabets are only read when somebody asks for the host.
+        _ = httpx.URL(url).host
+    except (httpx.InvalidURL, UnicodeError) as exc:
         raise ConfigurationError(f"PROMETHEUS_URL cannot be used: {str(exc).rstrip('.')}.") from exc
     return url
 

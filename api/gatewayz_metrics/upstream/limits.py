@@ -2,8 +2,7 @@
 
 import orjson
 
-from gatewayz_metrics.errors import LimitExceeded, TooManyPoints
-from gatewayz_metrics.promql.times import TimeRange
+from gatewayz_metrics.errors import LimitExceeded
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.client import UpstreamApi
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
@@ -28,15 +27,6 @@ class QueryLimiter:
         """Raise LimitExceeded for more series than MAX_SERIES, unless that is 0."""
         if self._max_series and series > self._max_series:
             raise LimitExceeded(f"The answer has {series:,} series", "MAX_SERIES", f"{self._max_series:,}")
-
-
-def check_range(span: TimeRange, settings: Settings) -> None:
-    """Raise LimitExceeded or TooManyPoints for a range that is longer or finer than MAX_RANGE or MAX_POINTS allows."""
-    seconds = span.length_ms / 1000
-    if settings.max_range and seconds > settings.max_range:
-        raise LimitExceeded(f"The range has {seconds:,g} seconds", "MAX_RANGE", f"{settings.max_range:,g}")
-    if span.steps > settings.max_points:
-        raise TooManyPoints(settings.max_points)
 
 
 def _count_series(endpoint: Endpoint, body: bytes) -> int:
