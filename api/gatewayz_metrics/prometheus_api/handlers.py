@@ -9,6 +9,7 @@ from fastapi import Request
 from gatewayz_metrics.errors import LimitExceeded, NotServed, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
+from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
@@ -52,7 +53,9 @@ class ApiHandlers:
         if tenant.is_label_restricted and endpoint in _UNSCOPED:
             return ApiReply(200, render_success(_UNSCOPED[endpoint]))
         self._check_length(form)
-        call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
+        query = form.get("query")
+        text = None if query is None else QueryText(query)
+        call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant, text)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
         match endpoint:
             case Endpoint.QUERY_RANGE:
@@ -84,6 +87,7 @@ class ApiHandlers:
                 call.tenant,
                 bypass,
                 given,
+                call.text,
             )
         )
         return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status))

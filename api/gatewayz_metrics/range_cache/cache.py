@@ -179,7 +179,7 @@ class RangeCache:
     async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> list[FetchedPiece]:
         """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
         found = await asyncio.gather(
-            *(self._piece(lookup, gap, self._part(lookup.key, gap)) for gap in gaps), return_exceptions=True
+            *(self._piece(lookup, gap, self._part(lookup, gap)) for gap in gaps), return_exceptions=True
         )
         pieces: list[FetchedPiece] = []
         for piece in found:
@@ -224,15 +224,17 @@ class RangeCache:
 
     def _whole(self, query: RangeQuery) -> ApiRequest:
         given = query.given or _range(query.range)
-        return self._call(query.query, given, query.extra, query.tenant)
+        return self._call(query, given)
 
-    def _part(self, key: CacheKey, gap: tuple[int, int]) -> ApiRequest:
-        begin, end = (key.grid.time_ms(place) for place in gap)
-        return self._call(key.query, _range(TimeRange(begin, end, key.grid.step_ms)), key.extra, key.tenant)
+    def _part(self, lookup: RangeLookup, gap: tuple[int, int]) -> ApiRequest:
+        grid = lookup.key.grid
+        begin, end = (grid.time_ms(place) for place in gap)
+        return self._call(lookup.query, _range(TimeRange(begin, end, grid.step_ms)))
 
-    def _call(self, promql: str, span: Pairs, extra: Pairs, tenant: Tenant) -> ApiRequest:
-        always = tuple(pair for pair in self._always if pair not in extra)
-        return ApiRequest(Endpoint.QUERY_RANGE, (("query", promql), *span, *extra, *always), tenant=tenant)
+    def _call(self, query: RangeQuery, span: Pairs) -> ApiRequest:
+        always = tuple(pair for pair in self._always if pair not in query.extra)
+        pairs = (("query", query.query), *span, *query.extra, *always)
+        return ApiRequest(Endpoint.QUERY_RANGE, pairs, tenant=query.tenant, text=query.read)
 
     def _horizon_ms(self) -> int:
         return int(self._now() * 1000) - self._freshness_ms

@@ -39,6 +39,7 @@ from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.auth import UpstreamAuth
 from gatewayz_metrics.upstream.breaker import CircuitBreaker
+from gatewayz_metrics.upstream.isolation import narrow
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, check_envelope
 from gatewayz_metrics.upstream.response import Vector, parse_refusal, parse_vector, read_body
 
@@ -80,6 +81,7 @@ class UpstreamClient:
         self._host = urlsplit(self._base).netloc
         self._deadline = settings.prometheus_timeout
         self._limit = settings.max_response_bytes
+        self._max_query_length = settings.max_query_length
         self._telemetry = telemetry
         self._breaker = CircuitBreaker(time.monotonic)
         self._use_post = True
@@ -112,11 +114,14 @@ class UpstreamClient:
     async def forward(self, call: ApiRequest) -> ApiResponse:
         """The envelope of a request as the upstream wrote it: a success, a refusal, or nothing (204).
 
-        Raises NotServed when the upstream has no such path, an UpstreamError when the body is no envelope.
+        Raises NotServed when the upstream has no such path, an UpstreamError when the body is no envelope, and a
+        RequestError when the request cannot be kept to its tenant's data.
         """
+        # Here, where every request passes, so that no surface can forget it.
+        narrowed = narrow(call, self._max_query_length)
 
         async def fetch() -> ApiResponse:
-            return self._to_response(call, *await self._fetch(call))
+            return self._to_response(narrowed, *await self._fetch(narrowed))
 
         return await self._observe(call.endpoint, fetch)
 
