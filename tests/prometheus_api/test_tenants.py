@@ -7,6 +7,7 @@ extra_label.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,8 +27,9 @@ from tests.support import samples
 from tests.support.calls import counting
 from tests.support.client import Answer, serving
 from tests.support.engine import Engine
-from tests.support.fake_upstream import FakeUpstream
+from tests.support.fake_upstream import FakeUpstream, answering
 from tests.support.samples import Series
+from tests.support.waiting import wait_until
 
 OWN, OTHER = "bare", "oneshot"
 SETTINGS: dict[str, Any] = {
@@ -311,6 +313,36 @@ def test_questions_under_way_at_once_are_one_for_each_tenant(prometheus: Engine,
     assert all(
         ('"oneshot"' in text, '"bare"' in text) == (token == "token-b", token == "token-a") for token, text in found
     )
+
+
+_SCRAPED = b"""\
+# TYPE calls counter
+calls_total{env="bare"} 1 # {trace_id="own"} 1
+calls_total{env="oneshot"} 1 # {trace_id="foreign"} 1
+# EOF
+"""
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+def test_exemplars_are_of_the_tenants_series_alone(tmp_path: Path) -> None:
+    with FakeUpstream(answering(_SCRAPED, Content_Type=_OPENMETRICS)) as exporter:
+        target = exporter.url.removeprefix("http://")
+        config = f"scrape_configs: [{{job_name: x, scrape_interval: 1s, static_configs: [{{targets: ['{target}']}}]}}]"
+        flags = ["--enable-feature=exemplar-storage"]
+        with (
+            processes.start_prometheus(tmp_path / "tsdb", config, extra_flags=flags) as engine,
+            serving(engine.url, cache_ttl=0, **SETTINGS) as client,
+        ):
+
+            def seen(token: str, query: str) -> set[str]:
+                params = {"query": query, "start": "0", "end": "99999999999"}
+                found = client.get("/api/v1/query_exemplars", params=params, headers=bearer(token)).json()["data"]
+                return {one["labels"]["trace_id"] for series in found for one in series["exemplars"]}
+
+            wait_until(lambda: seen("admin", "calls_total") == {"own", "foreign"})
+            for query in ("calls_total", '{__name__!=""}', "rate(calls_total[5m]) or {job='x'}"):
+                assert seen("token-a", query) == {"own"}
+            assert seen("token-a", f'calls_total{{env="{OTHER}"}}') == set()
 
 
 @pytest.mark.parametrize(

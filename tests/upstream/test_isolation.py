@@ -2,7 +2,7 @@
 
 import pytest
 from gatewayz_metrics.errors import InvalidQuery, LimitExceeded
-from gatewayz_metrics.promql.parser import ParsedQuery, QueryText, parse
+from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.settings import read_settings
 from gatewayz_metrics.upstream.isolation import NotForTenants, narrow
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, Endpoint, Pairs, Tenant, tenants_by_token
@@ -69,21 +69,6 @@ def test_a_text_that_grows_too_long_is_refused_before_it_is_put_together() -> No
     for endpoint, name, text in [(Endpoint.QUERY, "query", f"{fits}+a+a"), (Endpoint.SERIES, "match[]", "a" * 999)]:
         with pytest.raises(LimitExceeded, match=r"tenant's matcher .* MAX_QUERY_LENGTH"):
             narrow(ApiRequest(endpoint, ((name, text),), tenant=TENANT), LONGEST)
-
-
-def test_a_text_that_was_read_already_is_not_read_again() -> None:
-    read: list[str] = []
-
-    def noting(text: str) -> ParsedQuery:
-        read.append(text)
-        return parse(text)
-
-    known = QueryText("up", noting)
-    assert known.parsed.selectors
-    sent = narrow(ApiRequest(Endpoint.QUERY, (("query", "up"),), tenant=TENANT, text=known), LONGEST)
-
-    assert sent.query.text == f"up{{{OWN}}}"
-    assert read == ["up"]
 
 
 @pytest.mark.parametrize("engine", ["prometheus", "thanos"])
