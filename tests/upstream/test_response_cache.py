@@ -249,8 +249,16 @@ def test_requests_of_another_meaning_do_not(first: Pairs, second: Pairs) -> None
     assert calls_of(labels(*first), labels(*second)) == 2
 
 
-def test_tenants_share_nothing() -> None:
-    tenants = [Tenant(headers=(("X-Scope-OrgID", name),)) for name in "ab"]
+@pytest.mark.parametrize(
+    "tenants",
+    [
+        [Tenant(headers=(("X-Scope-OrgID", name),)) for name in "ab"],
+        [Tenant(parameters=(("extra_label", f"team={name}"),)) for name in "ab"],
+        [Tenant(matcher=f'team=~"{name}"') for name in "ab"],
+        [Tenant(), Tenant(matcher='team=~"a"')],
+    ],
+)
+def test_tenants_share_nothing(tenants: list[Tenant]) -> None:
 
     assert calls_of(*(labels(START, tenant=tenant) for tenant in tenants * 2)) == 2
 

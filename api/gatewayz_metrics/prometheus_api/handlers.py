@@ -66,8 +66,10 @@ class ApiHandlers:
             return ApiReply(200, render_success(_UNSCOPED[endpoint]))
         self._check_promql(endpoint, form)
         self._check_length(form)
-        form = self._limit_range(endpoint, form)
-        call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
+        query = form.get("query")
+        text = None if query is None else QueryText(query)
+        form = self._limit_range(endpoint, form, text)
+        call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant, text=text)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
         match endpoint:
             case Endpoint.QUERY_RANGE:
@@ -100,6 +102,7 @@ class ApiHandlers:
                 call.tenant,
                 bypass,
                 given,
+                call.text,
             )
         )
         return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status))
@@ -139,13 +142,13 @@ class ApiHandlers:
                 f"The parameters beside query and match[] have {rest:,} characters; {_LONGEST_REST:,} are allowed."
             )
 
-    def _limit_range(self, endpoint: Endpoint, form: RequestParams) -> RequestParams:
+    def _limit_range(self, endpoint: Endpoint, form: RequestParams, query: QueryText | None) -> RequestParams:
         """The request, if it reads no more time than MAX_RANGE allows; a list without a start gets one."""
         longest = self._settings.max_range
         if not longest:
             return form
         if endpoint in _QUERIES:
-            check_lookback(QueryText(form.get("query") or ""), longest)
+            check_lookback(query or QueryText(""), longest)
         if endpoint not in _RANGED:
             return form
         if endpoint is Endpoint.QUERY_RANGE:

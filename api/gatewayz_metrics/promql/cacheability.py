@@ -22,8 +22,9 @@ _PROMETHEUS = """
     stdvar_over_time step sum_over_time tan tanh time timestamp ts_of_first_over_time ts_of_last_over_time
     ts_of_max_over_time ts_of_min_over_time vector year
 """
-_FUNCTIONS = frozenset(_PROMETHEUS.split()) | AGGREGATORS
-_PURE = _FUNCTIONS - frozenset(_CLOCK.split())
+# What reads its arguments and, at most, the clock: no series of its own.
+FUNCTIONS = frozenset(_PROMETHEUS.split()) | AGGREGATORS
+_PURE = FUNCTIONS - frozenset(_CLOCK.split())
 
 
 class BypassReason(StrEnum):
@@ -101,4 +102,4 @@ def _find_reason(syntax: Syntax) -> BypassReason | None:
     if syntax.calls & _LIMITS:
         return BypassReason.LIMIT
     # info() is experimental and looks at the whole range; MetricsQL has functions that do, too.
-    return None if syntax.calls <= _FUNCTIONS else BypassReason.FUNCTION
+    return None if syntax.calls <= FUNCTIONS else BypassReason.FUNCTION

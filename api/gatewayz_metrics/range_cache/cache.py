@@ -181,7 +181,7 @@ class RangeCache:
     async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> list[FetchedPiece]:
         """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
         found = await asyncio.gather(
-            *(self._piece(lookup, gap, self._part(lookup.key, gap)) for gap in gaps), return_exceptions=True
+            *(self._piece(lookup, gap, self._part(lookup, gap)) for gap in gaps), return_exceptions=True
         )
         pieces: list[FetchedPiece] = []
         for piece in found:
@@ -226,17 +226,19 @@ class RangeCache:
 
     def _whole(self, query: RangeQuery) -> ApiRequest:
         given = query.given or _range(query.range)
-        return self._call(query.query, given, query.extra, query.tenant, steps=query.range.steps)
+        return self._call(query, given, steps=query.range.steps)
 
-    def _part(self, key: CacheKey, gap: tuple[int, int]) -> ApiRequest:
-        begin, end = (key.grid.time_ms(place) for place in gap)
-        span = TimeRange(begin, end, key.grid.step_ms)
-        return self._call(key.query, _range(span), key.extra, key.tenant, steps=span.steps)
+    def _part(self, lookup: RangeLookup, gap: tuple[int, int]) -> ApiRequest:
+        grid = lookup.key.grid
+        begin, end = (grid.time_ms(place) for place in gap)
+        span = TimeRange(begin, end, grid.step_ms)
+        return self._call(lookup.query, _range(span), steps=span.steps)
 
-    def _call(self, promql: str, span: Pairs, extra: Pairs, tenant: Tenant, *, steps: int) -> ApiRequest:
-        always = tuple(pair for pair in self._always if pair not in extra)
-        parameters = (("query", promql), *span, *extra, *always)
-        return ApiRequest(Endpoint.QUERY_RANGE, parameters, tenant=tenant, is_short=steps <= _SHORT_STEPS)
+    def _call(self, query: RangeQuery, span: Pairs, *, steps: int) -> ApiRequest:
+        always = tuple(pair for pair in self._always if pair not in query.extra)
+        pairs = (("query", query.query), *span, *query.extra, *always)
+        is_short = steps <= _SHORT_STEPS
+        return ApiRequest(Endpoint.QUERY_RANGE, pairs, tenant=query.tenant, text=query.read, is_short=is_short)
 
     def _horizon_ms(self) -> int:
         return int(self._now() * 1000) - self._freshness_ms

@@ -29,9 +29,14 @@ class RangeQuery:
     text: QueryText | None = field(default=None, compare=False, repr=False)
 
     @cached_property
+    def read(self) -> QueryText:
+        """The query, read once for everything that a request does with it."""
+        return self.text or QueryText(self.query)
+
+    @property
     def parsed(self) -> ParsedQuery:
         """What is in the query."""
-        return (self.text or QueryText(self.query)).parsed
+        return self.read.parsed
 
 
 @dataclass(frozen=True, slots=True)

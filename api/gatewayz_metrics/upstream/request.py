@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from gatewayz_metrics.errors import BadAnswer, InvalidParameter, QueryRefused
+from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.response import parse_refusal
 
@@ -22,15 +23,16 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Headers and parameters that every upstream request of a tenant carries."""
+    """Headers and parameters that every upstream request of a tenant carries, and the matcher of its selectors."""
 
     headers: Pairs = ()
     parameters: Pairs = ()
+    matcher: str = ""
 
     @property
     def is_label_restricted(self) -> bool:
-        """Whether only parameters restrict it, which answers without series do not heed."""
-        return bool(self.parameters)
+        """Whether only a label restricts it, which answers without series do not heed."""
+        return bool(self.parameters or self.matcher)
 
 
 UNRESTRICTED = Tenant()
@@ -39,10 +41,11 @@ UNRESTRICTED = Tenant()
 def tenants_by_token(settings: Settings) -> dict[str, Tenant]:
     """The tenants by the token that their callers show."""
     isolation = settings.engine.isolation
-    if isolation is None:
-        return {}
     named = {token: tenant.get_secret_value() for token, tenant in settings.tenants.items()}
-    return {token: Tenant(isolation.headers(name), isolation.parameters(name)) for token, name in named.items()}
+    return {
+        token: Tenant(isolation.headers(name), isolation.parameters(name), isolation.matcher(name))
+        for token, name in named.items()
+    }
 
 
 # Every upstream path there is: no path is ever built from a request's text.
@@ -136,6 +139,13 @@ class ApiRequest:
     tenant: Tenant = UNRESTRICTED
     # A range query of few points, which costs about as much as an instant query.
     is_short: bool = field(default=False, compare=False)
+    # The query as the caller has it, where it may have been read already.
+    text: QueryText | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def query(self) -> QueryText:
+        """The expression that it asks for."""
+        return self.text or QueryText(self.get("query") or "")
 
     def get(self, name: str) -> str | None:
         """The first value of a parameter, which is the one that engines read."""

@@ -123,7 +123,7 @@ class ResponseCache:
 
     def _of_instant(self, request: ApiRequest, query: QueryText | None) -> float:
         """For how long the answer to an instant query stays what the upstream would say."""
-        traits = (query or QueryText(request.get("query") or "")).parsed.traits
+        traits = (query or request.query).parsed.traits
         if traits.is_plain:
             return _PLAIN_SECONDS
         at_ms = parse_time(request.get("time") or "")
