@@ -13,6 +13,9 @@ from pydantic import SecretStr
 from gatewayz_metrics.errors import Unauthorized
 from gatewayz_metrics.upstream.request import UNRESTRICTED, Tenant
 
+# How a request shows its token, as OpenAPI names it; one of these is enough.
+TOKEN_SCHEMES: Mapping[str, Mapping[str, str]] = {"bearer": {"type": "http", "scheme": "bearer"}}
+
 
 class ServiceTokens:
     """The service's own tokens; without any, every request is accepted."""

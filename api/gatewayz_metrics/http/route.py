@@ -19,7 +19,15 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
 
-from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, RequestError, ServiceError
+from gatewayz_metrics.errors import (
+    ConfigurationError,
+    InvalidParameter,
+    MethodNotAllowed,
+    RequestError,
+    ServiceError,
+    Unauthorized,
+)
+from gatewayz_metrics.http.openapi import ErrorForm, OpenApiObject, describe_errors
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.validation import first_problem
 
@@ -57,7 +65,10 @@ class SurfaceRouter(APIRouter):
         prefix: str = "",
         guard: Guard | None = None,
         condition: Condition | None = None,
+        error_form: ErrorForm | None = None,
     ) -> None:
+        self._error_form = error_form or _JSON_ERRORS
+        self._guarded = guard is not None
         self._in_host = services.in_host
         self._conditional = condition is not None
         route_class = _surface_route(services, render_error, guard, condition)
@@ -69,6 +80,27 @@ class SurfaceRouter(APIRouter):
             # A description of the application must not promise what may turn out to be absent.
             options["include_in_schema"] = False
         super().add_api_route(path, _contain_defects(endpoint) if self._in_host else endpoint, **options)
+
+    def describe(
+        self,
+        answers: OpenApiObject,
+        *families: type[ServiceError],
+        parameters: Iterable[OpenApiObject] = (),
+        body: OpenApiObject | None = None,
+    ) -> OpenApiObject:
+        """An operation for `openapi_extra`: its answers by status, and the classes of errors that it may raise.
+
+        Every operation may raise ConfigurationError, where the service is made by its request, and a guarded one
+        Unauthorized.
+        """
+        raised = (*([Unauthorized] if self._guarded else []), *families, ConfigurationError)
+        highest = _FAILED_IN_HOST if self._in_host else 599
+        operation: OpenApiObject = {"responses": describe_errors(raised, self._error_form, highest) | answers}
+        if declared := list(parameters):
+            operation["parameters"] = declared
+        if body is not None:
+            operation["requestBody"] = body
+        return operation
 
     def list_paths(self, method: str) -> list[str]:
         """The paths below the prefix that have a route for a method so far, in order."""
@@ -102,6 +134,17 @@ def render_json_error(error: ServiceError, _request: Request) -> Response:
     """An error as `{"error": sentence, "code": word}`: what surfaces without a protocol of their own answer."""
     body = orjson.dumps({"error": error.sentence, "code": error.code}, option=orjson.OPT_APPEND_NEWLINE)
     return Response(body, error.status, error_headers(error), "application/json")
+
+
+def _describe_json_error(codes: list[str]) -> OpenApiObject:
+    return {
+        "type": "object",
+        "properties": {"error": {"type": "string"}, "code": {"enum": codes}},
+        "required": ["error", "code"],
+    }
+
+
+_JSON_ERRORS = ErrorForm(lambda kind: kind.status, _describe_json_error)
 
 
 def error_headers(error: ServiceError) -> dict[str, str]:
