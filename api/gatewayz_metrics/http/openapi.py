@@ -59,7 +59,8 @@ def list_family(classes: Iterable[type[ServiceError]]) -> list[type[ServiceError
 def describe_model(model: type[BaseModel]) -> OpenApiObject:
     """The JSON schema of a model, with the models inside it in their places."""
     schema = model.model_json_schema()
-    return _resolve(schema, schema.pop("$defs", {}))
+    resolved: OpenApiObject = _resolve(schema, schema.pop("$defs", {}))
+    return resolved
 
 
 def _resolve(node: Any, definitions: OpenApiObject) -> Any:

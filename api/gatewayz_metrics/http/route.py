@@ -14,6 +14,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -41,6 +42,15 @@ ROUTE_LABEL = "gatewayz_metrics.route"
 # In a host every 5xx feeds the host's own alarms and throttles, so what fails there has another status. Of the
 # others Grafana's Prometheus datasource shows the sentence of 400 and 422 alone, and its JSON plugins that of any.
 _FAILED_IN_HOST = 422
+
+
+class AnyPathConvertor(PathConvertor):
+    """The rest of a path as Starlette's `path`, which leaves paths with a line feed to others."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_path", AnyPathConvertor())
 
 ErrorMaker = Callable[[Request], ServiceError]
 ErrorRenderer = Callable[[ServiceError, Request], Response]
@@ -93,7 +103,9 @@ class SurfaceRouter(APIRouter):
         Every operation may raise ConfigurationError, where the service is made by its request, and a guarded one
         Unauthorized.
         """
-        raised = (*([Unauthorized] if self._guarded else []), *families, ConfigurationError)
+        raised: list[type[ServiceError]] = [*families, ConfigurationError]
+        if self._guarded:
+            raised.append(Unauthorized)
         highest = _FAILED_IN_HOST if self._in_host else 599
         operation: OpenApiObject = {"responses": describe_errors(raised, self._error_form, highest) | answers}
         if declared := list(parameters):
@@ -109,9 +121,9 @@ class SurfaceRouter(APIRouter):
     def refuse_other_methods(self, *, kept: Mapping[str, frozenset[str]] | None = None) -> None:
         """Answer 405 for every method that no route of a path takes so far; `kept` leaves some to other routers."""
         for path, methods in self._methods_by_path().items():
-            others = EVERY_METHOD - methods - (kept or {}).get(path, frozenset())
-            if others:
-                self.refuse([path], _method_refusal(methods), methods=others)
+            answered = methods | (kept or {}).get(path, frozenset())
+            if others := EVERY_METHOD - answered:
+                self.refuse([path], _method_refusal(answered), methods=others)
 
     def refuse(self, paths: Iterable[str], error: ErrorMaker, *, methods: Iterable[str] = EVERY_METHOD) -> None:
         """Answer some paths with an error, whatever the method or for some methods only."""

@@ -131,9 +131,9 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
 
     paths = router.list_paths("POST")
     # At the root GET /metrics is the service's own exposition.
-    router.refuse_other_methods(kept={} if prefix else {"/metrics": frozenset(["GET", "HEAD"])})
+    router.refuse_other_methods(kept={} if prefix else {"/metrics": frozenset(["GET"])})
     if prefix:
-        router.refuse(["/{path:path}"], lambda request: _unknown_path(request, prefix, paths))
+        router.refuse(["/{path:any_path}"], lambda request: _unknown_path(request, prefix, paths))
     return router
 
 

@@ -1,6 +1,6 @@
 """The operations of the metrics routes for OpenAPI."""
 
-from gatewayz_metrics.errors import InvalidParameter, LimitExceeded, TooManyPoints, UnknownRoute
+from gatewayz_metrics.errors import InvalidParameter, LimitExceeded, TooBusy, TooManyPoints, UnknownRoute
 from gatewayz_metrics.http.openapi import JSON, OpenApiObject, describe_answer
 from gatewayz_metrics.http.route import SurfaceRouter
 from gatewayz_metrics.metrics_api.exposition import ExpositionFormat
@@ -41,7 +41,7 @@ def describe_summary(router: SurfaceRouter) -> OpenApiObject:
 def describe_series(router: SurfaceRouter) -> OpenApiObject:
     """Entries over time."""
     answer = _describe_data("start", "end", "step", "series")
-    errors = (InvalidParameter, LimitExceeded, TooManyPoints)
+    errors = (InvalidParameter, LimitExceeded, TooManyPoints, TooBusy)
     return router.describe(answer, *errors, parameters=[NAME, START, END, STEP, FORMAT])
 
 

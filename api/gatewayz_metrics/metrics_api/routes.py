@@ -117,7 +117,7 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
             return MethodNotAllowed(request.method, "GET, HEAD")
         return UnknownRoute(f"There is no {PREFIX}/{page[:100]}; there are {', '.join(pages)}.")
 
-    router.refuse(["", "/{path:path}"], explain_path)
+    router.refuse(["", "/{path:any_path}"], explain_path)
     return router
 
 

@@ -18,5 +18,5 @@ def add_security(document: OpenApiObject) -> OpenApiObject:
 def _guard_operations(item: OpenApiObject) -> Iterator[tuple[str, OpenApiObject]]:
     for method, operation in item.items():
         # One of the schemes is enough.
-        required = [{name: []} for name in TOKEN_SCHEMES] if "401" in operation["responses"] else []
-        yield method, operation | {"security": required}
+        required: list[OpenApiObject] = [{name: []} for name in TOKEN_SCHEMES]
+        yield method, operation | {"security": required if "401" in operation["responses"] else []}

@@ -15,10 +15,16 @@ from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.upstream.request import Endpoint
 
 # What writes or administers.
-_WRITING = ("/api/v1/admin/{path:path}", "/api/v1/write", "/api/v1/otlp/{path:path}", "/api/v1/read", "/-/{path:path}")
+_WRITING = (
+    "/api/v1/admin/{path:any_path}",
+    "/api/v1/write",
+    "/api/v1/otlp/{path:any_path}",
+    "/api/v1/read",
+    "/-/{path:any_path}",
+)
 # What would make Grafana offer to edit rules: from the words "page not found" it concludes that there is no ruler.
-_RULER = ("/rules", "/rules/{path:path}", "/config/v1/rules", "/config/v1/rules/{path:path}")
-_UNKNOWN = ("/api/v1/{path:path}", "/debug/{path:path}", "/federate", "/classic/{path:path}", "/graph")
+_RULER = ("/rules", "/rules/{path:any_path}", "/config/v1/rules", "/config/v1/rules/{path:any_path}")
+_UNKNOWN = ("/api/v1/{path:any_path}", "/debug/{path:any_path}", "/federate", "/classic/{path:any_path}", "/graph")
 
 
 def create_prometheus_router(
@@ -67,8 +73,8 @@ def create_prometheus_router(
         """The names of labels."""
         return await answer(Endpoint.LABELS, request)
 
-    @router.post("/api/v1/label/{name:path}/values", openapi_extra=describe_post(router, Endpoint.LABEL_VALUES))
-    @router.get("/api/v1/label/{name:path}/values", openapi_extra=describe_get(router, Endpoint.LABEL_VALUES))
+    @router.post("/api/v1/label/{name:any_path}/values", openapi_extra=describe_post(router, Endpoint.LABEL_VALUES))
+    @router.get("/api/v1/label/{name:any_path}/values", openapi_extra=describe_get(router, Endpoint.LABEL_VALUES))
     async def label_values(request: Request) -> Response:
         """The values of a label."""
         return await answer(Endpoint.LABEL_VALUES, request)
