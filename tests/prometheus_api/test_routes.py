@@ -302,3 +302,15 @@ def test_an_error_envelope_of_any_status_stays_what_it_is() -> None:
     gone = answering(error_body("internal", "a block is gone"), "500 Internal Server Error")
     with FakeUpstream(gone) as upstream, serving(upstream.url) as client:
         assert envelope(client.get("/api/v1/query?query=x")) == (500, "internal", "a block is gone")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/api/v1/label/a%0Ab/values", "bad_data"),
+        ("/api/v1/a%0Ab", "not_found"),
+        ("/-/a%0Ab", "forbidden"),
+    ],
+)
+def test_a_line_feed_in_a_path_is_told_in_the_envelope(api: TestClient, path: str, kind: str) -> None:
+    assert envelope(api.get(path))[1] == kind

@@ -66,7 +66,7 @@ class ApiHandlers:
             return ApiReply(200, render_success(_UNSCOPED[endpoint]))
         self._check_promql(endpoint, form)
         self._check_length(form)
-        query = form.get("query")
+        query = form.get("query") if endpoint in _QUERIES else None
         text = None if query is None else QueryText(query)
         form = self._limit_range(endpoint, form, text)
         call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant, text=text)
@@ -134,8 +134,8 @@ class ApiHandlers:
 
     def _check_length(self, form: RequestParams) -> None:
         longest = self._settings.max_query_length
-        check_length(len(form.get("query") or ""), longest)
-        check_length(sum(len(value) for name, value in form.pairs if name == "match[]"), longest)
+        for text in ("query", "match[]"):
+            check_length(sum(len(value) for name, value in form.pairs if name == text), longest)
         rest = sum(len(name) + len(value) for name, value in form.pairs if name not in ("query", "match[]"))
         if rest > _LONGEST_REST:
             raise RequestError(
