@@ -16,6 +16,7 @@ from gatewayz_metrics.security import Authenticator, ServiceTokens
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import MisconfiguredUpstream, UpstreamApi, UpstreamClient
+from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import tenants_by_token
 from gatewayz_metrics.upstream.response_cache import ResponseCache
@@ -39,7 +40,10 @@ class Service:
         self.tokens = ServiceTokens(settings.api_tokens)
         self.authenticator = Authenticator(self.tokens, tenants_by_token(settings))
         catalogue = load(None if fault else settings.catalogue)
-        self._upstream: UpstreamApi = MisconfiguredUpstream(fault) if fault else UpstreamClient(settings, telemetry)
+        clock = TrustedClock(telemetry)
+        self._upstream: UpstreamApi = (
+            MisconfiguredUpstream(fault) if fault else UpstreamClient(settings, telemetry, clock)
+        )
         self.layer = QueryLayer(
             catalogue,
             self._upstream,
@@ -49,8 +53,8 @@ class Service:
             deadline=settings.prometheus_timeout,
         )
         limiter = QueryLimiter(self._upstream, settings)
-        self.responses = ResponseCache(limiter, settings, telemetry)
-        self.range_cache = RangeCache(limiter, settings, telemetry)
+        self.responses = ResponseCache(limiter, settings, telemetry, clock)
+        self.range_cache = RangeCache(limiter, settings, telemetry, clock)
 
     def announce(self, surfaces: Iterable[str], *, public: bool) -> None:
         """Log what is served and who may ask; `public` says that strangers may reach it."""

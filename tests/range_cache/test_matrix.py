@@ -15,6 +15,7 @@ from gatewayz_metrics.range_cache.matrix import (
     parse_matrix,
     render_matrix,
 )
+from gatewayz_metrics.range_cache.plan import Lifetime
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +65,7 @@ def test_pieces_make_the_whole_with_histograms() -> None:
     entry = CacheEntry()
     for place in (3, 0, 2, 1):
         part = at_once(parse_matrix(_part(place), GRID, FIRST + place, FIRST + place))
-        entry = entry.with_piece(part, 0.0, 1.0)
+        entry = entry.with_piece(part, 0.0, Lifetime(1.0))
 
     assert json.loads(render_matrix(entry.series, FIRST, FIRST + 3)) == json.loads(body(SERIES))
 
@@ -86,9 +87,10 @@ def _part(place: int) -> bytes:
 def test_an_entry_forgets_points_with_the_coverage_that_aged() -> None:
     entry = CacheEntry()
     for place, read_at in ((0, 0.0), (1, 50.0), (2, 0.0), (3, 50.0)):
-        entry = entry.with_piece(at_once(parse_matrix(_part(place), GRID, FIRST + place, FIRST + place)), read_at, 1.0)
+        part = at_once(parse_matrix(_part(place), GRID, FIRST + place, FIRST + place))
+        entry = entry.with_piece(part, read_at, Lifetime(30.0))
 
-    left = entry.pruned(since=20.0)
+    left = entry.pruned(now=50.0)
 
     everything = json.loads(render_matrix(left.series, FIRST, FIRST + 3))["data"]["result"]
     places = {point[0] for one in everything for name in ("values", "histograms") for point in one.get(name, ())}

@@ -54,24 +54,25 @@ class ApiHandlers:
         self._check_length(form)
         call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
+        renew = _wants_new(request)
         match endpoint:
             case Endpoint.QUERY_RANGE:
-                return await self._range(call, form, is_alert=is_alert)
+                return await self._range(call, form, is_alert=is_alert, renew=renew)
             case Endpoint.BUILDINFO:
-                return await self._buildinfo(call)
+                return await self._buildinfo(call, renew=renew)
             case _:
-                return await self._whole(call, fresh=is_alert and endpoint is Endpoint.QUERY)
+                return await self._whole(call, fresh=is_alert and endpoint is Endpoint.QUERY, renew=renew)
 
-    async def _whole(self, call: ApiRequest, *, fresh: bool) -> ApiReply:
-        raw, age = await self._answers.get(call, fresh=fresh)
+    async def _whole(self, call: ApiRequest, *, fresh: bool, renew: bool) -> ApiReply:
+        raw, age = await self._answers.get(call, fresh=fresh, renew=renew)
         headers = {"X-Cache": "miss"} if age is None else {"X-Cache": "hit", "Age": f"{age:.0f}"}
         return ApiReply(raw.status, raw.body, headers)
 
-    async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool) -> ApiReply:
+    async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool, renew: bool) -> ApiReply:
         asked = parse_range(form)
         self._check_span(asked)
         if asked is None or form.get("query") is None:
-            raw, _ = await self._answers.get(call)
+            raw, _ = await self._answers.get(call, renew=renew)
             return ApiReply(raw.status, raw.body, _cache_headers(CacheStatus("bypass", "parameters")))
         bypass = "alert" if is_alert else "request" if form.get("nocache") == "1" else ""
         extra = form.without("query", "start", "end", "step")
@@ -84,14 +85,15 @@ class ApiHandlers:
                 call.tenant,
                 bypass,
                 given,
+                renew=renew,
             )
         )
         return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status))
 
-    async def _buildinfo(self, call: ApiRequest) -> ApiReply:
+    async def _buildinfo(self, call: ApiRequest, *, renew: bool) -> ApiReply:
         """The upstream's version without `features`, by which Grafana would offer to edit rules."""
         try:
-            raw, _ = await self._answers.get(call)
+            raw, _ = await self._answers.get(call, renew=renew)
         except NotServed:
             return ApiReply(200, render_success({"version": _ASSUMED_VERSION}))
         except UpstreamError:
@@ -113,6 +115,12 @@ class ApiHandlers:
             check_range(asked, self._settings)
         elif longest := self._settings.max_range:
             raise LimitExceeded("The range cannot be told", "MAX_RANGE", f"{longest:g} seconds")
+
+
+def _wants_new(request: Request) -> bool:
+    """Whether a caller takes no answer that was kept (RFC 9111, 5.2.1.4)."""
+    directives = ",".join(request.headers.getlist("cache-control")).lower().split(",")
+    return "no-cache" in map(str.strip, directives)
 
 
 def _cache_headers(status: CacheStatus) -> dict[str, str]:

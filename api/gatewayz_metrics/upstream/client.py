@@ -39,6 +39,7 @@ from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.auth import UpstreamAuth
 from gatewayz_metrics.upstream.breaker import CircuitBreaker
+from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, check_envelope
 from gatewayz_metrics.upstream.response import Vector, parse_refusal, parse_vector, read_body
 
@@ -75,7 +76,9 @@ class UpstreamClient:
     Raises QueryRefused when the server refuses a query and an UpstreamError when it gives no usable answer.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, clock: TrustedClock | None = None) -> None:
+        """The `clock` is told the Date of every answer."""
+        self._clock = clock or TrustedClock(telemetry)
         self._base = _check_url(settings.prometheus_url)
         self._host = urlsplit(self._base).netloc
         self._deadline = settings.prometheus_timeout
@@ -216,6 +219,7 @@ class UpstreamClient:
         )
         try:
             response = await self._client.send(request, stream=True)
+            self._clock.note_date(response.headers.get("date"))
             try:
                 return response.status_code, await read_body(response, self._limit), response.headers
             finally:
