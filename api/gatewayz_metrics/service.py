@@ -68,6 +68,14 @@ class Service:
         also = f"; on the Prometheus API also {tenants} TENANTS, for their own data" if tenants else ""
         return f"Who may ask: callers with one of {len(self.settings.api_tokens)} API_TOKENS{also}."
 
+    def purge(self) -> int:
+        """Forget every answer and point that is kept; the bytes that the points took."""
+        size = self.range_cache.store.size
+        self.range_cache.purge()
+        self.responses.purge()
+        self.layer.purge()
+        return size
+
     async def aclose(self) -> None:
         """Close the connections to the upstream."""
         await self._upstream.aclose()

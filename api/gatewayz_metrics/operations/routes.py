@@ -4,6 +4,7 @@ import orjson
 from fastapi import Request, Response
 
 from gatewayz_metrics.http.route import SurfaceRouter, render_json_error
+from gatewayz_metrics.operations.purge import create_purge_router
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.telemetry import CONTENT_TYPE
 
@@ -40,6 +41,7 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
         return _json(request.app.openapi())
 
     router.include_router(guarded)
+    router.include_router(create_purge_router(services))
     return router
 
 
