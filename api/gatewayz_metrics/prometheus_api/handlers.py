@@ -8,7 +8,7 @@ from fastapi import Request
 
 from gatewayz_metrics.errors import LimitExceeded, NotServed, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
-from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
+from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_label, read_params
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
@@ -52,7 +52,7 @@ class ApiHandlers:
         if tenant.is_label_restricted and endpoint in _UNSCOPED:
             return ApiReply(200, render_success(_UNSCOPED[endpoint]))
         self._check_length(form)
-        call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
+        call = ApiRequest(endpoint, form.pairs, read_label(request), tenant)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
         renew = _wants_new(request)
         match endpoint:
