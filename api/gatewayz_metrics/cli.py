@@ -1,4 +1,4 @@
-"""The command `gatewayz-metrics`: serve, demo, check, catalogue."""
+"""The command `gatewayz-metrics`: serve, demo, check, purge, catalogue."""
 
 import asyncio
 import json
@@ -22,6 +22,7 @@ from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.http.server_protocol import create_protocol
 from gatewayz_metrics.logs import OneLineFormatter
 from gatewayz_metrics.main import create_app
+from gatewayz_metrics.operations.purge import PURGE
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.settings import Settings, read_settings
@@ -65,10 +66,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
 ) -> None:
     """Ask every route of a deployment and judge the answers; exit code 1 when something fails."""
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{url!r} is not a URL such as http://localhost:8000.")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False) as client:
+    with _connect(url, token) as client:
         findings = list(Check(client, load(catalogue)).run())
     failed = sum(not finding.ok for finding in findings)
     if as_json:
@@ -80,6 +78,31 @@ def check(
             table.add_row(finding.route, finding.what, verdict, finding.detail)
         Console().print(table)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def purge(
+    url: Annotated[str, typer.Argument(help="Where the service is, such as http://localhost:8000.")],
+    token: Annotated[str, typer.Option(envvar="API_TOKEN", help="Bearer token to show.")] = "",
+) -> None:
+    """Make a deployment forget every kept answer, as after deletions or a back-fill."""
+    try:
+        with _connect(url, token) as client:
+            answer = client.post(PURGE)
+        body = answer.json()
+        size = int(body["range_cache_bytes"]) if answer.status_code == 200 else 0
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
+        raise ConfigurationError(f"{url} is not purged: {type(exc).__name__}: {exc}".rstrip(": ") + ".") from exc
+    if answer.status_code != 200:
+        raise ConfigurationError(f"{url} is not purged (HTTP {answer.status_code}): {body.get('error')}")
+    typer.echo(f"{url} has forgotten all that it kept, {size:,} bytes of range queries among it.")
+
+
+def _connect(url: str, token: str) -> httpx.Client:
+    if not url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"{url!r} is not a URL such as http://localhost:8000.")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False)
 
 
 @app.command()

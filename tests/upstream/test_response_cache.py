@@ -7,6 +7,7 @@ import pytest
 from gatewayz_metrics import Settings
 from gatewayz_metrics.errors import BadAnswer
 from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 from gatewayz_metrics.upstream.response import Vector
@@ -49,10 +50,11 @@ class Clock:
 
 
 def responses(source: Source, *, keeps: bool = True, clock: Clock | None = None) -> tuple[ResponseCache, Telemetry]:
-    telemetry = Telemetry()
+    telemetry, passed = Telemetry(), clock or Clock()
     settings = Settings(cache_ttl=5.0 if keeps else 0.0, cache_freshness=FRESHNESS)
     gate = QueryLimiter(source, settings)
-    return ResponseCache(gate, settings, telemetry, now=lambda: NOW, clock=clock or Clock()), telemetry
+    trusted = TrustedClock(telemetry, wall=lambda: NOW + passed.now, monotonic=passed)
+    return ResponseCache(gate, settings, telemetry, trusted), telemetry
 
 
 def counted(telemetry: Telemetry, result: str) -> float:

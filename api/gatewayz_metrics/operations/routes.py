@@ -6,6 +6,7 @@ from fastapi import Request, Response
 from gatewayz_metrics.http.openapi import JSON, describe_answer
 from gatewayz_metrics.http.route import SurfaceRouter, render_json_error
 from gatewayz_metrics.operations.openapi import add_security
+from gatewayz_metrics.operations.purge import create_purge_router
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.telemetry import CONTENT_TYPE
 
@@ -48,6 +49,7 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
         return _json(document if services.get().tokens.open else add_security(document))
 
     router.include_router(guarded)
+    router.include_router(create_purge_router(services))
     return router
 
 

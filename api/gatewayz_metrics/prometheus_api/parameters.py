@@ -6,7 +6,7 @@ before the URL's, and a parameter that is read once is the first of them.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fastapi import Request
 
@@ -49,6 +49,17 @@ async def read_params(request: Request, max_query_length: int) -> RequestParams:
     limit = 3 * max_query_length + _FRAME
     error = LimitExceeded(f"The body has more than {limit:,} bytes", "MAX_QUERY_LENGTH", f"{max_query_length:,}")
     return merge_params(url, (await read_body(request, limit, error)).decode("latin-1"))
+
+
+def read_label(request: Request) -> str:
+    """The label that a path names, or nothing; bytes that are no UTF-8 stay what they are."""
+    name: str = request.path_params.get("name", "")
+    if "\ufffd" not in name:
+        return name
+    # Servers decode paths leniently; the path as it was sent is optional.
+    sent = unquote_to_bytes(request.scope.get("raw_path") or b"").decode("utf-8", "surrogateescape")
+    _, found, rest = sent.partition("/api/v1/label/")
+    return rest.removesuffix("/values") if found else name
 
 
 def merge_params(url: str, body: str = "") -> RequestParams:

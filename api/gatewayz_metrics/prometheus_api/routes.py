@@ -24,7 +24,15 @@ _WRITING = (
 )
 # What would make Grafana offer to edit rules: from the words "page not found" it concludes that there is no ruler.
 _RULER = ("/rules", "/rules/{path:any_path}", "/config/v1/rules", "/config/v1/rules/{path:any_path}")
-_UNKNOWN = ("/api/v1/{path:any_path}", "/debug/{path:any_path}", "/federate", "/classic/{path:any_path}", "/graph")
+_UNKNOWN = (
+    "/api/v1/{path:any_path}",
+    "//api/{path:any_path}",
+    "/api//{path:any_path}",
+    "/debug/{path:any_path}",
+    "/federate",
+    "/classic/{path:any_path}",
+    "/graph",
+)
 
 
 def create_prometheus_router(
@@ -120,13 +128,37 @@ def create_prometheus_router(
         return await answer(Endpoint.PARSE_QUERY, request)
 
     # A 405 here would make Grafana conclude that there is a ruler.
-    router.refuse(["/api/v1/rules"], _page_not_found, methods=EVERY_METHOD - {"GET"})
-    router.refuse_other_methods()
+    others = EVERY_METHOD - {"GET"} - ({"OPTIONS"} if catch_all else set())
+    router.refuse(["/api/v1/rules"], _page_not_found, methods=others)
+    kept = router.list_paths("GET") if catch_all else []
+    router.refuse_other_methods(kept=dict.fromkeys(kept, frozenset(["OPTIONS"])))
     if catch_all:
+        _add_prometheus_words(router, services)
         router.refuse(_WRITING, lambda _: ReadOnly())
         router.refuse(_RULER, _page_not_found)
         router.refuse(_UNKNOWN, _unknown_path)
     return router
+
+
+def _add_prometheus_words(router: SurfaceRouter, services: ServiceProvider) -> None:
+    """What Prometheus answers where no query is asked, byte for byte."""
+
+    @router.options("/api/v1/{path:path}", include_in_schema=False)
+    async def options() -> Response:
+        """No body, on every path of the API; CORS_ORIGINS adds the headers."""
+        return Response(status_code=204)
+
+    @router.api_route("/-/healthy", methods=["GET", "HEAD"], include_in_schema=False)
+    async def healthy() -> Response:
+        """This service runs."""
+        return Response("Prometheus Server is Healthy.\n", media_type="text/plain")
+
+    @router.api_route("/-/ready", methods=["GET", "HEAD"], include_in_schema=False)
+    async def ready() -> Response:
+        """The upstream answers."""
+        if await services.get().layer.probe():
+            return Response("Service Unavailable", 503, media_type="text/plain")
+        return Response("Prometheus Server is Ready.\n", media_type="text/plain")
 
 
 def _render_error(error: ServiceError, _request: Request) -> Response:
@@ -141,4 +173,7 @@ def _page_not_found(_request: Request) -> ServiceError:
 
 def _unknown_path(request: Request) -> ServiceError:
     path = requested_path(request)
-    return UnknownRoute(f"There is no {path!a} here: of the Prometheus API this service answers what only reads.")
+    return UnknownRoute(
+        f"There is no {path!a} here: of the Prometheus API this service answers queries, labels, series, metadata, "
+        "rules and alerts."
+    )

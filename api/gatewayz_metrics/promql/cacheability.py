@@ -38,6 +38,7 @@ class BypassReason(StrEnum):
     SMOOTHED = "smoothed"
     LIMIT = "limit"
     FUNCTION = "function"
+    NAME_LABEL = "name-label"
 
 
 _FEATURES = {
@@ -46,6 +47,8 @@ _FEATURES = {
     Feature.BOUNDS: BypassReason.BOUNDS,
     Feature.EXPRESSION: BypassReason.EXPRESSION,
     Feature.SMOOTHED: BypassReason.SMOOTHED,
+    # With Prometheus' promql-delayed-name-removal whether a name is left depends on the first step of the range.
+    Feature.NAME_LABEL: BypassReason.NAME_LABEL,
 }
 
 

@@ -31,6 +31,7 @@ from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.auth import UpstreamAuth
 from gatewayz_metrics.upstream.breaker import CallerPauses, CircuitBreaker, may_be_outage
+from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.deadline import Deadline, start_deadline
 from gatewayz_metrics.upstream.failures import to_error, translate
 from gatewayz_metrics.upstream.isolation import narrow
@@ -76,8 +77,10 @@ class UpstreamClient:
     Raises QueryRefused when the server refuses a query and an UpstreamError when it gives no usable answer.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, clock: TrustedClock | None = None) -> None:
+        """The `clock` is told the Date of every answer."""
         self._settings = settings
+        self._clock = clock or TrustedClock(telemetry)
         self._base = _check_url(settings.prometheus_url)
         self._host = urlsplit(self._base).netloc
         self._telemetry = telemetry
@@ -272,6 +275,7 @@ class UpstreamClient:
                 else self._client.build_request("GET", url, headers=headers)
             )
             response = await self._client.send(request, stream=True)
+            self._clock.note_date(response.headers.get("date"))
             try:
                 return (
                     response.status_code,

@@ -50,6 +50,7 @@ def tenants_by_token(settings: Settings) -> dict[str, Tenant]:
 
 # Every upstream path there is: no path is ever built from a request's text.
 
+_GO_ESCAPES = {'"': '\\"', "\\": "\\\\", **dict(zip("\a\b\f\n\r\t\v", map("\\{}".format, "abfnrtv"), strict=True))}
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_:]+")
 
 
@@ -107,12 +108,28 @@ def _segment(name: str) -> str:
     if len(name) > _LONGEST_LABEL:
         raise InvalidParameter(f"invalid label name: {len(name):,} characters, {_LONGEST_LABEL:,} are allowed")
     if name in ("", ".", "..") or not name.isprintable():
-        raise InvalidParameter(f"invalid label name: {name[:100]!a}")
+        raise InvalidParameter(f"invalid label name: {_quote_as_go(name[:100])}")
     if "/" in name:
         # Routers decode %2F and see another path, so the name goes in Prometheus' own escaping (UTF-8 names,
         # https://prometheus.io/docs/guides/utf8/#querying).
         return "U__" + "".join(map(_escaped, name))
     return quote(name, safe="")
+
+
+def _quote_as_go(name: str) -> str:
+    """A name as Prometheus' own refusals show it (https://pkg.go.dev/strconv#Quote)."""
+    return '"' + "".join(map(_quote_character, name)) + '"'
+
+
+def _quote_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if character in _GO_ESCAPES:
+        return _GO_ESCAPES[character]
+    if character.isprintable():
+        return character
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _escaped(character: str) -> str:
