@@ -157,6 +157,38 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on (stand-alone).")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
+    max_connections: int = Field(
+        default=2048, ge=1, le=100_000, description="Connections of clients at most; others wait (stand-alone)."
+    )
+    max_requests_per_address: int = Field(
+        default=256,
+        ge=0,
+        description="Requests of one client address under way at most; others get 503. A proxy is one address. "
+        "0 sets no limit (stand-alone).",
+    )
+    idle_timeout: float = Field(
+        default=65.0,
+        gt=0,
+        le=3600,
+        description="Seconds until a connection without a whole request head is closed; above the idle time of a "
+        "proxy in front (stand-alone).",
+    )
+    body_timeout: float = Field(
+        default=20.0, gt=0, le=3600, description="Seconds for the whole body of a request (stand-alone)."
+    )
+    write_timeout: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        description="Seconds for 128 KB of an answer to be taken by the client, which is hung up on after "
+        "that (stand-alone).",
+    )
+    shutdown_timeout: float = Field(
+        default=20.0,
+        ge=0,
+        le=3600,
+        description="Seconds that requests have to finish after SIGTERM (stand-alone).",
+    )
 
     @field_validator("api_tokens")
     @classmethod

@@ -36,6 +36,7 @@ class Layer:
 
 LAYERS = (
     Layer("the ways in", (SERVICE, "__main__", "cli", "main", "check", "integration"), sideways=True),
+    Layer("the server", ("server",)),
     Layer("the surfaces", ("metrics_api", "prometheus_api", "json_datasource", "operations")),
     Layer("http", ("http",), only=("service", "security", "settings", "telemetry", "errors", "validation")),
     Layer("the service", ("service",)),
