@@ -15,6 +15,7 @@ SERVER_HEADER = (b"server", b"gatewayz-metrics")
 SLOW_READER = "slow_reader"
 
 _LEFT: Message = {"type": "http.disconnect"}
+_NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 # Bytes. Granian waits for the reader between parts and never within one.
 _PART = 128 * 1024
 # Bytes a second that a reader must take on average, once WRITE_TIMEOUT has passed.
@@ -39,6 +40,7 @@ class Exchange:
         "_client",
         "_connections",
         "_count",
+        "_has_body",
         "_limits",
         "_loop",
         "_receive",
@@ -69,7 +71,8 @@ class Exchange:
         self._connections = connections
         self._count = count
         self._loop = asyncio.get_running_loop()
-        self._body_due = self._loop.time() + limits.body_timeout if has_body else None
+        self._has_body = has_body
+        self._body_due = self._loop.time() + limits.body_timeout
         self._body_over = False
         self._watcher: asyncio.Task[None] | None = None
         self._begun: float | None = None
@@ -85,6 +88,10 @@ class Exchange:
         """
         if self._body_over:
             return await self._wait_for_leaving()
+        if not self._has_body:
+            # The server's own message is left to the watcher: one reader alone may wait there.
+            self._body_over = True
+            return _NO_BODY
         try:
             async with asyncio.timeout_at(self._body_due):
                 message = await self._receive()
@@ -93,6 +100,10 @@ class Exchange:
             raise BodyTooSlow(self._limits.body_timeout) from None
         self._note(message)
         return message
+
+    @property
+    def _is_body_due(self) -> bool:
+        return self._has_body and not self._body_over
 
     def _note(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
@@ -104,7 +115,6 @@ class Exchange:
         if not (self.done or self.left):
             self._watch()
             assert self._watcher is not None  # noqa: S101  # made by the line above
-            # One reader alone may wait at the server; several may wait for it.
             await asyncio.shield(self._watcher)
         return _LEFT
 
@@ -136,7 +146,7 @@ class Exchange:
     def _complete(self, start: Message) -> Message:
         self.started = True
         headers = [*start.get("headers", ()), SERVER_HEADER]
-        if self._body_due is not None and not self._body_over:
+        if self._is_body_due:
             # The rest of the body would be taken for the next request, or be waited for without end.
             headers.append((b"connection", b"close"))
         return {**start, "headers": headers}
@@ -154,7 +164,7 @@ class Exchange:
         now = self._loop.time()
         if self._begun is None:
             self._begun = now
-        elif self._body_due is None or self._body_over:
+        elif not self._is_body_due:
             self._watch()
         if not more:
             self.done = True
@@ -174,7 +184,21 @@ class Exchange:
         await asyncio.sleep(0)
 
     def end(self) -> None:
-        """Watch no longer."""
+        """Watch no longer, and let go of the server's side.
+
+        While anything refers to that, such as the traceback of an error, granian keeps a connection whose body was
+        not read to its end.
+        """
         self.done = True
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None
+        self._receive, self._send = _receive_nothing, _send_nowhere
+
+
+async def _receive_nothing() -> Message:
+    return _LEFT
+
+
+async def _send_nowhere(_message: Message) -> None:
+    raise ReaderGone("The answer has ended.")

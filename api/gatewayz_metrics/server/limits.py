@@ -40,19 +40,20 @@ class Limits:
 
 def check_head(scope: Scope, limits: Limits) -> bool:
     """Whether a body follows. Raises a ServerRefusal for a head that the parser lets through."""
-    hosts, has_body = 0, False
+    hosts, named, has_body = 0, False, False
     for name, value in scope["headers"]:
         if name == b"host":
-            # Where HTTP/1.1 has no Host header, granian puts an empty one.
-            hosts += 1 if value else 2
+            hosts += 1
+            # Where there is no Host header, granian puts an empty one.
+            named = bool(value)
         elif name == b"content-length":
             has_body = value != b"0"
             if int(value) > limits.body_bytes:
                 raise DeclaredBodyTooLarge(limits.body_bytes)
         elif name == b"transfer-encoding":
             has_body = True
-    # HTTP/1.0 ("1" in granian's scope) has no Host header.
-    if hosts != 1 and (hosts or scope["http_version"] not in ("1", "1.0")):
+    # HTTP/1.0, which is "1" in granian's scope, has no Host header.
+    if hosts > 1 or (not named and scope["http_version"] not in ("1", "1.0")):
         raise NoSingleHost
     if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_URL:
         raise UrlTooLong(LONGEST_URL)
