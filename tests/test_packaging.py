@@ -51,7 +51,7 @@ def test_the_library_needs_nothing_of_the_server() -> None:
     assert without(SERVER, LIBRARY) == (0, "")
 
 
-@pytest.mark.parametrize("package", ["rich", "typer", "granian", "click"])
+@pytest.mark.parametrize("package", ["rich", "typer", "granian"])
 def test_the_command_without_the_server_says_what_to_type(package: str) -> None:
     code, text = without([package], COMMAND)
 
