@@ -51,6 +51,7 @@ def test_the_defaults_work_on_their_own() -> None:
         "prometheus_gzip": False,
         "prometheus_connect_timeout": 1.0,
         "prometheus_timeout": 8.0,
+        "prometheus_range_timeout": 60.0,
         "prometheus_connections": 20,
         "max_response_bytes": 32 * 2**20,
         "selector": "",
@@ -74,7 +75,12 @@ def test_the_defaults_work_on_their_own() -> None:
         "cors_origins": (),
         "host": "127.0.0.1",
         "port": 8000,
-        "prometheus_range_timeout": 60.0,
+        "max_connections": 2048,
+        "max_requests_per_address": 256,
+        "idle_timeout": 65.0,
+        "body_timeout": 20.0,
+        "write_timeout": 20.0,
+        "shutdown_timeout": 20.0,
     }
 
 

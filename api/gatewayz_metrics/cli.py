@@ -12,25 +12,26 @@ from typing import Annotated, Any, NoReturn
 
 import httpx
 import typer
-import uvicorn
 from rich.console import Console
 from rich.table import Table
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.http.server_protocol import create_protocol
 from gatewayz_metrics.logs import OneLineFormatter
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.operations.purge import PURGE
-from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.promql.build import Slots
+from gatewayz_metrics.server.listener import base_url, bind_socket
+from gatewayz_metrics.server.serve import serve as serve_application
 from gatewayz_metrics.settings import Settings, read_settings
 
 try:
     from uvloop import new_event_loop
 except ImportError:  # it does not exist for Windows
     from asyncio import new_event_loop  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
 
@@ -53,7 +54,7 @@ def serve() -> None:
 def demo() -> None:
     """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
-        _run(_serve(read_settings(), print_banner=True))
+        _run(_serve(read_settings(), is_demo=True))
     else:
         _simulate()
 
@@ -124,19 +125,6 @@ def catalogue(
     Console(width=None if sys.stdout.isatty() else 240).print(families, statistics)
 
 
-class _Server(uvicorn.Server):
-    """A server that greets once it answers."""
-
-    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
-        super().__init__(config)
-        self._greeting = greeting
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            typer.echo(self._greeting)
-
-
 def _simulate() -> None:
     # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
     try:
@@ -148,9 +136,9 @@ def _simulate() -> None:
         ) from exc
 
     async def simulate() -> None:
-        listening = _listen(read_settings())
-        async with embedded_upstream(progress=typer.echo) as url:
-            await _serve(read_settings(prometheus_url=url), listening, print_banner=True)
+        bound = bind_socket(read_settings())
+        async with embedded_upstream(progress=_say) as url:
+            await _serve(read_settings(prometheus_url=url), bound, is_demo=True)
 
     try:
         _run(simulate())
@@ -158,53 +146,42 @@ def _simulate() -> None:
         _fail(exc)
 
 
-async def _serve(settings: Settings, listening: socket.socket | None = None, *, print_banner: bool = False) -> None:
-    """Serve until a signal ends it; `print_banner` prints what to try once it listens."""
+async def _serve(settings: Settings, bound: socket.socket | None = None, *, is_demo: bool = False) -> None:
+    """Serve until a signal ends it; the demo prints what to try once it listens."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLineFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     load(settings.catalogue)  # a broken one stops the start here, with its sentence
-    listening = listening or _listen(settings)
-    config = uvicorn.Config(
+    bound = bound or bind_socket(settings)
+    greeting = _banner(settings, bound) if is_demo else f"Listening on {base_url(bound)}"
+    await serve_application(
         create_app(settings),
-        http=create_protocol(lambda error: render_error(error)[1]),
-        access_log=False,
-        server_header=False,
-        ws="none",
-        log_level="warning",
-        timeout_keep_alive=65,  # above the idle time of common proxies, which would else meet closed connections
-        timeout_graceful_shutdown=20,
-        limit_concurrency=500,
+        settings,
+        bound,
+        on_listening=lambda: _say(greeting),
+        # A demo ends with its terminal.
+        on_hangup=None if is_demo else _note_hangup,
     )
-    greeting = _banner(settings, listening) if print_banner else f"Listening on {_address(settings, listening)}"
-    await _Server(config, greeting).serve([listening])
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The socket, taken before anything slow begins, so that a taken port is said at once."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio turns Nagle's delay off only where the protocol is named; with it answers take 40 ms more.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _note_hangup() -> None:
+    """What SIGHUP does to a service that is no demo."""
+    log.info("SIGHUP: the service goes on, and nothing is read again.")
+
+
+def _say(text: str) -> None:
+    """Print for whoever watches; that nobody can read it, as on a full disk, is no reason to fail."""
     try:
-        listening.bind((settings.host, settings.port))
-    except OSError as exc:
-        listening.close()
-        raise ConfigurationError(
-            f"Port {settings.port} on {settings.host} cannot be used ({exc.strerror}); "
-            "end what listens there or choose another port: PORT=8001."
-        ) from exc
-    return listening
+        typer.echo(text)
+    except OSError:
+        # What is left in the buffer would fail once more at the end.
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # a device
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
-def _address(settings: Settings, listening: socket.socket) -> str:
-    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104  # compared, not bound
-    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-
-
-def _banner(settings: Settings, listening: socket.socket) -> str:
-    base = _address(settings, listening)
+def _banner(settings: Settings, bound: socket.socket) -> str:
+    base = base_url(bound)
     token = " -H 'Authorization: Bearer <one of API_TOKENS>'" if settings.api_tokens else ""
     lines = [
         "",
@@ -228,8 +205,9 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(main)
-    except KeyboardInterrupt:
-        typer.echo("Ended.")
+    except KeyboardInterrupt:  # before the service listens, or on Windows
+        pass
+    _say("Ended.")
 
 
 def _fail(reason: Exception) -> NoReturn:

@@ -52,6 +52,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # A redirect would carry the Host header of whoever asks, and needs no token.
         redirect_slashes=False,
     )
+    # The server counts there what it refuses before any route.
+    app.state.telemetry = services.telemetry
     app.include_router(create_metrics_router(services))
     app.include_router(create_operations_router(services))
     app.include_router(create_prometheus_router(services))

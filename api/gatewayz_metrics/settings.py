@@ -97,6 +97,12 @@ class Settings(BaseSettings):
         default=1.0, gt=0, le=60, description="Seconds to connect to the upstream."
     )
     prometheus_timeout: float = Field(default=8.0, gt=0, le=300, description="Seconds for a whole upstream answer.")
+    prometheus_range_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Seconds for the answer to a range query, waiting included; a request's own `timeout` may be less.",
+    )
     prometheus_connections: int = Field(default=20, ge=1, le=1000, description="Connections to the upstream at most.")
     max_response_bytes: int = Field(
         default=32 * 2**20, ge=1024, description="Bytes of one upstream answer, unpacked, at most."
@@ -179,11 +185,37 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on (stand-alone).")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
-    prometheus_range_timeout: float = Field(
-        default=60.0,
+    max_connections: int = Field(
+        default=2048, ge=1, le=100_000, description="Connections of clients at most; others wait (stand-alone)."
+    )
+    max_requests_per_address: int = Field(
+        default=256,
+        ge=0,
+        description="Requests of one client address under way at most; others get 503. A proxy is one address. "
+        "0 sets no limit (stand-alone).",
+    )
+    idle_timeout: float = Field(
+        default=65.0,
         gt=0,
         le=3600,
-        description="Seconds for the answer to a range query, waiting included; a request's own `timeout` may be less.",
+        description="Seconds until a connection without a whole request head is closed; above the idle time of a "
+        "proxy in front (stand-alone).",
+    )
+    body_timeout: float = Field(
+        default=20.0, gt=0, le=3600, description="Seconds for the whole body of a request (stand-alone)."
+    )
+    write_timeout: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        description="Seconds for 128 KB of an answer to be taken by the client, which is hung up on after "
+        "that (stand-alone).",
+    )
+    shutdown_timeout: float = Field(
+        default=20.0,
+        ge=0,
+        le=3600,
+        description="Seconds that requests have to finish after SIGTERM (stand-alone).",
     )
 
     @field_validator("api_tokens")

@@ -113,6 +113,13 @@ class Telemetry:
             ["limit"],
             registry=self.registry,
         )
+        self.server_refusals = Counter(
+            "gatewayz_metrics_server_refusals",
+            "Requests that the stand-alone server refused before any route, and slow readers that it hung up on, "
+            "by the reason.",
+            ["reason"],
+            registry=self.registry,
+        )
 
     def of_route(self, route: str) -> Callable[[int, float], None]:
         """The observer of a route, to be called with status and seconds of each response."""

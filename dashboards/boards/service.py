@@ -99,6 +99,7 @@ def _upstream(v: BoardVariables) -> Row:
         graph(
             "Limits, warnings, batch splits",
             Line(v.service.rate(f"{PREFIX}_limit_refusals_total", ["limit"]), "refused by {{limit}}"),
+            Line(v.service.rate(f"{PREFIX}_server_refusals_total", ["reason"]), "refused for {{reason}}"),
             Line(v.service.rate(f"{PREFIX}_upstream_warnings_total"), "warnings"),
             Line(v.service.rate(f"{PREFIX}_batch_splits_total"), "batches split"),
         ),

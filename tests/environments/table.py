@@ -21,6 +21,7 @@ SUBSET = (
     "tests/prometheus_api/test_routes.py",
     "tests/json_datasource/test_routes.py",
     "tests/operations/test_openapi.py",
+    "tests/server",
     "tests/upstream/test_client.py",
     "tests/upstream/test_response_body.py",
 )

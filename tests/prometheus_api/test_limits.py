@@ -1,18 +1,13 @@
 """Limits in words that Grafana shows, and tenants that see their own."""
 
 import asyncio
-import json
-import socket
 import threading
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from gatewayz_metrics import Settings, create_app
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.http.server_protocol import create_protocol
-from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.settings import read_settings
 
 from tests.range_cache.relay import Relay
@@ -112,26 +107,6 @@ def test_a_long_get_gets_an_envelope(prometheus: Engine, length: int) -> None:
     expected = 200 if len(query) <= 12_000 else 422
     assert answer.status_code == expected
     assert answer.json()["status"] == ("success" if expected == 200 else "error")
-
-
-def test_a_url_that_no_parser_takes_is_told_about_post() -> None:
-    with running(
-        create_app(Settings()), listening(), http=create_protocol(lambda error: render_error(error)[1])
-    ) as url:
-        answers = [_raw(url, b"GET /api/v1/query?query=%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 70_000))]
-        answers.append(_raw(url, b"this is not HTTP\r\n\r\n"))
-
-    head, _, body = answers[0].partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(body)["errorType"] == "bad_data"
-    assert "POST" in json.loads(body)["error"]
-    assert answers[1].startswith(b"HTTP/1.1 400 ")
-
-
-def _raw(url: str, request: bytes) -> bytes:
-    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=5) as connection:
-        connection.sendall(request)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 TENANTS = {"token-a": "team-a", "token-b": "team-b"}

@@ -36,6 +36,7 @@ class Layer:
 
 LAYERS = (
     Layer("the ways in", (SERVICE, "__main__", "cli", "main", "check", "integration"), sideways=True),
+    Layer("the server", ("server",)),
     Layer("the surfaces", ("metrics_api", "prometheus_api", "json_datasource", "operations")),
     Layer(
         "http",
@@ -163,7 +164,7 @@ def _objection(found: ModuleImport) -> str:
     """Why an import should not be, or nothing."""
     importer, imported = found.importer.partition(".")[0], found.imported.partition(".")[0]
     if importer == imported:
-        return _objection_within_service(found) if importer == SERVICE else ""
+        return (_objection_to_server(found) or _objection_within_service(found)) if importer == SERVICE else ""
     if imported == DEMO:
         return _objection_to_demo(found)
     if imported == DASHBOARDS:
@@ -180,6 +181,12 @@ def _objection_to_demo(found: ModuleImport) -> str:
     if found.importer != f"{SERVICE}.cli":
         return "the demo is started by cli and imported by nothing else"
     return "" if found.lazy else "cli imports the demo inside the function that starts it, as it needs Unix"
+
+
+def _objection_to_server(found: ModuleImport) -> str:
+    if part_of(found.imported) != "server" or part_of(found.importer) in ("server", "cli"):
+        return ""
+    return "the server is for cli alone: a host application has one, and no granian"
 
 
 def _objection_within_service(found: ModuleImport) -> str:

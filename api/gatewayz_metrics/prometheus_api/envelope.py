@@ -5,7 +5,17 @@ import orjson
 from gatewayz_metrics.errors import AnswerTooLarge, ServiceError, TimedOut, UpstreamError
 
 # Grafana reads the envelope of 400, 422 and 503 alone; of other statuses it shows the raw body.
-_TYPES = {400: "bad_data", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "bad_data", 422: "execution"}
+_TYPES = {
+    400: "bad_data",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "bad_data",
+    408: "bad_data",
+    413: "bad_data",
+    414: "bad_data",
+    422: "execution",
+}
 
 
 def status_of(kind: type[ServiceError]) -> int:

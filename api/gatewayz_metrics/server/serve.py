@@ -1,0 +1,160 @@
+"""Serving an application until a signal ends it.
+
+The server is granian's embedded one: one process, our own event loop, our own socket, lifespan and signals. Its
+command and its `Granian` class run a second process and share a taken port without a word.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.net import SocketHolder  # type: ignore[attr-defined]  # imported there to be used from there
+from granian.server.embed import Server
+
+from gatewayz_metrics.server.edge import ServerEdge
+from gatewayz_metrics.server.limits import Limits
+from gatewayz_metrics.server.listener import listen
+from gatewayz_metrics.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Bytes for the head of a request. Each connection that is in the middle of one holds so much.
+_HEAD_BUFFER = 64 * 1024
+# Descriptors for what is no client: upstream connections, files, engines.
+_RESERVED_DESCRIPTORS = 256
+# Seconds for the server to end once every connection is reset.
+_LAST_WAIT = 2.0
+# Into our own log. Without this granian adds handlers that write to standard output.
+_LOG_CONFIG = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
+
+
+async def serve(
+    app: FastAPI,
+    settings: Settings,
+    bound: socket.socket,
+    *,
+    on_listening: Callable[[], None],
+    on_hangup: Callable[[], None] | None = None,
+) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT; what is under way has SHUTDOWN_TIMEOUT to finish.
+
+    `on_listening` is called once clients can connect. `on_hangup` is what SIGHUP does; without it, it ends the
+    service like SIGTERM. What the application's start-up raises is raised here.
+    """
+    edge = ServerEdge(app, Limits.from_settings(settings), app.state.telemetry)
+    ended = asyncio.Event()
+    actions = {"SIGTERM": ended.set, "SIGINT": ended.set, "SIGHUP": on_hangup or ended.set}
+    port = bound.getsockname()[1]
+    with bound, _handle_signals(actions):
+        async with app.router.lifespan_context(app):
+            listen(bound)
+            server = _SocketServer(edge, bound, settings)
+            serving = asyncio.create_task(server.serve())
+            try:
+                await asyncio.sleep(0)
+                on_listening()
+                await _wait_for_either(serving, ended)
+                if not ended.is_set():
+                    raise RuntimeError("The HTTP server ended by itself.")
+            finally:
+                ended.clear()
+                server.stop()  # type: ignore[no-untyped-call]
+                await _wait_for_either(serving, ended, settings.shutdown_timeout)
+                if not serving.done():
+                    await _force_end(edge, serving, port)
+
+
+class _SocketServer(Server):
+    """granian's server over a socket that is bound already."""
+
+    def __init__(self, edge: ServerEdge, bound: socket.socket, settings: Settings) -> None:
+        host, port = bound.getsockname()[:2]
+        super().__init__(
+            edge,
+            address=host,
+            port=port,
+            # Without lifespan: `serve` runs the application's own.
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            websockets=False,
+            backpressure=_count_connections(settings.max_connections),
+            log_level=LogLevels.error,
+            log_dictconfig=_LOG_CONFIG,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(settings.idle_timeout * 1000), max_buffer_size=_HEAD_BUFFER
+            ),
+        )
+        self._bound = bound
+
+    def _init_shared_socket(self) -> None:
+        # granian closes the descriptor.
+        self._shd: Any = SocketHolder(self._bound.detach(), False, self.backlog)  # type: ignore[call-arg]  # not in its stub
+
+
+def _count_connections(wanted: int) -> int:
+    """How many connections the process can have, after raising its limit of descriptors as far as needed."""
+    try:
+        import resource  # noqa: PLC0415  # only Unix has it
+    except ImportError:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _RESERVED_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    reachable = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if reachable > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+    if reachable == needed:
+        return wanted
+    possible = max(reachable - _RESERVED_DESCRIPTORS, reachable // 2)
+    log.warning("MAX_CONNECTIONS is %d here: the process may have %d open files (ulimit -n).", possible, reachable)
+    return possible
+
+
+async def _wait_for_either(serving: asyncio.Task[Any], event: asyncio.Event, seconds: float | None = None) -> None:
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({serving, waiting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    if serving.done():
+        serving.result()
+
+
+async def _force_end(edge: ServerEdge, serving: asyncio.Task[Any], port: int) -> None:
+    """Cancel what is under way and reset every connection; granian itself would wait without end."""
+    log.warning("Some requests or connections did not end in time; they are broken off.")
+    edge.abort()
+    edge.connections.reset_all(port)
+    await asyncio.wait({serving}, timeout=_LAST_WAIT)
+
+
+@contextmanager
+def _handle_signals(actions: dict[str, Callable[[], None]]) -> Iterator[None]:
+    """Call an action for each signal, until the block ends; the platform may lack some, or all."""
+    loop = asyncio.get_running_loop()
+    before = {}
+    for name, action in actions.items():
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        previous = signal.getsignal(number)
+        try:
+            loop.add_signal_handler(number, action)
+        except NotImplementedError:  # Windows: Ctrl-C cancels the main task, and `finally` above does the rest
+            continue
+        before[number] = previous
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, previous)
