@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
-from gatewayz_metrics.catalogue import Catalogue, Family, Slots, Statistic, build_terms, grafana_unit
+from gatewayz_metrics.catalogue import Catalogue, Family, Slots, Statistic, build_heatmap, build_terms, grafana_unit
 from gatewayz_metrics.promql import build
 from gatewayz_metrics.telemetry import Telemetry
 
@@ -153,17 +153,19 @@ class Selection:
     def quantile(self, quantile: float, name: str, by: Iterable[str] = (), window: str = RATE) -> Expression:
         """A quantile of a histogram; nothing, rather than NaN, where nothing was observed."""
         family = self.metrics.family(name, "histogram")
-        template = build.quantile_of(name, quantile, by, _growth(window))
+        template = build.first_of([build.quantile_of(each, quantile, by, _growth(window)) for each in family.metrics])
         return self._expression(f"{template} >= 0", family, window)
 
     def mean(self, name: str, by: Sequence[str] = (), window: str = RATE) -> Expression:
         """The mean of a histogram or a summary."""
         family = self.metrics.family(name, "histogram", "summary")
-        return self._expression(build.mean_of(name, by, _growth(window)), family, window)
+        means = [build.mean_of(each, by, _growth(window)) for each in family.metrics]
+        return self._expression(build.first_of(means), family, window)
 
     def buckets(self, name: str) -> Expression:
         """How much every bucket of a histogram grew, for a heatmap."""
-        return self._expression(build.bucket_growth("increase", name), self.metrics.family(name, "histogram"))
+        family = self.metrics.family(name, "histogram")
+        return self._expression(build_heatmap(family).template, family)
 
     def share(self, part: "Selection", name: str, by: Sequence[str] = (), window: str = RATE) -> Expression:
         """The share of a counter's growth that another source sees, 0 to 1; zero where there is none of it."""

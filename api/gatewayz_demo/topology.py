@@ -117,6 +117,7 @@ EXCEPTIONS = ("ValueError", "TimeoutError", "ConnectionError")
 HTTP_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 MODEL_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
 PROVIDER_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0)
+RESPONSE_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 60.0, 90.0, 120.0)
 ROUTE_LABELS = ("app_name", "method", "path")
 MODEL_LABELS = ("provider", "model")
 
@@ -152,6 +153,35 @@ PROVIDER_SECONDS = ExportedFamily(
     ("provider",),
     PROVIDER_BUCKETS,
 )
+RESPONSE_SECONDS = ExportedFamily(
+    "provider_response_duration_seconds",
+    "histogram",
+    "Seconds until a provider answered, with buckets for slow answers.",
+    (*MODEL_LABELS, "status"),
+    RESPONSE_BUCKETS,
+)
+BREAKER_STATE = ExportedFamily(
+    "circuit_breaker_current_state", "gauge", "1 for the state that the breaker is in.", ("provider", "state")
+)
+BREAKER_CHANGES = ExportedFamily(
+    "circuit_breaker_state_transitions_total",
+    "counter",
+    "Changes of state of a breaker.",
+    ("provider", "from_state", "to_state"),
+)
+BREAKER_REFUSALS = ExportedFamily(
+    "circuit_breaker_rejected_requests_total", "counter", "Calls that an open breaker refused.", ("provider",)
+)
+MODEL_COUNT = ExportedFamily("gateway_model_count", "gauge", "Models in the catalogue.", ("gateway",))
+CATALOG_HITS = ExportedFamily("catalog_cache_hits_total", "counter", "Catalogues found in the cache.", ("gateway",))
+CATALOG_MISSES = ExportedFamily("catalog_cache_misses_total", "counter", "Catalogues not found there.", ("gateway",))
+CATALOG_BYTES = ExportedFamily("catalog_cache_size_bytes", "gauge", "Bytes of a cached catalogue.", ("gateway",))
+# Copied from Redis' INFO, and therefore gauges whatever their names say.
+REDIS_HITS = ExportedFamily("redis_keyspace_hits_total", "gauge", "Keys found in Redis.")
+REDIS_MISSES = ExportedFamily("redis_keyspace_misses_total", "gauge", "Keys not found in Redis.")
+REDIS_UP = ExportedFamily("redis_up", "gauge", "1 while Redis answers.")
+REDIS_CLIENTS = ExportedFamily("redis_connected_clients", "gauge", "Clients of Redis.")
+REDIS_BYTES = ExportedFamily("redis_memory_used_bytes", "gauge", "Bytes that Redis uses.")
 AVAILABILITY = ExportedFamily("provider_availability", "gauge", "1 while the provider answers.", ("provider",))
 UPTIME = ExportedFamily("provider_availability", "gauge", "Percent of time the provider answered.", ("provider",))
 ERROR_RATE = ExportedFamily("provider_error_rate", "gauge", "Share of calls that failed.", ("provider",))

@@ -102,7 +102,9 @@ def catalogue(
         families.add_row(*row)
     statistics = Table("Statistic", "Unit", "Meaning", "Expression", title=f"{found.title}: statistics")
     for statistic in found.statistics:
-        statistics.add_row(statistic.name, statistic.unit, statistic.help, slots.fill(statistic.expr))
+        statistics.add_row(
+            statistic.name, statistic.unit, statistic.help, slots.fill("\nelse ".join(statistic.choices))
+        )
     # Piped into a file, a table keeps its columns instead of squeezing them into 80 characters.
     Console(width=None if sys.stdout.isatty() else 240).print(families, statistics)
 

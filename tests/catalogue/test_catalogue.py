@@ -14,7 +14,7 @@ from tests.support.samples import END
 
 CATALOGUE = load()
 EXPRESSIONS = [term.template for family in CATALOGUE.families for term in family.terms]
-EXPRESSIONS += [statistic.expr for statistic in CATALOGUE.statistics]
+EXPRESSIONS += [statistic.template for statistic in CATALOGUE.statistics]
 
 SPECIFIED = {
     "system": "fastapi_requests_total fastapi_requests_duration_seconds fastapi_requests_in_progress "

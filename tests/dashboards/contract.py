@@ -51,9 +51,13 @@ def _defined(catalogue: Catalogue) -> Iterator[Metric]:
 
 def _read(catalogue: Catalogue) -> Iterator[Metric]:
     """What only an expression of the catalogue knows: it must have the labels that the family keeps."""
+    exported = {m.name: m for e in _exported() for m in _series(e.name, e.kind, frozenset(e.labels))}
     for family in catalogue.families:
         for name in family.sources:
-            yield from _series(name, "unknown", frozenset(family.by))
+            if name in exported:
+                yield exported[name]
+            else:
+                yield from _series(name, "unknown", frozenset(family.by))
 
 
 def _exported() -> Iterator[ExportedFamily]:

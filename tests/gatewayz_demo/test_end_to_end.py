@@ -51,7 +51,7 @@ async def _pages(folder: Path) -> dict[str, Any]:
 def _direct(engine: Engine, at: float) -> dict[str, Any]:
     slots = Slots()
     return {
-        "statistics": {s.name: engine.value(slots.fill(s.expr), at) for s in CATALOGUE.statistics},
+        "statistics": {s.name: engine.value(slots.fill(s.template), at) for s in CATALOGUE.statistics},
         "samples": {
             (term.sample, frozenset((k, v) for k, v in labels.items() if k != "__name__")): float(value)
             for family in CATALOGUE.families

@@ -4,6 +4,8 @@ production  everything present, two replicas, an exporter of provider counts
 staging     the same names with other numbers: what a missing selector would mix in
 bare        as real backends are: no provider counts, few families
 idle        counters that never move
+written     what the real backend writes, in place of the specification's provider and cache families
+calls       model calls and Redis, but no breaker and no catalogue cache
 oneshot     only cache hits, no 5xx, no provider error rate
 hostile     label values that break careless writers
 """
@@ -61,6 +63,8 @@ def deployments() -> Iterator[Series]:
     yield from _production("staging", 7.0)
     yield from _bare()
     yield from _idle()
+    yield from _written()
+    yield from _calls()
     yield from _oneshot()
     yield from _hostile()
 
@@ -153,6 +157,42 @@ def _idle() -> Iterator[Series]:
     yield Series("fastapi_requests_total", base | {"status_code": "200"}, flat(1234))
     yield from histogram("fastapi_requests_duration_seconds", base, {"1.0": 0, "+Inf": 0}, 1)
     yield Series("cache_hits_total", base | {"cache_name": "keys"}, flat(10))
+
+
+def _written() -> Iterator[Series]:
+    base = {"env": "written", "job": "gateway", "instance": "a"}
+    # xai has not been called for a while, groq fails every call, openai one of five.
+    for provider, (good, bad) in {"openai": (0.8, 0.2), "groq": (0, 2), "mistral": (1, 0), "xai": (0, 0)}.items():
+        yield from _calls_to(base, provider, good, bad)
+        labels = base | {"provider": provider, "model": "m", "status": "success"}
+        buckets = {"1.0": 3, "10.0": 4, "45.0": 4, "+Inf": 4}
+        yield from histogram("provider_response_duration_seconds", labels, buckets, 0.8)
+    # A breaker sets the state that it enters to 1 and the one that it leaves to 0; it starts closed, without a series.
+    for provider, states in {"groq": {"closed": 0, "open": 1}, "openai": {"open": 0, "half_open": 1}}.items():
+        for state, holds in states.items():
+            yield Series("circuit_breaker_current_state", base | {"provider": provider, "state": state}, flat(holds))
+    for gateway, (hits, misses) in {"openrouter": (7.0, 1.0), "groq": (1.0, 1.0)}.items():
+        yield Series("catalog_cache_hits_total", base | {"gateway": gateway}, steady(hits))
+        yield Series("catalog_cache_misses_total", base | {"gateway": gateway}, steady(misses))
+    yield from _redis(base)
+
+
+def _calls() -> Iterator[Series]:
+    base = {"env": "calls", "job": "gateway", "instance": "a"}
+    for provider, (good, bad) in {"openai": (0.8, 0.2), "groq": (0, 2), "mistral": (1, 0)}.items():
+        yield from _calls_to(base, provider, good, bad)
+    yield from _redis(base)
+
+
+def _calls_to(base: dict[str, str], provider: str, good: float, bad: float) -> Iterator[Series]:
+    for status, rate in {"success": good, "error": bad}.items():
+        labels = base | {"provider": provider, "model": "m", "status": status}
+        yield Series("model_inference_requests_total", labels, steady(rate))
+
+
+def _redis(base: dict[str, str]) -> Iterator[Series]:
+    yield Series("redis_keyspace_hits_total", base, steady(3))
+    yield Series("redis_keyspace_misses_total", base, steady(1))
 
 
 def _oneshot() -> Iterator[Series]:

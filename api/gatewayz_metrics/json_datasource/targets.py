@@ -126,7 +126,7 @@ class _TargetBuilder:
 
     def of(self, entry: Family | Statistic) -> list[TargetQuery]:
         if isinstance(entry, Statistic):
-            promql = self._slots().fill(entry.expr)
+            promql = self._slots().fill(entry.template)
             return [TargetQuery(entry.name, self._filtered(promql, chosen_matchers(self.payload, ())), entry.unit)]
         if self.form is OutputFormat.HEATMAP:
             return [self._heat(entry)]

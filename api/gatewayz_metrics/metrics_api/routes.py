@@ -6,7 +6,15 @@ from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceE
 from gatewayz_metrics.http.route import ROUTE_LABEL, SurfaceRouter, render_json_error
 from gatewayz_metrics.metrics_api.docs import render_docs
 from gatewayz_metrics.metrics_api.exposition import render_exposition
-from gatewayz_metrics.metrics_api.parameters import CATEGORY, TIME, VALUES, described, negotiate_format, parse_params
+from gatewayz_metrics.metrics_api.parameters import (
+    CATEGORY,
+    SOURCES,
+    TIME,
+    VALUES,
+    described,
+    negotiate_format,
+    parse_params,
+)
 from gatewayz_metrics.metrics_api.summary import render_summary
 from gatewayz_metrics.query import Snapshot
 from gatewayz_metrics.service import ServiceProvider
@@ -25,7 +33,7 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
     )
 
     @router.head("/summary", include_in_schema=False)
-    @router.get("/summary", openapi_extra=described(CATEGORY, VALUES, TIME))
+    @router.get("/summary", openapi_extra=described(CATEGORY, VALUES, SOURCES, TIME))
     async def summary(request: Request) -> Response:
         """Every statistic, one number each."""
         layer = services.get().layer
@@ -33,9 +41,9 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         sections = _check_sections(params.categories, layer.catalogue.sections)
         snapshot = await layer.statistics(sections, params.at)
         body = snapshot.once(
-            params.values,
+            (params.values, params.sources),
             lambda: render_summary(
-                layer.catalogue.in_sections(sections), snapshot, params.values, layer.catalogue.window
+                layer.catalogue.in_sections(sections), snapshot, params.values, layer.slots, sources=params.sources
             ),
         )
         return Response(body, media_type="application/json", headers=_headers(snapshot))
