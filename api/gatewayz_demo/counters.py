@@ -5,12 +5,14 @@ Within a step the simulator calls `start_step` on providers, `record...` for eve
 """
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
 from gatewayz_demo import topology
-from gatewayz_demo.metric_store import MetricStore, create_cells
+from gatewayz_demo.metric_store import Cell, MetricStore, create_cells
 from gatewayz_demo.topology import Model, Route
 
 # Seconds per step. The scrape interval is a multiple of it, so that a scrape sees whole steps only.
@@ -19,6 +21,10 @@ STEP = 5.0
 SMOOTHING = 0.05
 # The error rate (0 to 1) above which a provider counts as degraded.
 DEGRADED_ABOVE = 0.05
+# A breaker opens after so many failures in a row, and closes after so many successes once it is half open.
+FAILURES_TO_OPEN, SUCCESSES_TO_CLOSE = 5, 2
+# Seconds after which an open breaker lets calls through.
+OPEN_SECONDS = 60.0
 # Sigma of the log-normal factor on every duration.
 SPREAD = 0.55
 
@@ -75,6 +81,10 @@ class ModelCounters:
         self._successes = store.add_cell(topology.MODEL_CALLS, *labels, "success")
         self._failures = store.add_cell(topology.MODEL_CALLS, model.provider, model.client_name or model.name, "error")
         self._seconds = store.add_distribution(topology.MODEL_SECONDS, *labels)
+        self._responses = {
+            failed: store.add_distribution(topology.RESPONSE_SECONDS, *labels, "error" if failed else "success")
+            for failed in (False, True)
+        }
         self._input = store.add_cell(topology.TOKENS, *labels, "input")
         self._output = store.add_cell(topology.TOKENS, *labels, "output")
         self._credits = store.add_cell(topology.CREDITS, *labels)
@@ -82,6 +92,7 @@ class ModelCounters:
     def record(self, seconds: float, rng: Random, *, failed: bool) -> None:
         """Counts one call; a failed call uses no tokens and no credits."""
         self._seconds.observe(seconds)
+        self._responses[failed].observe(seconds)
         if failed:
             self._failures.add()
             return
@@ -94,60 +105,162 @@ class ModelCounters:
         self._credits.add((input_tokens + 3 * output_tokens) * self.model.price / 1_000_000)
 
 
+class Breaker:
+    """The circuit breaker of one provider: its series begin with its first change of state, as the gateway's do."""
+
+    def __init__(self, store: MetricStore, provider: str) -> None:
+        """Starts closed, without a series."""
+        self.state = "closed"
+        self._store, self._provider = store, provider
+        self._states: dict[str, Cell] = {}
+        self._changes: dict[tuple[str, str], Cell] = {}
+        self._refusals: Cell | None = None
+        self._in_row, self._steps_open = 0, 0
+
+    def refuses(self) -> bool:
+        """Whether a call is refused; it is counted then."""
+        if self.state != "open":
+            return False
+        self._refusals = self._refusals or self._store.add_cell(topology.BREAKER_REFUSALS, self._provider)
+        self._refusals.add()
+        return True
+
+    def record(self, *, failed: bool) -> None:
+        """Takes the result of a call."""
+        same = failed == (self.state == "closed")
+        self._in_row = self._in_row + 1 if same else 0
+        if self.state == "half_open" and failed:
+            self._enter("open")
+        elif self._in_row >= (FAILURES_TO_OPEN if failed else SUCCESSES_TO_CLOSE):
+            self._enter("open" if failed else "closed")
+
+    def finish_step(self) -> None:
+        """Lets calls through again some time after it opened."""
+        self._steps_open += self.state == "open"
+        if self._steps_open * STEP >= OPEN_SECONDS:
+            self._enter("half_open")
+
+    def _enter(self, state: str) -> None:
+        change = (self.state, state)
+        if change not in self._changes:
+            self._changes[change] = self._store.add_cell(topology.BREAKER_CHANGES, self._provider, *change)
+        self._changes[change].add()
+        for each, holds in ((state, 1), (self.state, 0)):
+            if each not in self._states:
+                self._states[each] = self._store.add_cell(topology.BREAKER_STATE, self._provider, each)
+            self._states[each].set(holds)
+        self.state, self._in_row, self._steps_open = state, 0, 0
+
+
 class ProviderCounters:
     """The metrics of one provider, and its state in the current step."""
 
-    def __init__(self, store: MetricStore, data_store: MetricStore, name: str) -> None:
-        """Adds the provider's series to both stores, healthy."""
+    def __init__(self, store: MetricStore, name: str) -> None:
+        """Adds the provider's series to the store, healthy."""
         self.name = name
         self.failure_rate, self.slowdown = 0.0, 1.0
+        self.breaker = Breaker(store, name)
+        self.is_down = False
+        # The calls of the step, as seconds.
+        self.calls: list[float] = []
+        self.failures = 0
         self._usual_failure_rate = Random(name).uniform(0.002, 0.012)  # noqa: S311  # a simulation, not a secret
-        self._seconds = store.add_distribution(topology.PROVIDER_SECONDS, name)
-        self._availability = store.add_cell(topology.AVAILABILITY, name)
-        self._error_rate = store.add_cell(topology.ERROR_RATE, name)
-        self._uptime = data_store.add_cell(topology.UPTIME, name)
-        self._is_down = False
-        self._calls, self._failures = 0, 0
-        self._mean_error_rate, self._mean_up = 0.0, 1.0
 
     def start_step(self, incident: Incident | None) -> None:
         """Sets failure rate and slowdown for a step, from the incident that is under way, if any."""
         affected = incident is not None and incident.provider == self.name
-        self._is_down = affected and incident is not None and incident.outage
+        self.is_down = affected and incident is not None and incident.outage
         # The share of calls that fail: in an outage, in a lesser incident, and usually.
-        self.failure_rate = 0.85 if self._is_down else 0.2 if affected else self._usual_failure_rate
+        self.failure_rate = 0.85 if self.is_down else 0.2 if affected else self._usual_failure_rate
         self.slowdown = 2.5 if affected else 1.0
-        self._calls, self._failures = 0, 0
+        self.calls, self.failures = [], 0
 
     def record(self, seconds: float, *, failed: bool) -> None:
         """Counts one call."""
-        self._seconds.observe(seconds)
-        self._calls += 1
-        self._failures += failed
+        self.breaker.record(failed=failed)
+        self.calls.append(seconds)
+        self.failures += failed
+
+
+class SpecifiedProvider:
+    """What the specification says of one provider, and what the gateway registers but never writes."""
+
+    def __init__(self, store: MetricStore, data_store: MetricStore, provider: ProviderCounters) -> None:
+        """Adds the provider's series to both stores, healthy."""
+        self._provider = provider
+        self._seconds = store.add_distribution(topology.PROVIDER_SECONDS, provider.name)
+        self._availability = store.add_cell(topology.AVAILABILITY, provider.name)
+        self._error_rate = store.add_cell(topology.ERROR_RATE, provider.name)
+        self._uptime = data_store.add_cell(topology.UPTIME, provider.name)
+        self._mean_error_rate, self._mean_up = 0.0, 1.0
 
     def finish_step(self) -> str:
         """Sets the gauges and returns the health: `healthy`, `degraded` or `down`."""
-        if self._calls:
-            self._mean_error_rate += SMOOTHING * (self._failures / self._calls - self._mean_error_rate)
-        self._mean_up += SMOOTHING * ((not self._is_down) - self._mean_up)
-        self._availability.set(float(not self._is_down))
+        provider = self._provider
+        for seconds in provider.calls:
+            self._seconds.observe(seconds)
+        if provider.calls:
+            self._mean_error_rate += SMOOTHING * (provider.failures / len(provider.calls) - self._mean_error_rate)
+        self._mean_up += SMOOTHING * ((not provider.is_down) - self._mean_up)
+        self._availability.set(float(not provider.is_down))
         self._error_rate.set(round(self._mean_error_rate, 6))
         self._uptime.set(round(100 * self._mean_up, 3))
-        if self._is_down:
+        if provider.is_down:
             return "down"
         return "degraded" if self._mean_error_rate > DEGRADED_ABOVE else "healthy"
 
 
-class StorageCounters:
-    """The metrics of the database and of the caches in front of it."""
+class SpecifiedCounters:
+    """Every family of the specification that no code of the real gateway writes."""
 
-    def __init__(self, store: MetricStore) -> None:
-        """Adds the series of every table and cache to the store, at zero."""
-        self._queries = {query: store.add_cell(topology.DB_QUERIES, *query) for query in topology.QUERIES}
-        self._seconds = {table: store.add_distribution(topology.DB_SECONDS, table) for table in topology.TABLES}
+    def __init__(self, store: MetricStore, data_store: MetricStore, providers: Iterable[ProviderCounters]) -> None:
+        """Adds the series of providers, caches, keys and plans to the stores."""
+        self._providers = [SpecifiedProvider(store, data_store, provider) for provider in providers]
+        self._counts = {state: store.add_cell(family) for state, family in topology.PROVIDER_COUNTS.items()}
         self._hits = create_cells(store, topology.CACHE_HITS, topology.CACHES)
         self._misses = create_cells(store, topology.CACHE_MISSES, topology.CACHES)
         self._bytes = create_cells(store, topology.CACHE_BYTES, topology.CACHES)
+        self._business = BusinessCounters(store)
+
+    def record_look_up(self, cache: str, *, hit: bool) -> None:
+        """Counts one look-up in a cache."""
+        (self._hits if hit else self._misses)[cache,].add()
+
+    def finish_step(self, elapsed: float) -> None:
+        """Sets the gauges at the end of a step."""
+        by_health = Counter(provider.finish_step() for provider in self._providers)
+        by_health["total"] = len(self._providers)
+        for health, cell in self._counts.items():
+            cell.set(by_health[health])
+        # A slow wave, each cache in a phase of its own.
+        for position, cell in enumerate(self._bytes.values()):
+            wave = 1 + 0.2 * math.sin(math.tau * elapsed / 2400 + position)
+            cell.set(round(4_000_000 * (position + 1) * wave))
+        self._business.finish_step(elapsed)
+
+
+class StorageCounters:
+    """The metrics of the database and of the caches in front of it, which are in Redis."""
+
+    def __init__(self, store: MetricStore, specified: SpecifiedCounters | None) -> None:
+        """Adds the series of every table and cache to the store, at zero."""
+        self._queries = {query: store.add_cell(topology.DB_QUERIES, *query) for query in topology.QUERIES}
+        self._seconds = {table: store.add_distribution(topology.DB_SECONDS, table) for table in topology.TABLES}
+        self._specified = specified
+        self._catalog_hits = create_cells(store, topology.CATALOG_HITS, topology.PROVIDERS)
+        self._catalog_misses = create_cells(store, topology.CATALOG_MISSES, topology.PROVIDERS)
+        self._redis_hits, self._redis_misses = (
+            store.add_cell(topology.REDIS_HITS),
+            store.add_cell(topology.REDIS_MISSES),
+        )
+        self._redis_clients, self._redis_bytes = (
+            store.add_cell(topology.REDIS_CLIENTS),
+            store.add_cell(topology.REDIS_BYTES),
+        )
+        store.add_cell(topology.REDIS_UP).set(1)
+        for name, models in topology.MODEL_COUNTS.items():
+            store.add_cell(topology.MODEL_COUNT, name).set(models)
+            store.add_cell(topology.CATALOG_BYTES, name).set(2048 * models)
 
     def record_authentication(self, rng: Random) -> float:
         """Counts the look-up of an API key and its rate limit; returns the seconds it took."""
@@ -166,14 +279,18 @@ class StorageCounters:
         return sum(self._record_query(query, rng) for query in route.queries)
 
     def finish_step(self, elapsed: float) -> None:
-        """Sets the cache sizes: a slow wave, each cache in a phase of its own."""
-        for position, cell in enumerate(self._bytes.values()):
-            wave = 1 + 0.2 * math.sin(math.tau * elapsed / 2400 + position)
-            cell.set(round(4_000_000 * (position + 1) * wave))
+        """Sets the gauges of Redis, which follow slow waves."""
+        self._redis_clients.set(round(24 + 6 * math.sin(math.tau * elapsed / 3600)))
+        self._redis_bytes.set(round(48_000_000 * (1 + 0.2 * math.sin(math.tau * elapsed / 2400))))
 
     def _look_up(self, cache: str, hit_ratio: float, rng: Random) -> bool:
         hit = rng.random() < hit_ratio
-        (self._hits if hit else self._misses)[cache,].add()
+        (self._redis_hits if hit else self._redis_misses).add()
+        if cache == "catalog":
+            gateway = topology.PROVIDERS[rng.randrange(len(topology.PROVIDERS))]
+            (self._catalog_hits if hit else self._catalog_misses)[gateway,].add()
+        if self._specified is not None:
+            self._specified.record_look_up(cache, hit=hit)
         return hit
 
     def _record_query(self, query: tuple[str, str], rng: Random) -> float:
@@ -184,13 +301,12 @@ class StorageCounters:
 
 
 class BusinessCounters:
-    """API keys and subscriptions. Trials are declared only: the real gateway exports no sample of them."""
+    """API keys and subscriptions. Trials are nowhere: nothing ever counted them."""
 
     def __init__(self, store: MetricStore) -> None:
         """Adds the series of keys and plans to the store."""
         self._keys = create_cells(store, topology.KEYS, tuple(topology.KEY_STATUSES))
         self._plans = create_cells(store, topology.SUBSCRIPTIONS, tuple(topology.PLANS), tuple(topology.CYCLES))
-        store.declare(topology.TRIALS)
 
     def finish_step(self, elapsed: float) -> None:
         """Sets the gauges, which grow slowly: a key in 15 minutes, a subscription in an hour."""

@@ -19,8 +19,8 @@ def write_history(file: TextIO, simulator: Simulator, *, since: float, until: fl
     Advances the simulator to the last of them.
     """
     times: list[float] = []
-    rows: dict[ScrapeTarget, list[list[float]]] = {scrape.METRICS: [], scrape.DATA_METRICS: []}
-    stores = {scrape.METRICS: simulator.metrics, scrape.DATA_METRICS: simulator.data}
+    stores = simulator.stores
+    rows: dict[ScrapeTarget, list[list[float]]] = {target: [] for target in stores}
     time = since
     while time <= until:
         simulator.advance(time)
@@ -33,7 +33,7 @@ def write_history(file: TextIO, simulator: Simulator, *, since: float, until: fl
     file.writelines(_format_families(stores, rows, timestamps))
     file.writelines(_format_up(stores, timestamps))
     file.write("# EOF\n")
-    return len(timestamps) * sum(len(store.values) + 1 for store in stores.values())
+    return sum(len(row) + 1 for scraped in rows.values() for row in scraped)
 
 
 def _format_families(
@@ -56,8 +56,10 @@ def _format_child(
     """The samples of one child by time: the format wants all samples of a point in time together."""
     heads = [(f"{name}{_format_labels(labels, target)} ", position) for name, labels, position in child]
     for row, timestamp in zip(rows, timestamps, strict=True):
-        for head, position in heads:
-            yield f"{head}{row[position]!r}{timestamp}"
+        # A child that came later than the scrape is not in it.
+        if heads[-1][1] < len(row):
+            for head, position in heads:
+                yield f"{head}{row[position]!r}{timestamp}"
 
 
 def _format_up(stores: dict[ScrapeTarget, MetricStore], timestamps: list[str]) -> Iterator[str]:

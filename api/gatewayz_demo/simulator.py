@@ -7,22 +7,22 @@ exporter and an exporter that is started again agree.
 
 import math
 from bisect import bisect
-from collections import Counter
 from itertools import accumulate
 from random import Random
 
-from gatewayz_demo import topology
+from gatewayz_demo import scrape, topology
 from gatewayz_demo.counters import (
     SPREAD,
     STEP,
-    BusinessCounters,
     Incident,
     ModelCounters,
     ProviderCounters,
     RouteCounters,
+    SpecifiedCounters,
     StorageCounters,
 )
 from gatewayz_demo.metric_store import MetricStore
+from gatewayz_demo.scrape import ScrapeTarget
 
 REQUESTS_PER_STEP = 42.0
 # Seconds; one incident lies within each period of this length.
@@ -32,26 +32,41 @@ FAILOVER = 0.6
 
 
 class Simulator:
-    """A simulated gateway and its two exporters: `metrics` and `data` hold the values of the current step."""
+    """A simulated gateway: `metrics` holds the values of the current step, and `data` those of a second page.
 
-    def __init__(self, *, seed: int = 7, epoch: float) -> None:
+    It exports what the real gateway does. With `spec_families` it is a deployment that also writes the families of
+    the specification which the real one registers at most, and has the second page.
+    """
+
+    def __init__(self, *, seed: int = 7, epoch: float, spec_families: bool = False) -> None:
         """Starts at the epoch (Unix seconds) with all counters at zero."""
-        self.seed, self.epoch = seed, epoch
+        self.seed, self.epoch, self.spec_families = seed, epoch, spec_families
         self.metrics = MetricStore(created=epoch)
         self.data = MetricStore(created=epoch)
         self._steps = 0
         self._routes = [RouteCounters(self.metrics, route) for route in topology.ROUTES]
         self._route_weights = list(accumulate(route.weight for route in topology.ROUTES))
-        self._exceptions = [
-            self.metrics.add_cell(topology.EXCEPTIONS_TOTAL, topology.APP, e) for e in topology.EXCEPTIONS
-        ]
         self._models = [ModelCounters(self.metrics, model) for model in topology.MODELS]
         self._model_weights = list(accumulate(model.weight for model in topology.MODELS))
-        self._providers = {name: ProviderCounters(self.metrics, self.data, name) for name in topology.PROVIDERS}
-        self._provider_counts = {k: self.metrics.add_cell(f) for k, f in topology.PROVIDER_COUNTS.items()}
-        self._storage = StorageCounters(self.metrics)
-        self._business = BusinessCounters(self.metrics)
+        self._providers = {name: ProviderCounters(self.metrics, name) for name in topology.PROVIDERS}
+        self._specified = (
+            SpecifiedCounters(self.metrics, self.data, self._providers.values()) if spec_families else None
+        )
+        self._exceptions = [
+            self.metrics.add_cell(topology.EXCEPTIONS_TOTAL, topology.APP, e)
+            for e in topology.EXCEPTIONS
+            if spec_families
+        ]
+        self._storage = StorageCounters(self.metrics, self._specified)
+        for family in topology.REGISTERED:
+            self.metrics.declare(family)
         self._update_gauges(0.0)
+
+    @property
+    def stores(self) -> dict[ScrapeTarget, MetricStore]:
+        """The pages that Prometheus scrapes."""
+        second = {scrape.DATA_METRICS: self.data} if self.spec_families else {}
+        return {scrape.METRICS: self.metrics, **second}
 
     @property
     def now(self) -> float:
@@ -100,7 +115,7 @@ class Simulator:
                 status, model_seconds = self._call_model(rng)
                 seconds += model_seconds
             seconds += self._storage.record_queries(route, rng)
-        elif status == "500":
+        elif status == "500" and self._exceptions:
             self._exceptions[rng.randrange(len(self._exceptions))].add()
         counters.record(status, seconds)
 
@@ -111,6 +126,8 @@ class Simulator:
         for _ in range(2 if rng.random() < FAILOVER else 1):
             counters = self._models[bisect(self._model_weights, rng.random() * self._model_weights[-1])]
             provider = self._providers[counters.model.provider]
+            if provider.breaker.refuses():
+                continue
             failed = rng.random() < provider.failure_rate
             seconds = counters.model.seconds * provider.slowdown * rng.lognormvariate(0, SPREAD)
             total += seconds
@@ -122,12 +139,11 @@ class Simulator:
 
     def _update_gauges(self, elapsed: float) -> None:
         """Sets the gauges at the end of a step, those of the routes aside."""
-        by_health = Counter(provider.finish_step() for provider in self._providers.values())
-        by_health["total"] = len(self._providers)
-        for health, cell in self._provider_counts.items():
-            cell.set(by_health[health])
+        for provider in self._providers.values():
+            provider.breaker.finish_step()
         self._storage.finish_step(elapsed)
-        self._business.finish_step(elapsed)
+        if self._specified is not None:
+            self._specified.finish_step(elapsed)
 
 
 def _count_requests(rng: Random, elapsed: float) -> int:

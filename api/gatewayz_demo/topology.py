@@ -108,6 +108,8 @@ QUERIES = tuple(
     dict.fromkeys([*(query for route in ROUTES for query in route.queries), ("rate_limit_configs", "select")])
 )
 TABLES = tuple(dict.fromkeys(table for table, _ in QUERIES))
+# Models in each provider's catalogue.
+MODEL_COUNTS = {name: 40 + 61 * number for number, name in enumerate(PROVIDERS)}
 CACHES = ("auth", "catalog", "response", "health")
 KEY_STATUSES = {"active": 412, "inactive": 57, "revoked": 23}
 PLANS = {"free": 1380, "pro": 214, "max": 61, "enterprise": 8}
@@ -197,6 +199,23 @@ CACHE_BYTES = ExportedFamily("cache_size_bytes", "gauge", "Bytes a cache holds."
 KEYS = ExportedFamily("active_api_keys", "gauge", "API keys by status.", ("status",))
 SUBSCRIPTIONS = ExportedFamily("subscription_count", "gauge", "Paid plans.", ("plan_type", "billing_cycle"))
 TRIALS = ExportedFamily("trial_active", "gauge", "Trials by status.", ("status",))
+# Registered by the real gateway, so that its page shows HELP and TYPE: all but those of the breaker, which begin
+# with its first event, are written by none of its code.
+REGISTERED = (
+    EXCEPTIONS_TOTAL,
+    AVAILABILITY,
+    ERROR_RATE,
+    PROVIDER_SECONDS,
+    CACHE_HITS,
+    CACHE_MISSES,
+    CACHE_BYTES,
+    KEYS,
+    SUBSCRIPTIONS,
+    TRIALS,
+    BREAKER_STATE,
+    BREAKER_CHANGES,
+    BREAKER_REFUSALS,
+)
 
 
 def status_class(code: str) -> str:

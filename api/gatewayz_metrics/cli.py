@@ -55,12 +55,16 @@ def serve() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    spec_families: Annotated[
+        bool, typer.Option("--spec-families", help="Also the specification's families that the real gateway lacks.")
+    ] = False,
+) -> None:
     """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
         _run(_serve(read_settings(), told=True))
     else:
-        _simulate()
+        _simulate(spec_families=spec_families)
 
 
 @app.command()
@@ -122,7 +126,7 @@ class _Server(uvicorn.Server):
             typer.echo(self._greeting)
 
 
-def _simulate() -> None:
+def _simulate(*, spec_families: bool) -> None:
     # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
     try:
         from gatewayz_demo.errors import DemoError  # noqa: PLC0415
@@ -134,7 +138,7 @@ def _simulate() -> None:
 
     async def simulate() -> None:
         listening = _listen(read_settings())
-        async with embedded_upstream(progress=typer.echo) as url:
+        async with embedded_upstream(progress=typer.echo, spec_families=spec_families) as url:
             await _serve(read_settings(prometheus_url=url), listening, told=True)
 
     try:
