@@ -96,10 +96,17 @@ class Metrics:
         return next((owner for owner, part in owners if owner and part in _PARTS.get(owner.type, ())), None)
 
     def _noted(self, family: Family) -> Family:
-        # An expression over other families shows those as well: a mean is all that is to be seen of a summary.
-        read = (self._exporter(series, _PARTS["histogram"]) for series in family.sources)
-        self.asked.update((family.name, *(each.name for each in read if each)))
+        self.asked.add(family.name)
+        self.note_sources(family)
         return family
+
+    def note_sources(self, entry: Family | Statistic) -> None:
+        """An expression over other families shows those as well: a mean is all that is to be seen of a summary."""
+        # A fallback stands in for a family and shows none of its own.
+        first = entry.choices[0]
+        templates = [first] if isinstance(first, str) else [term.template for term in first]
+        read = (self._exporter(series, _PARTS["histogram"]) for series in build.find_metrics(" ".join(templates)))
+        self.asked.update(each.name for each in read if each)
 
     def statistic(self, name: str) -> Statistic:
         """A statistic of the summary. Raises NotInCatalogue."""
@@ -139,6 +146,12 @@ class Selection:
     def now(self, name: str) -> Expression:
         """A gauge as the catalogue defines it."""
         return self.as_defined(self.metrics.family(name, "gauge"))
+
+    def number(self, name: str) -> Expression:
+        """A statistic, in PromQL; it shows the families that it reads."""
+        found = self.metrics.statistic(name)
+        self.metrics.note_sources(found)
+        return Expression(self._filled(found.template), grafana_unit(found.unit), found.help)
 
     def as_defined(self, family: Family) -> Expression:
         """A family's values as they are."""
