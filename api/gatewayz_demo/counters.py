@@ -5,11 +5,10 @@ Within a step the simulator calls `start_step` on providers, `record...` for eve
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
+from typing import Protocol
 
 from gatewayz_demo import topology
 from gatewayz_demo.metric_store import Cell, MetricStore, create_cells
@@ -17,14 +16,14 @@ from gatewayz_demo.topology import Model, Route
 
 # Seconds per step. The scrape interval is a multiple of it, so that a scrape sees whole steps only.
 STEP = 5.0
-# Weight of the newest step in the moving averages of a provider: they follow a change within about 20 steps.
-SMOOTHING = 0.05
-# The error rate (0 to 1) above which a provider counts as degraded.
-DEGRADED_ABOVE = 0.05
 # A breaker opens after so many failures in a row, and closes after so many successes once it is half open.
 FAILURES_TO_OPEN, SUCCESSES_TO_CLOSE = 5, 2
 # Seconds after which an open breaker lets calls through.
 OPEN_SECONDS = 60.0
+# Server errors in a step that turn overload protection on, and the seconds after which it is off again.
+FAILURES_TO_PROTECT, PROTECTED_SECONDS = 4, 180.0
+# The share of model calls whose answers are streamed.
+STREAMED = 0.6
 # Sigma of the log-normal factor on every duration.
 SPREAD = 0.55
 
@@ -52,6 +51,10 @@ class RouteCounters:
         }
         self._seconds = store.add_distribution(topology.REQUEST_SECONDS, *labels)
         self._in_progress = store.add_cell(topology.IN_PROGRESS, *labels)
+        self._sizes = [
+            (store.add_distribution(topology.REQUEST_BYTES, *labels), 2400 if route.calls_model else 320),
+            (store.add_distribution(topology.RESPONSE_BYTES, *labels), 3800 if route.method != "DELETE" else 60),
+        ]
         self._failures = list(zip(accumulate(p for _, p in route.failures), route.failures, strict=True))
         self._busy_seconds = 0.0
 
@@ -59,16 +62,20 @@ class RouteCounters:
         """The route's own status for a random number in [0, 1), before any model is called."""
         return next((status for limit, (status, _) in self._failures if draw < limit), self.route.success)
 
-    def record(self, status: str, seconds: float) -> None:
+    def record(self, status: str, seconds: float, rng: Random) -> None:
         """Counts one request."""
+        for sizes, median in self._sizes:
+            sizes.observe(round(median * rng.lognormvariate(0, 1)))
         self._requests[status].add()
         self._seconds.observe(seconds)
         self._busy_seconds += seconds
 
-    def finish_step(self) -> None:
-        """Sets the requests in progress to their mean over the step."""
-        self._in_progress.set(round(self._busy_seconds / STEP))
+    def finish_step(self) -> float:
+        """Sets the requests in progress to their mean over the step, and returns that."""
+        mean = self._busy_seconds / STEP
+        self._in_progress.set(round(mean))
         self._busy_seconds = 0.0
+        return mean
 
 
 class ModelCounters:
@@ -78,6 +85,8 @@ class ModelCounters:
         """Adds the model's series to the store, at zero."""
         labels = (model.provider, model.name)
         self.model = model
+        # US dollars since the start.
+        self.spent = 0.0
         self._successes = store.add_cell(topology.MODEL_CALLS, *labels, "success")
         self._failures = store.add_cell(topology.MODEL_CALLS, model.provider, model.client_name or model.name, "error")
         self._seconds = store.add_distribution(topology.MODEL_SECONDS, *labels)
@@ -88,6 +97,11 @@ class ModelCounters:
         self._input = store.add_cell(topology.TOKENS, *labels, "input")
         self._output = store.add_cell(topology.TOKENS, *labels, "output")
         self._credits = store.add_cell(topology.CREDITS, *labels)
+        self._cost = store.add_cell(topology.COST, *labels)
+        self._call_cost = store.add_distribution(topology.CALL_COST, *labels)
+        self._first_chunk = store.add_distribution(topology.FIRST_CHUNK, *labels)
+        self._first_byte = store.add_distribution(topology.FIRST_BYTE, *labels, topology.ENDPOINT)
+        self._streaming = store.add_distribution(topology.STREAMING, *labels, topology.ENDPOINT)
 
     def record(self, seconds: float, rng: Random, *, failed: bool) -> None:
         """Counts one call; a failed call uses no tokens and no credits."""
@@ -102,7 +116,17 @@ class ModelCounters:
         self._input.add(input_tokens)
         self._output.add(output_tokens)
         # The price is per million input tokens; output tokens cost three times as much.
-        self._credits.add((input_tokens + 3 * output_tokens) * self.model.price / 1_000_000)
+        price = (input_tokens + 3 * output_tokens) * self.model.price / 1_000_000
+        self._credits.add(price)
+        self._cost.add(price)
+        self._call_cost.observe(price)
+        self.spent += price
+        if rng.random() < STREAMED:
+            # The first byte comes after a quarter of the time or so, the first chunk a little later.
+            first = seconds * rng.uniform(0.15, 0.35)
+            self._first_byte.observe(first)
+            self._first_chunk.observe(first + 0.02)
+            self._streaming.observe(seconds - first)
 
 
 class Breaker:
@@ -182,71 +206,50 @@ class ProviderCounters:
         self.failures += failed
 
 
-class SpecifiedProvider:
-    """What the specification says of one provider, and what the gateway registers but never writes."""
+class LoadCounters:
+    """Slots of the concurrency limit, and the overload protection that comes on when many requests fail."""
 
-    def __init__(self, store: MetricStore, data_store: MetricStore, provider: ProviderCounters) -> None:
-        """Adds the provider's series to both stores, healthy."""
-        self._provider = provider
-        self._seconds = store.add_distribution(topology.PROVIDER_SECONDS, provider.name)
-        self._availability = store.add_cell(topology.AVAILABILITY, provider.name)
-        self._error_rate = store.add_cell(topology.ERROR_RATE, provider.name)
-        self._uptime = data_store.add_cell(topology.UPTIME, provider.name)
-        self._mean_error_rate, self._mean_up = 0.0, 1.0
+    def __init__(self, store: MetricStore) -> None:
+        """Adds the series to the store, without load."""
+        self._used = store.add_cell(topology.SLOTS_USED)
+        self._awaited = store.add_cell(topology.SLOTS_AWAITED)
+        self._refused = create_cells(store, topology.SLOTS_REFUSED, ("queue_full", "queue_timeout"))
+        self._active = store.add_cell(topology.VELOCITY_ACTIVE)
+        self._activations = store.add_cell(topology.VELOCITY_ON)
+        self._seconds = store.add_distribution(topology.VELOCITY_SECONDS)
+        self._since: float | None = None
 
-    def finish_step(self) -> str:
-        """Sets the gauges and returns the health: `healthy`, `degraded` or `down`."""
-        provider = self._provider
-        for seconds in provider.calls:
-            self._seconds.observe(seconds)
-        if provider.calls:
-            self._mean_error_rate += SMOOTHING * (provider.failures / len(provider.calls) - self._mean_error_rate)
-        self._mean_up += SMOOTHING * ((not provider.is_down) - self._mean_up)
-        self._availability.set(float(not provider.is_down))
-        self._error_rate.set(round(self._mean_error_rate, 6))
-        self._uptime.set(round(100 * self._mean_up, 3))
-        if provider.is_down:
-            return "down"
-        return "degraded" if self._mean_error_rate > DEGRADED_ABOVE else "healthy"
+    def finish_step(self, elapsed: float, in_progress: float, failures: int) -> None:
+        """Takes the requests in progress and the server errors of a step."""
+        waiting = max(0.0, in_progress - topology.SLOTS)
+        self._used.set(round(in_progress - waiting))
+        self._awaited.set(round(waiting))
+        if waiting > topology.SLOTS:
+            self._refused["queue_full",].add(round(waiting - topology.SLOTS))
+        if self._since is None and failures >= FAILURES_TO_PROTECT:
+            self._since = elapsed
+            self._activations.add()
+        elif self._since is not None and elapsed - self._since >= PROTECTED_SECONDS:
+            self._seconds.observe(elapsed - self._since)
+            self._since = None
+        self._active.set(float(self._since is not None))
 
 
-class SpecifiedCounters:
-    """Every family of the specification that no code of the real gateway writes."""
-
-    def __init__(self, store: MetricStore, data_store: MetricStore, providers: Iterable[ProviderCounters]) -> None:
-        """Adds the series of providers, caches, keys and plans to the stores."""
-        self._providers = [SpecifiedProvider(store, data_store, provider) for provider in providers]
-        self._counts = {state: store.add_cell(family) for state, family in topology.PROVIDER_COUNTS.items()}
-        self._hits = create_cells(store, topology.CACHE_HITS, topology.CACHES)
-        self._misses = create_cells(store, topology.CACHE_MISSES, topology.CACHES)
-        self._bytes = create_cells(store, topology.CACHE_BYTES, topology.CACHES)
-        self._business = BusinessCounters(store)
+class LookUps(Protocol):
+    """Counts look-ups by the name of the cache."""
 
     def record_look_up(self, cache: str, *, hit: bool) -> None:
         """Counts one look-up in a cache."""
-        (self._hits if hit else self._misses)[cache,].add()
-
-    def finish_step(self, elapsed: float) -> None:
-        """Sets the gauges at the end of a step."""
-        by_health = Counter(provider.finish_step() for provider in self._providers)
-        by_health["total"] = len(self._providers)
-        for health, cell in self._counts.items():
-            cell.set(by_health[health])
-        # A slow wave, each cache in a phase of its own.
-        for position, cell in enumerate(self._bytes.values()):
-            wave = 1 + 0.2 * math.sin(math.tau * elapsed / 2400 + position)
-            cell.set(round(4_000_000 * (position + 1) * wave))
-        self._business.finish_step(elapsed)
 
 
 class StorageCounters:
     """The metrics of the database and of the caches in front of it, which are in Redis."""
 
-    def __init__(self, store: MetricStore, specified: SpecifiedCounters | None) -> None:
+    def __init__(self, store: MetricStore, look_ups: LookUps | None) -> None:
         """Adds the series of every table and cache to the store, at zero."""
         self._queries = {query: store.add_cell(topology.DB_QUERIES, *query) for query in topology.QUERIES}
         self._seconds = {table: store.add_distribution(topology.DB_SECONDS, table) for table in topology.TABLES}
-        self._specified = specified
+        self._look_ups = look_ups
         self._catalog_hits = create_cells(store, topology.CATALOG_HITS, topology.PROVIDERS)
         self._catalog_misses = create_cells(store, topology.CATALOG_MISSES, topology.PROVIDERS)
         self._redis_hits, self._redis_misses = (
@@ -289,8 +292,8 @@ class StorageCounters:
         if cache == "catalog":
             gateway = topology.PROVIDERS[rng.randrange(len(topology.PROVIDERS))]
             (self._catalog_hits if hit else self._catalog_misses)[gateway,].add()
-        if self._specified is not None:
-            self._specified.record_look_up(cache, hit=hit)
+        if self._look_ups is not None:
+            self._look_ups.record_look_up(cache, hit=hit)
         return hit
 
     def _record_query(self, query: tuple[str, str], rng: Random) -> float:
@@ -298,19 +301,3 @@ class StorageCounters:
         self._queries[query].add()
         self._seconds[query[0]].observe(seconds)
         return seconds
-
-
-class BusinessCounters:
-    """API keys and subscriptions. Trials are nowhere: nothing ever counted them."""
-
-    def __init__(self, store: MetricStore) -> None:
-        """Adds the series of keys and plans to the store."""
-        self._keys = create_cells(store, topology.KEYS, tuple(topology.KEY_STATUSES))
-        self._plans = create_cells(store, topology.SUBSCRIPTIONS, tuple(topology.PLANS), tuple(topology.CYCLES))
-
-    def finish_step(self, elapsed: float) -> None:
-        """Sets the gauges, which grow slowly: a key in 15 minutes, a subscription in an hour."""
-        for (status,), cell in self._keys.items():
-            cell.set(topology.KEY_STATUSES[status] + elapsed // 900)
-        for (plan, cycle), cell in self._plans.items():
-            cell.set(round(topology.PLANS[plan] * topology.CYCLES[cycle]) + elapsed // 3600)

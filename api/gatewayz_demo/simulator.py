@@ -15,14 +15,15 @@ from gatewayz_demo.counters import (
     SPREAD,
     STEP,
     Incident,
+    LoadCounters,
     ModelCounters,
     ProviderCounters,
     RouteCounters,
-    SpecifiedCounters,
     StorageCounters,
 )
 from gatewayz_demo.metric_store import MetricStore
 from gatewayz_demo.scrape import ScrapeTarget
+from gatewayz_demo.specified import SpecifiedCounters
 
 REQUESTS_PER_STEP = 42.0
 # Seconds; one incident lies within each period of this length.
@@ -57,6 +58,9 @@ class Simulator:
             for e in topology.EXCEPTIONS
             if spec_families
         ]
+        self._load = LoadCounters(self.metrics)
+        self._server_errors = 0
+        self._daily_costs = {name: self.metrics.add_cell(topology.DAILY_COST, name) for name in topology.PROVIDERS}
         self._storage = StorageCounters(self.metrics, self._specified)
         for family in topology.REGISTERED:
             self.metrics.declare(family)
@@ -99,8 +103,9 @@ class Simulator:
             provider.start_step(incident)
         for _ in range(_count_requests(rng, elapsed)):
             self._simulate_request(rng)
-        for counters in self._routes:
-            counters.finish_step()
+        in_progress = sum(counters.finish_step() for counters in self._routes)
+        self._load.finish_step(elapsed + STEP, in_progress, self._server_errors)
+        self._server_errors = 0
         self._update_gauges(elapsed + STEP)
 
     def _simulate_request(self, rng: Random) -> None:
@@ -117,7 +122,8 @@ class Simulator:
             seconds += self._storage.record_queries(route, rng)
         elif status == "500" and self._exceptions:
             self._exceptions[rng.randrange(len(self._exceptions))].add()
-        counters.record(status, seconds)
+        self._server_errors += status[0] == "5"
+        counters.record(status, seconds, rng)
 
     def _call_model(self, rng: Random) -> tuple[str, float]:
         """The status and the seconds of a model call, including the attempt at a second provider."""
@@ -141,6 +147,11 @@ class Simulator:
         """Sets the gauges at the end of a step, those of the routes aside."""
         for provider in self._providers.values():
             provider.breaker.finish_step()
+        spent = dict.fromkeys(self._daily_costs, 0.0)
+        for counters in self._models:
+            spent[counters.model.provider] += counters.spent
+        for name, cell in self._daily_costs.items():
+            cell.set(round(spent[name] * 86_400 / max(elapsed, STEP), 6))
         self._storage.finish_step(elapsed)
         if self._specified is not None:
             self._specified.finish_step(elapsed)

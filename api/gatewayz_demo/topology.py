@@ -120,6 +120,12 @@ HTTP_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 MODEL_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
 PROVIDER_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0)
 RESPONSE_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 60.0, 90.0, 120.0)
+STREAM_BUCKETS = (0.1, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0)
+COST_BUCKETS = (1e-05, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+SIZE_BUCKETS = (100.0, 1000.0, 10_000.0, 100_000.0, 1_000_000.0)
+ENDPOINT = "/v1/chat/completions"
+# The gateway queues requests above so many at once.
+SLOTS = 80
 ROUTE_LABELS = ("app_name", "method", "path")
 MODEL_LABELS = ("provider", "model")
 
@@ -184,6 +190,42 @@ REDIS_MISSES = ExportedFamily("redis_keyspace_misses_total", "gauge", "Keys not 
 REDIS_UP = ExportedFamily("redis_up", "gauge", "1 while Redis answers.")
 REDIS_CLIENTS = ExportedFamily("redis_connected_clients", "gauge", "Clients of Redis.")
 REDIS_BYTES = ExportedFamily("redis_memory_used_bytes", "gauge", "Bytes that Redis uses.")
+FIRST_CHUNK = ExportedFamily(
+    "time_to_first_chunk_seconds",
+    "histogram",
+    "Seconds until the first streamed chunk.",
+    MODEL_LABELS,
+    (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 10.0, 15.0),
+)
+FIRST_BYTE = ExportedFamily(
+    "backend_ttfb_seconds", "histogram", "Seconds until the first byte.", (*MODEL_LABELS, "endpoint"), STREAM_BUCKETS
+)
+STREAMING = ExportedFamily(
+    "streaming_duration_seconds", "histogram", "Seconds of streaming.", (*MODEL_LABELS, "endpoint"), STREAM_BUCKETS
+)
+COST = ExportedFamily("gatewayz_api_cost_usd_total", "counter", "Cost of model calls, in US dollars.", MODEL_LABELS)
+CALL_COST = ExportedFamily(
+    "gatewayz_api_cost_per_request_usd", "histogram", "Cost of a call, in US dollars.", MODEL_LABELS, COST_BUCKETS
+)
+DAILY_COST = ExportedFamily("gatewayz_daily_cost_estimate_usd", "gauge", "Estimated cost of a day.", ("provider",))
+VELOCITY_ACTIVE = ExportedFamily("velocity_mode_active", "gauge", "1 while overload protection is on.")
+VELOCITY_ON = ExportedFamily("velocity_mode_activations_total", "counter", "How often overload protection came on.")
+VELOCITY_SECONDS = ExportedFamily(
+    "velocity_mode_duration_seconds",
+    "histogram",
+    "How long overload protection stayed on.",
+    (),
+    (10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0),
+)
+SLOTS_USED = ExportedFamily("concurrency_active_requests", "gauge", "Requests that hold a slot.")
+SLOTS_AWAITED = ExportedFamily("concurrency_queued_requests", "gauge", "Requests that wait for a slot.")
+SLOTS_REFUSED = ExportedFamily("concurrency_rejected_total", "counter", "Requests refused a slot.", ("reason",))
+REQUEST_BYTES = ExportedFamily(
+    "fastapi_request_size_bytes", "histogram", "Size of request bodies.", ROUTE_LABELS, SIZE_BUCKETS
+)
+RESPONSE_BYTES = ExportedFamily(
+    "fastapi_response_size_bytes", "histogram", "Size of response bodies.", ROUTE_LABELS, SIZE_BUCKETS
+)
 AVAILABILITY = ExportedFamily("provider_availability", "gauge", "1 while the provider answers.", ("provider",))
 UPTIME = ExportedFamily("provider_availability", "gauge", "Percent of time the provider answered.", ("provider",))
 ERROR_RATE = ExportedFamily("provider_error_rate", "gauge", "Share of calls that failed.", ("provider",))

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -14,10 +15,11 @@ import httpx
 import typer
 import uvicorn
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.check import Check
+from gatewayz_metrics.check import Check, Finding
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.http.server_protocol import create_protocol
 from gatewayz_metrics.main import create_app
@@ -73,13 +75,23 @@ def check(
     token: Annotated[str, typer.Option(envvar="API_TOKEN", help="Bearer token to show.")] = "",
     catalogue: Annotated[Path | None, typer.Option(help="The deployment's catalogue, if it has its own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    watch: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Repeat after so long, until stopped.")] = 0,
 ) -> None:
     """Ask every route of a deployment and judge the answers; exit code 1 when something fails."""
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{url!r} is not a URL such as http://localhost:8000.")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False) as client:
-        findings = list(Check(client, load(catalogue)).run())
+        checks = Check(client, load(catalogue))
+        failed = _report(url, list(checks.run()), as_json=as_json)
+        while watch:
+            time.sleep(watch)
+            failed = _report(url, list(checks.run()), as_json=as_json)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _report(url: str, findings: list[Finding], *, as_json: bool) -> int:
+    """Prints the findings and returns how many are failures."""
     failed = sum(not finding.ok for finding in findings)
     if as_json:
         typer.echo(json.dumps({"ok": not failed, "findings": [finding.as_dict() for finding in findings]}, indent=2))
@@ -87,9 +99,10 @@ def check(
         table = Table("Route", "What", "", "Found", title=f"{url}: {len(findings) - failed} pass, {failed} fail")
         for finding in findings:
             verdict = "[green]pass[/]" if finding.ok else "[bold red]FAIL[/]"
-            table.add_row(finding.route, finding.what, verdict, finding.detail)
+            # Markup would eat what stands in brackets in an answer.
+            table.add_row(finding.route, finding.what, verdict, escape(finding.detail))
         Console().print(table)
-    raise typer.Exit(1 if failed else 0)
+    return failed
 
 
 @app.command()

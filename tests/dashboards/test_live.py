@@ -30,6 +30,7 @@ EMPTY = {
     "gw-business: Active trials A": _NO_TRIALS,
     "gw-business: Subscriptions against a week ago A": _AN_HOUR,
     "gw-business: Credits a day B": _AN_HOUR,
+    "gw-reliability: Velocity mode duration A": "in the last half hour overload protection did not end",
     "gw-service: Limits, warnings, batch splits A": _NOTHING_WRONG,
     "alert no-data": "there is data: that is what it asks",
     "alert budget-burns-fast": "the budget does not burn: what it asks holds only while it does",

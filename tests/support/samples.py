@@ -76,6 +76,7 @@ def _production(env: str, scale: float) -> Iterator[Series]:
         yield from _models(base, scale)
         yield from _providers(base, scale)
         yield from _data(base, scale)
+        yield from _stack(base, scale)
 
 
 def _http(base: dict[str, str], scale: float) -> Iterator[Series]:
@@ -138,6 +139,37 @@ def _data(base: dict[str, str], scale: float) -> Iterator[Series]:
         yield Series("subscription_count", labels, flat(number * scale))
     yield Series("trial_active", base | {"status": "active"}, flat(19 * scale))
     yield Series("trial_active", base | {"status": "expired"}, flat(55 * scale))
+
+
+def _stack(base: dict[str, str], scale: float) -> Iterator[Series]:
+    """What the gateway writes beyond the specification."""
+    route = base | {"app_name": "gatewayz", "method": "POST", "path": "/v1/models"}
+    for name in ("fastapi_request_size_bytes", "fastapi_response_size_bytes"):
+        yield from histogram(name, route, {"100.0": 1, "1000.0": 5, "+Inf": 6}, 400, scale)
+    call = base | {"model": "gpt-4", "provider": "openai"}
+    for name in ("time_to_first_chunk_seconds", "backend_ttfb_seconds", "streaming_duration_seconds"):
+        yield from histogram(name, call, {"0.5": 3, "1.0": 7, "10.0": 9, "+Inf": 9}, 0.8, scale)
+    yield Series("gatewayz_api_cost_usd_total", call, steady(0.01 * scale))
+    yield from histogram("gatewayz_api_cost_per_request_usd", call, {"0.001": 3, "0.1": 9, "+Inf": 9}, 0.01, scale)
+    yield Series("gatewayz_daily_cost_estimate_usd", base | {"provider": "openai"}, flat(864 * scale))
+    breaker = base | {"provider": "openai"}
+    yield Series("circuit_breaker_current_state", breaker | {"state": "closed"}, flat(1))
+    changes = {"from_state": "half_open", "to_state": "closed"}
+    yield Series("circuit_breaker_state_transitions_total", breaker | changes, steady(0.01))
+    yield Series("circuit_breaker_rejected_requests_total", breaker, steady(0.1))
+    yield Series("velocity_mode_active", base, flat(0))
+    yield Series("velocity_mode_activations_total", base, steady(0.01))
+    yield from histogram("velocity_mode_duration_seconds", base, {"60.0": 1, "300.0": 3, "+Inf": 3}, 120)
+    yield Series("concurrency_active_requests", base, flat(7 * scale))
+    yield Series("concurrency_queued_requests", base, flat(2 * scale))
+    yield Series("concurrency_rejected_total", base | {"reason": "queue_full"}, steady(0.1))
+    for name, rate in {"hits": 9.0, "misses": 1.0}.items():
+        yield Series(f"catalog_cache_{name}_total", base | {"gateway": "openrouter"}, steady(rate * scale))
+        yield Series(f"redis_keyspace_{name}_total", base, steady(rate * scale))
+    yield Series("catalog_cache_size_bytes", base | {"gateway": "openrouter"}, flat(2**20))
+    yield Series("redis_up", base, flat(1))
+    yield Series("redis_connected_clients", base, flat(24))
+    yield Series("redis_memory_used_bytes", base, flat(2**25))
 
 
 def _bare() -> Iterator[Series]:
