@@ -20,7 +20,10 @@ _NO_TRIALS = "no code of the gateway counts trials; the summary says N/A"
 _AN_HOUR = "the history is an hour long, so there is no week before"
 _NOTHING_WRONG = "nothing of the kind happened: a counter has no series before its first event"
 
+_NOT_OVERLOADED = "overload protection did not end within the half hour that is asked for"
+
 EMPTY = {
+    **dict.fromkeys((f"gw-reliability: Velocity mode duration {ref}" for ref in "ABC"), _NOT_OVERLOADED),
     "gw-http: Processor A": _NO_PROCESS,
     "gw-http: Memory A": _NO_PROCESS,
     "gw-http: Open files A": _NO_PROCESS,
@@ -30,7 +33,6 @@ EMPTY = {
     "gw-business: Active trials A": _NO_TRIALS,
     "gw-business: Subscriptions against a week ago A": _AN_HOUR,
     "gw-business: Credits a day B": _AN_HOUR,
-    "gw-reliability: Velocity mode duration A": "in the last half hour overload protection did not end",
     "gw-service: Limits, warnings, batch splits A": _NOTHING_WRONG,
     "alert no-data": "there is data: that is what it asks",
     "alert budget-burns-fast": "the budget does not burn: what it asks holds only while it does",
