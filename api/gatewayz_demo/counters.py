@@ -11,7 +11,7 @@ from random import Random
 from typing import Protocol
 
 from gatewayz_demo import topology
-from gatewayz_demo.metric_store import Cell, MetricStore, create_cells
+from gatewayz_demo.metric_store import Cell, Distribution, MetricStore, create_cells
 from gatewayz_demo.topology import Model, Route
 
 # Seconds per step. The scrape interval is a multiple of it, so that a scrape sees whole steps only.
@@ -24,6 +24,8 @@ OPEN_SECONDS = 60.0
 FAILURES_TO_PROTECT, PROTECTED_SECONDS = 4, 180.0
 # The share of model calls whose answers are streamed.
 STREAMED = 0.6
+# Only models of this weight or more are streamed: every series costs time when hours of history are written.
+STREAMED_FROM = 3
 # Sigma of the log-normal factor on every duration.
 SPREAD = 0.55
 
@@ -52,7 +54,11 @@ class RouteCounters:
         self._seconds = store.add_distribution(topology.REQUEST_SECONDS, *labels)
         self._in_progress = store.add_cell(topology.IN_PROGRESS, *labels)
         self._sizes = [
-            (store.add_distribution(topology.REQUEST_BYTES, *labels), 2400 if route.calls_model else 320),
+            *(
+                [(store.add_distribution(topology.REQUEST_BYTES, *labels), 2400 if route.calls_model else 320)]
+                if route.method in ("POST", "PUT")
+                else []
+            ),
             (store.add_distribution(topology.RESPONSE_BYTES, *labels), 3800 if route.method != "DELETE" else 60),
         ]
         self._failures = list(zip(accumulate(p for _, p in route.failures), route.failures, strict=True))
@@ -90,26 +96,36 @@ class ModelCounters:
         self._successes = store.add_cell(topology.MODEL_CALLS, *labels, "success")
         self._failures = store.add_cell(topology.MODEL_CALLS, model.provider, model.client_name or model.name, "error")
         self._seconds = store.add_distribution(topology.MODEL_SECONDS, *labels)
-        self._responses = {
-            failed: store.add_distribution(topology.RESPONSE_SECONDS, *labels, "error" if failed else "success")
-            for failed in (False, True)
-        }
+        self._answers = store.add_distribution(topology.RESPONSE_SECONDS, *labels, "success")
+        # Begins with the first failure.
+        self._refusals: Distribution | None = None
+        self._store, self._labels = store, labels
         self._input = store.add_cell(topology.TOKENS, *labels, "input")
         self._output = store.add_cell(topology.TOKENS, *labels, "output")
         self._credits = store.add_cell(topology.CREDITS, *labels)
         self._cost = store.add_cell(topology.COST, *labels)
         self._call_cost = store.add_distribution(topology.CALL_COST, *labels)
-        self._first_chunk = store.add_distribution(topology.FIRST_CHUNK, *labels)
-        self._first_byte = store.add_distribution(topology.FIRST_BYTE, *labels, topology.ENDPOINT)
-        self._streaming = store.add_distribution(topology.STREAMING, *labels, topology.ENDPOINT)
+        # First byte, first chunk and the rest of a streamed answer.
+        self._stream = (
+            (
+                store.add_distribution(topology.FIRST_BYTE, *labels, topology.ENDPOINT),
+                store.add_distribution(topology.FIRST_CHUNK, *labels),
+                store.add_distribution(topology.STREAMING, *labels, topology.ENDPOINT),
+            )
+            if model.weight >= STREAMED_FROM
+            else None
+        )
 
     def record(self, seconds: float, rng: Random, *, failed: bool) -> None:
         """Counts one call; a failed call uses no tokens and no credits."""
         self._seconds.observe(seconds)
-        self._responses[failed].observe(seconds)
         if failed:
             self._failures.add()
+            if self._refusals is None:
+                self._refusals = self._store.add_distribution(topology.RESPONSE_SECONDS, *self._labels, "error")
+            self._refusals.observe(seconds)
             return
+        self._answers.observe(seconds)
         # Medians of about 490 and 220 tokens.
         input_tokens, output_tokens = round(rng.lognormvariate(6.2, 0.9)), round(rng.lognormvariate(5.4, 0.8))
         self._successes.add()
@@ -121,12 +137,11 @@ class ModelCounters:
         self._cost.add(price)
         self._call_cost.observe(price)
         self.spent += price
-        if rng.random() < STREAMED:
+        if self._stream is not None and rng.random() < STREAMED:
             # The first byte comes after a quarter of the time or so, the first chunk a little later.
             first = seconds * rng.uniform(0.15, 0.35)
-            self._first_byte.observe(first)
-            self._first_chunk.observe(first + 0.02)
-            self._streaming.observe(seconds - first)
+            for distribution, amount in zip(self._stream, (first, first + 0.02, seconds - first), strict=True):
+                distribution.observe(amount)
 
 
 class Breaker:

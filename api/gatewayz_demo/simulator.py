@@ -120,8 +120,11 @@ class Simulator:
                 status, model_seconds = self._call_model(rng)
                 seconds += model_seconds
             seconds += self._storage.record_queries(route, rng)
-        elif status == "500" and self._exceptions:
-            self._exceptions[rng.randrange(len(self._exceptions))].add()
+        elif status == "500":
+            # Drawn in either shape, so that both simulate the same requests.
+            kind = rng.randrange(len(topology.EXCEPTIONS))
+            if self._exceptions:
+                self._exceptions[kind].add()
         self._server_errors += status[0] == "5"
         counters.record(status, seconds, rng)
 

@@ -123,6 +123,14 @@ def test_a_replay_gives_the_same_page(simulator: Simulator) -> None:
     assert page(again.data) == page(simulator.data)
 
 
+def test_both_shapes_simulate_the_same_requests(simulator: Simulator) -> None:
+    other = Simulator(epoch=EPOCH, spec_families=not simulator.spec_families)
+    other.advance(EPOCH + 2 * HOUR)
+
+    for name in ("fastapi_requests_total", "tokens_used_total", "circuit_breaker_state_transitions_total"):
+        assert total(other, name) == total(simulator, name) > 0
+
+
 def test_another_seed_gives_other_numbers(simulator: Simulator) -> None:
     other = Simulator(seed=8, epoch=EPOCH)
     other.advance(EPOCH + 2 * HOUR)
