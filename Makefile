@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test nightly check coverage structure bench dashboards readme clean
+.PHONY: run test test-oldest test-py3112 test-hosts nightly check coverage structure bench dashboards readme clean
 
 run: .venv/runs
 	@$(BIN)/gatewayz-metrics demo
@@ -11,8 +11,20 @@ run: .venv/runs
 test: .venv/develops
 	@$(BIN)/pytest -n auto
 
+# A fast subset with the lowest versions that we declare, and with those that the GatewayZ backend has pinned.
+test-oldest: .venv/develops
+	@$(BIN)/python -m tests.environments oldest backend
+
+# The same subset with the newest versions, on a Python that lacks what Debian 12's lacks.
+test-py3112: .venv/develops
+	@$(BIN)/python -m tests.environments py3112
+
+# Other hosts that behave differently: FastAPI on both sides of 0.137, older instrumentation.
+test-hosts: .venv/develops
+	@$(BIN)/python -m tests.environments hosts
+
 # Campaigns too long for every run.
-nightly: .venv/develops
+nightly: .venv/develops test-hosts test-py3112
 	@$(BIN)/pytest -m nightly --timeout 7200
 
 check: .venv/develops
@@ -41,7 +53,7 @@ readme: .venv/develops
 	@$(BIN)/python -m tests.support.readme
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

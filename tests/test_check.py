@@ -159,7 +159,7 @@ def _only(page: str, before: str, after: str) -> Callable[[str, str], str]:
         (_only("summary", '"metrics"', '"error": "no Prometheus", "metrics"'), {("summary", "upstream answers")}),
         (_only("summary", "{", "<html>"), {("summary", "is the summary")}),
         (lambda name, body: "" if name == "system" else body, {("system", "families"), ("system", "upstream answers")}),
-        (_only("models", "tokens_used_total 1", 'tokens_used_total{a="} 1'), {("models", "parses")}),
+        (_only("models", "tokens_used_total 1", 'tokens_used_total{a=" 1'), {("models", "parses")}),
         (_only("business", "trial_active", "trials_active"), {("business", "families")}),
         (
             lambda name, body: body + body.replace("# HELP", "# HELP ") if name == "all" else body,

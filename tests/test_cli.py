@@ -14,8 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
+from gatewayz_demo import engines
 from gatewayz_metrics import Settings, cli
-from uvicorn.loops.auto import auto_loop_factory
 
 from tests.support.engine import Engine
 from tests.support.server import listening
@@ -81,6 +82,17 @@ def test_demo_uses_the_upstream_that_is_named(prometheus: Engine) -> None:
     assert "error" not in document
 
 
+def test_demo_simulates_a_gateway_where_no_upstream_is_named(tmp_path: Path) -> None:
+    named = {f"{name.upper()}_BIN": str(engines.find_engine(name).path) for name in ("prometheus", "promtool")}
+    with running("demo", XDG_CACHE_HOME=str(tmp_path), **named) as (process, url):
+        document = httpx.get(f"{url}/prometheus/metrics/summary?values=number").json()
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+    assert "error" not in document
+    assert document["metrics"]["http"]["total_requests"] > 0
+
+
 def test_a_demo_without_an_engine_is_a_sentence() -> None:
     code, text = finished("demo", PORT="0", PROMETHEUS_BIN="/nowhere/prometheus")
 
@@ -107,7 +119,7 @@ def test_a_demo_where_it_cannot_run_names_the_other_way() -> None:
     assert text.endswith("; name a server: PROMETHEUS_URL=http://localhost:9090.\n")
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, auto_loop_factory()], ids=["asyncio", "installed"])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "installed"])
 def test_answers_come_without_nagles_delay(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """With the delay each answer on a kept connection takes 40 ms more."""
 
@@ -163,11 +175,40 @@ def test_a_setting_that_cannot_work_stops_the_start_with_a_sentence(environment:
 
 
 def test_an_open_public_service_is_warned_about() -> None:
-    with listening() as taken:
-        taken.listen()
-        _, text = finished("serve", HOST="0.0.0.0", PORT=str(taken.getsockname()[1]))  # noqa: S104  # what is warned about
+    assert first_line(HOST="0.0.0.0") == (  # noqa: S104  # what is warned about
+        "WARNING gatewayz_metrics.service: Serving the metrics routes below /prometheus/metrics, the Prometheus API at "
+        "/api/v1, the JSON datasource at /. Who may ask: everybody, for there are no API_TOKENS."
+    )
 
-    assert "Warning: everybody who reaches 0.0.0.0 may read; set API_TOKENS." in text
+
+@pytest.mark.parametrize(
+    ("environment", "who"),
+    [
+        ({}, "everybody, for there are no API_TOKENS."),
+        ({"HOST": "0.0.0.0", "API_TOKENS": "a,b"}, "callers with one of 2 API_TOKENS."),  # noqa: S104  # as above
+        (
+            {"API_TOKENS": "a", "PROMETHEUS_ENGINE": "mimir", "TENANTS": '{"t": "x", "u": "y"}'},
+            "callers with one of 1 API_TOKENS; on the Prometheus API also 2 TENANTS, for their own data.",
+        ),
+    ],
+    ids=["here", "tokens", "tenants"],
+)
+def test_every_start_says_what_is_served_and_who_may_ask(environment: dict[str, str], who: str) -> None:
+    line = first_line(**environment)
+
+    assert line.startswith("INFO gatewayz_metrics.service: Serving the metrics routes below /prometheus/metrics, ")
+    assert line.endswith(f"Who may ask: {who}")
+
+
+def first_line(**environment: str) -> str:
+    """The first line of the log of a service that starts."""
+    env = os.environ | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment
+    with subprocess.Popen([*COMMAND, "serve"], env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline().strip()
+        process.terminate()
+        process.communicate()
+    return line
 
 
 def test_the_catalogue_is_printed_as_a_table() -> None:

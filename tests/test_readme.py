@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from gatewayz_metrics import setup_prometheus_routes
 from gatewayz_metrics.settings import Settings
 
 from tests.support.client import serving
@@ -59,21 +58,3 @@ def test_one_call_serves() -> None:
 
     assert isinstance(app, FastAPI)
     assert TestClient(app).get("/prometheus/metrics/docs").status_code == 200
-
-
-def test_option_a_serves() -> None:
-    namespace: dict[str, object] = {}
-    exec(EXAMPLES[0] + EXAMPLES[1], namespace)  # noqa: S102  # as above
-    app = namespace["app"]
-
-    assert isinstance(app, FastAPI)
-    with TestClient(app) as client:
-        assert client.get("/prometheus/metrics/docs").status_code == 200
-
-
-def test_option_b_serves() -> None:
-    app = FastAPI()
-    with pytest.warns(DeprecationWarning, match="on_event"):
-        exec(EXAMPLES[2], {"app": app, "setup_prometheus_routes": setup_prometheus_routes})  # noqa: S102  # as above
-    with TestClient(app) as client:
-        assert client.get("/prometheus/metrics/docs").status_code == 200

@@ -12,7 +12,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.promql.matchers import normalize_matchers
-from gatewayz_metrics.settings import read_settings, read_tokens
+from gatewayz_metrics.settings import read_settings
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -299,27 +299,9 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
     with pytest.raises(ConfigurationError, match=r"^The file \.env cannot be read \(\w+\)\.$"):
         read_settings()
 
-    assert [len(token.get_secret_value()) > 20 for token in read_tokens()] == [True]
-
 
 def refuse(_: object) -> None:
     raise PermissionError
-
-
-@pytest.mark.parametrize(("value", "tokens"), [("a,b", ["a", "b"]), ("", [])])
-def test_tokens_can_be_read_when_nothing_else_can(
-    value: str, tokens: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("API_TOKENS", value)
-    monkeypatch.setenv("PROMETHEUS_URL", "nonsense")
-
-    assert [token.get_secret_value() for token in read_tokens()] == tokens
-
-
-def test_tokens_that_cannot_be_used_let_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("API_TOKENS", ",")
-
-    assert read_tokens() != read_tokens()
 
 
 # --------------------------------------------------------------------------- the selector

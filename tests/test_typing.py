@@ -34,7 +34,7 @@ MISTAKES = """
 from gatewayz_metrics import Settings
 
 Settings(prometheus_url=9090)
-Settings(prometheus_engine="graphite")
+Settings(port="8000")
 """
 
 
@@ -57,7 +57,7 @@ def test_a_mistaken_setting_is_found(tmp_path: Path) -> None:
     said = judged(MISTAKES, tmp_path)
 
     assert 'consumer.py:4: error: Argument "prometheus_url"' in said
-    assert 'consumer.py:5: error: Argument "prometheus_engine"' in said
+    assert 'consumer.py:5: error: Argument "port"' in said
 
 
 def test_the_version_is_the_installed_one() -> None:

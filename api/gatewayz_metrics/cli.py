@@ -34,8 +34,6 @@ except ImportError:  # it does not exist for Windows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
 
-_LOCAL = ("127.0.0.1", "::1", "localhost")
-
 
 def run() -> None:
     """Run the command; an expected failure is one sentence and exit code 1."""
@@ -48,12 +46,7 @@ def run() -> None:
 @app.command()
 def serve() -> None:
     """Serve an upstream that is there already; the settings name it."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = read_settings()
-    if not settings.api_tokens and settings.host not in _LOCAL:
-        typer.echo(f"Warning: everybody who reaches {settings.host} may read; set API_TOKENS.", err=True)
-    _run(_serve(settings))
+    _run(_serve(read_settings()))
 
 
 @app.command()
@@ -64,7 +57,7 @@ def demo(
 ) -> None:
     """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
-        _run(_serve(read_settings(), told=True))
+        _run(_serve(read_settings(), print_banner=True))
     else:
         _simulate(spec_families=spec_families)
 
@@ -152,7 +145,7 @@ def _simulate(*, spec_families: bool) -> None:
     async def simulate() -> None:
         listening = _listen(read_settings())
         async with embedded_upstream(progress=typer.echo, spec_families=spec_families) as url:
-            await _serve(read_settings(prometheus_url=url), listening, told=True)
+            await _serve(read_settings(prometheus_url=url), listening, print_banner=True)
 
     try:
         _run(simulate())
@@ -160,8 +153,10 @@ def _simulate(*, spec_families: bool) -> None:
         _fail(exc)
 
 
-async def _serve(settings: Settings, listening: socket.socket | None = None, *, told: bool = False) -> None:
-    """Serve until a signal ends it; `told` prints what to try once it listens."""
+async def _serve(settings: Settings, listening: socket.socket | None = None, *, print_banner: bool = False) -> None:
+    """Serve until a signal ends it; `print_banner` prints what to try once it listens."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     load(settings.catalogue)  # a broken one stops the start here, with its sentence
     listening = listening or _listen(settings)
     config = uvicorn.Config(
@@ -175,7 +170,7 @@ async def _serve(settings: Settings, listening: socket.socket | None = None, *, 
         timeout_graceful_shutdown=20,
         limit_concurrency=500,
     )
-    greeting = _invitation(settings, listening) if told else f"Listening on {_address(settings, listening)}"
+    greeting = _banner(settings, listening) if print_banner else f"Listening on {_address(settings, listening)}"
     await _Server(config, greeting).serve([listening])
 
 
@@ -201,7 +196,7 @@ def _address(settings: Settings, listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
-def _invitation(settings: Settings, listening: socket.socket) -> str:
+def _banner(settings: Settings, listening: socket.socket) -> str:
     base = _address(settings, listening)
     token = " -H 'Authorization: Bearer <one of API_TOKENS>'" if settings.api_tokens else ""
     lines = [

@@ -7,16 +7,28 @@ the connections closed at a moment of the host's own choice, or faults logged at
     await setup_prometheus_routes(app)                in a lifespan or in a start-up event
 """
 
+import logging
 from collections.abc import Generator, Iterator
+from enum import Enum
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
-from gatewayz_metrics.metrics_api.routes import create_metrics_router
+from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
 from gatewayz_metrics.prometheus_api.routes import create_prometheus_router
-from gatewayz_metrics.service import ServiceProvider, create_embedded_service
+from gatewayz_metrics.service import Service, ServiceProvider, create_embedded_service
 from gatewayz_metrics.settings import Settings
+from gatewayz_metrics.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+class ApiPolicy(Enum):
+    """When the Prometheus API is served that nobody named a prefix for."""
+
+    WITH_TOKENS = "at the root, where API tokens are set"
 
 
 class MountedRoutes:
@@ -26,7 +38,7 @@ class MountedRoutes:
         entries = app.router.routes
         before = list(entries)
         for router in routers:
-            app.include_router(router)
+            _add_routes(app, router)
         self._app = app
         self._added = [entry for entry in entries if entry not in before]
         self.restore()
@@ -44,6 +56,24 @@ class MountedRoutes:
         self._app.openapi_schema = None
 
 
+def _add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Make each route of a router one of the application's own, under the application's dependencies."""
+    # From FastAPI 0.137 on, `include_router` adds one entry that has no path. What looks for the path of a request's
+    # route, such as prometheus-fastapi-instrumentator 7.1, would then fail in every request of the host.
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            app.router.add_api_route(
+                route.path,
+                route.endpoint,
+                methods=sorted(route.methods or ()),
+                tags=list(route.tags),
+                include_in_schema=route.include_in_schema,
+                openapi_extra=route.openapi_extra,
+                response_class=route.response_class,
+                route_class_override=type(route),
+            )
+
+
 class Installation:
     """The metrics routes in a host application: there from the call on; await it or enter it if you like."""
 
@@ -52,12 +82,20 @@ class Installation:
         app: FastAPI,
         settings: Settings | None,
         prometheus_url: str | None,
-        prometheus_api: str | None,
+        prometheus_api: str | ApiPolicy | None,
         json_datasource: str | None,
     ) -> None:
         self._app = app
-        self._services = ServiceProvider(lambda telemetry: create_embedded_service(telemetry, settings, prometheus_url))
-        self._routes = MountedRoutes(app, *_routers(self._services, prometheus_api, json_datasource))
+        self._prometheus_api = prometheus_api
+        self._json_datasource = json_datasource
+
+        def create(telemetry: Telemetry) -> Service:
+            service = create_embedded_service(telemetry, settings, prometheus_url)
+            self._announce(service)
+            return service
+
+        self._services = ServiceProvider(create, in_host=True)
+        self._routes = MountedRoutes(app, *self._routers())
         app.state.gatewayz_metrics = self
         # Run by applications that use start-up and shutdown events; a lifespan leaves them alone.
         app.router.on_startup.append(self._start)
@@ -86,15 +124,38 @@ class Installation:
         self._services.get()
         return self
 
+    def _routers(self) -> Iterator[APIRouter]:
+        yield create_metrics_router(self._services)
+        match self._prometheus_api:
+            case ApiPolicy.WITH_TOKENS:
+                yield create_prometheus_router(self._services, catch_all=False, condition=self._has_tokens)
+            case str(path):
+                prefix = _prefix(path)
+                # At the root the host may have an /api/v1 of its own, which stays reachable.
+                yield create_prometheus_router(self._services, prefix, catch_all=bool(prefix))
+        if self._json_datasource is not None:
+            yield create_json_datasource_router(self._services, _prefix(self._json_datasource))
 
-def _routers(services: ServiceProvider, prometheus_api: str | None, json_datasource: str | None) -> Iterator[APIRouter]:
-    yield create_metrics_router(services)
-    if prometheus_api is not None:
-        prefix = _prefix(prometheus_api)
-        # At the root the host may have an /api/v1 of its own, which stays reachable.
-        yield create_prometheus_router(services, prefix, catch_all=bool(prefix))
-    if json_datasource is not None:
-        yield create_json_datasource_router(services, _prefix(json_datasource))
+    def _has_tokens(self) -> bool:
+        return not self._services.get().tokens.open
+
+    def _announce(self, service: Service) -> None:
+        """Log what is served, where and to whom, and what is not."""
+        surfaces = [f"the metrics routes below {PREFIX}"]
+        match self._prometheus_api:
+            case ApiPolicy.WITH_TOKENS if service.tokens.open:
+                log.warning(
+                    "The Prometheus API is not served: it would be open to everybody. To serve it set "
+                    'GATEWAYZ_METRICS_API_TOKENS, or name where: prometheus_api="/prometheus"; None ends this warning.'
+                )
+            case ApiPolicy.WITH_TOKENS:
+                surfaces.append("the Prometheus API at /api/v1")
+            case str(path):
+                surfaces.append(f"the Prometheus API at {_prefix(path)}/api/v1")
+        if self._json_datasource is not None:
+            surfaces.append(f"the JSON datasource at {_prefix(self._json_datasource) or '/'}")
+        # Where the host listens is not known here.
+        service.announce(surfaces, public=True)
 
 
 def _prefix(path: str) -> str:
@@ -106,7 +167,7 @@ def setup_prometheus_routes(
     *,
     prometheus_url: str | None = None,
     settings: Settings | None = None,
-    prometheus_api: str | None = "",
+    prometheus_api: str | ApiPolicy | None = ApiPolicy.WITH_TOKENS,
     json_datasource: str | None = None,
 ) -> Installation:
     """Serve the eight metrics routes from `app`, from this call on.
@@ -114,12 +175,14 @@ def setup_prometheus_routes(
     The result may be awaited or entered with `async with`; neither is needed. Settings are read, and
     connections made, in the event loop: at the application's start, or else at the first request.
 
-    The Prometheus API is served under the prefix `prometheus_api`: at the root by default, None leaves it out.
+    The Prometheus API is served under the prefix `prometheus_api`, such as "/prometheus", or at the root for "".
+    Without a prefix it is served at the root, and only where API tokens are set; None leaves it out.
     The JSON datasource is served under the prefix `json_datasource`, such as "/grafana", and only when it is given.
 
-    Settings are `settings` as they are, or else those of the environment and `.env`,
-    with `prometheus_url` above both. Values that cannot be used never stop the host: the
-    routes then say what is wrong. Calling it twice is harmless: the first installation stays.
+    Settings are `settings` as they are, or else those of the environment and `.env`, named
+    GATEWAYZ_METRICS_<NAME>, with `prometheus_url` above both. Values that cannot be used never stop the host:
+    defaults take their place, or the routes say what is wrong. No answer is a 5xx.
+    Calling it twice is harmless: the first installation stays.
     """
     present: Installation | None = getattr(app.state, "gatewayz_metrics", None)
     return present or Installation(app, settings, prometheus_url, prometheus_api, json_datasource)

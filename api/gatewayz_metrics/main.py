@@ -7,8 +7,8 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from gatewayz_metrics.errors import ConfigurationError, MethodNotAllowed, RequestError, UnknownRoute
-from gatewayz_metrics.http.cors import Cors
+from gatewayz_metrics.errors import MethodNotAllowed, RequestError, UnknownRoute
+from gatewayz_metrics.http.cors import allow_origins
 from gatewayz_metrics.http.route import render_json_error, requested_path
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
@@ -16,6 +16,10 @@ from gatewayz_metrics.operations.routes import create_operations_router
 from gatewayz_metrics.prometheus_api.routes import create_prometheus_router
 from gatewayz_metrics.service import Service, ServiceProvider
 from gatewayz_metrics.settings import Settings, read_settings
+from gatewayz_metrics.telemetry import Telemetry
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_SURFACES = (f"the metrics routes below {PREFIX}", "the Prometheus API at /api/v1", "the JSON datasource at /")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -23,11 +27,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Start-up raises ConfigurationError when a setting or the catalogue cannot be used.
     """
-    services = ServiceProvider(lambda telemetry: Service(settings or read_settings(), telemetry))
+
+    def create(telemetry: Telemetry) -> Service:
+        service = Service(settings or read_settings(), telemetry)
+        service.announce(_SURFACES, public=service.settings.host not in _LOOPBACK)
+        return service
+
+    services = ServiceProvider(create)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.get()
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        allow_origins(app, services.get().settings.cors_origins)
         try:
             yield
         finally:
@@ -39,24 +49,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         # The operations router serves the schema, behind the same tokens as everything else.
         openapi_url=None,
-        # A redirect would carry the Host header of whoever asks, and is as far as a stranger comes without a token.
+        # A redirect would carry the Host header of whoever asks, and needs no token.
         redirect_slashes=False,
     )
     app.include_router(create_metrics_router(services))
     app.include_router(create_operations_router(services))
     app.include_router(create_prometheus_router(services))
     app.include_router(create_json_datasource_router(services))
-    app.add_middleware(Cors, origins=lambda: _allowed_origins(services))
     app.add_exception_handler(HTTPException, _render_http_exception)
     return app
-
-
-def _allowed_origins(services: ServiceProvider) -> tuple[str, ...]:
-    try:
-        return services.get().settings.cors_origins
-    except ConfigurationError:
-        # The route says so in its own words.
-        return ()
 
 
 def _render_http_exception(request: Request, exc: Exception) -> Response:

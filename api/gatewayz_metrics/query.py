@@ -72,7 +72,7 @@ class Snapshot:
         failures = [error for error in errors if isinstance(error, UpstreamError)]
         return failures[0] if failures and len(failures) == len(errors) else None
 
-    @property
+    @cached_property
     def disturbed(self) -> bool:
         """Whether any reading failed with an UpstreamError; a refused expression does not count."""
         return any(isinstance(reading.error, UpstreamError) for reading in self.readings.values())

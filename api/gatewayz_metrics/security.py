@@ -20,11 +20,8 @@ class ServiceTokens:
     def __init__(self, tokens: Iterable[SecretStr]) -> None:
         # compare_digest reveals differing lengths by its time; digests all have one length.
         self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
-
-    @property
-    def open(self) -> bool:
-        """Whether requests are accepted without a token."""
-        return not self._digests
+        # Whether requests are accepted without a token; fixed, as every request asks.
+        self.open = not self._digests
 
     def check(self, request: Request) -> None:
         """Accept the request or raise Unauthorized, the same for absent, wrong and repeated tokens."""

@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Generic, TypeVar
 
 from fastapi import Request
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.host_settings import read_host_settings
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
-from gatewayz_metrics.settings import Settings, read_settings, read_tokens
+from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import MisconfiguredUpstream, UpstreamApi, UpstreamClient
 from gatewayz_metrics.upstream.limits import QueryLimiter
@@ -51,6 +52,18 @@ class Service:
         self.responses = ResponseCache(limiter, settings, telemetry)
         self.range_cache = RangeCache(limiter, settings, telemetry)
 
+    def announce(self, surfaces: Iterable[str], *, public: bool) -> None:
+        """Log what is served and who may ask; `public` says that strangers may reach it."""
+        level = logging.WARNING if public and self.tokens.open else logging.INFO
+        log.log(level, "Serving %s. %s", ", ".join(surfaces), self._describe_access())
+
+    def _describe_access(self) -> str:
+        if self.tokens.open:
+            return "Who may ask: everybody, for there are no API_TOKENS."
+        tenants = len(self.settings.tenants)
+        also = f"; on the Prometheus API also {tenants} TENANTS, for their own data" if tenants else ""
+        return f"Who may ask: callers with one of {len(self.settings.api_tokens)} API_TOKENS{also}."
+
     async def aclose(self) -> None:
         """Close the connections to the upstream."""
         await self._upstream.aclose()
@@ -64,8 +77,12 @@ class ServiceProvider:
     and closed with the loop at the latest.
     """
 
-    def __init__(self, create: Callable[[Telemetry], Service]) -> None:
-        """`create` makes the service and may raise ConfigurationError; it runs inside an event loop."""
+    def __init__(self, create: Callable[[Telemetry], Service], *, in_host: bool = False) -> None:
+        """`create` makes the service and may raise ConfigurationError; it runs inside an event loop.
+
+        `in_host` says that the application is somebody else's.
+        """
+        self.in_host = in_host
         self.telemetry = Telemetry()
         self._create = create
         self._service: Service | None = None
@@ -84,7 +101,9 @@ class ServiceProvider:
 
     def check_token(self, request: Request) -> None:
         """Raise Unauthorized unless the request shows one of the service's own tokens."""
-        self.get().tokens.check(request)
+        tokens = self.get().tokens
+        if not tokens.open:
+            tokens.check(request)
 
     def authenticate(self, request: Request) -> None:
         """Note whose data the request may read, or raise Unauthorized."""
@@ -140,10 +159,13 @@ def _advance(generator: AsyncGenerator[None, None]) -> None:
 
 def create_embedded_service(telemetry: Telemetry, settings: Settings | None, prometheus_url: str | None) -> Service:
     """A service inside a host application, which must not fail because of our settings."""
+    fault: ConfigurationError | None = None
+    if settings is None:
+        settings, fault = read_host_settings(prometheus_url)
     try:
-        settings = settings or read_settings(prometheus_url=prometheus_url)
-        return Service(settings, telemetry)
+        if fault is None:
+            return Service(settings, telemetry)
     except ConfigurationError as exc:
-        log.error("The metrics routes only explain themselves: %s", exc.sentence)
-        tokens = settings.api_tokens if settings else read_tokens()
-        return Service(Settings.model_construct(api_tokens=tokens), telemetry, fault=exc)
+        fault = exc
+    log.error("The metrics routes only explain themselves: %s", fault.sentence)
+    return Service(Settings.model_construct(api_tokens=settings.api_tokens), telemetry, fault=fault)

@@ -3,7 +3,6 @@
 import re
 import ssl
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -49,8 +48,8 @@ _HEADERS = _json_object('a JSON object such as {"X-Scope-OrgID": "team-a"}')
 _TENANTS = _json_object('a JSON object of tokens and tenants such as {"token": "team-a"}')
 
 
-class Access(BaseSettings):
-    """Who may ask: readable on its own, so that it holds even where other settings cannot be used."""
+class Settings(BaseSettings):
+    """Every knob of the service, read from the environment and from `.env`."""
 
     # Input is hidden from error messages: it may be a secret.
     model_config = SettingsConfigDict(
@@ -60,19 +59,6 @@ class Access(BaseSettings):
     api_tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)] = Field(
         default=(), description="Bearer tokens that callers must show, comma-separated; empty leaves the service open."
     )
-
-    @field_validator("api_tokens")
-    @classmethod
-    def _are_tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        # An empty token would be matched by an empty header.
-        if not all(token.get_secret_value().strip() for token in tokens):
-            raise ValueError("a token is empty.")
-        return tokens
-
-
-class Settings(Access):
-    """Every knob of the service, read from the environment and from `.env`."""
-
     prometheus_url: str = Field(
         default="http://prometheus:9090",
         description="The upstream: any Prometheus-compatible server. May carry a path and credentials.",
@@ -171,6 +157,14 @@ class Settings(Access):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on (stand-alone).")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
+
+    @field_validator("api_tokens")
+    @classmethod
+    def _are_tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        # An empty token would be matched by an empty header.
+        if not all(token.get_secret_value().strip() for token in tokens):
+            raise ValueError("a token is empty.")
+        return tokens
 
     @field_validator("prometheus_url")
     @classmethod
@@ -297,7 +291,7 @@ class Settings(Access):
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """The settings of this process; arguments win over the environment.
+    """The settings of a process of our own; arguments win over the environment.
 
     Raises ConfigurationError with one sentence that names the setting.
     """
@@ -308,15 +302,9 @@ def read_settings(**overrides: Any) -> Settings:
         setting = str(problem.place[0]).upper() if problem.place else "The settings"
         raise ConfigurationError(f"{setting} cannot be used: {problem.clause}.") from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(f"The file .env cannot be read ({type(exc).__name__}).") from None
+        raise unreadable_file(exc) from None
 
 
-def read_tokens() -> tuple[SecretStr, ...]:
-    """The tokens alone, for when other settings cannot be used; a fresh secret when not even they can.
-
-    Whoever meant to close the service must not find it open.
-    """
-    try:
-        return Access().api_tokens
-    except (ValidationError, OSError, UnicodeDecodeError):
-        return (SecretStr(token_urlsafe()),)
+def unreadable_file(exc: Exception) -> ConfigurationError:
+    """What is said of a `.env` that cannot be read; nothing of it is quoted."""
+    return ConfigurationError(f"The file .env cannot be read ({type(exc).__name__}).")

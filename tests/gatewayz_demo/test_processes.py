@@ -121,9 +121,10 @@ def test_the_end_of_the_starting_thread_is_not_the_end_of_the_engine(tmp_path: P
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from gatewayz_demo import processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 server = processes.start_prometheus(Path(sys.argv[1]))
 print(server.port, flush=True)
 time.sleep(60)

@@ -3,21 +3,21 @@
 from typing import Any
 
 from fastapi.testclient import TestClient
-from httpx2 import Response
 
 from tests.json_datasource import recorded_data
+from tests.support.client import Answer
 
 Element = dict[str, Any]
 
 
-def replay(client: TestClient, number: str, **changes: object) -> Response:
+def replay(client: TestClient, number: str, **changes: object) -> Answer:
     """A recorded request sent again, with some fields of its body exchanged."""
     request = recorded_data.recorded(number)
     body = {"json": request["body"] | changes} if "body" in request else {}
     return client.request(request["method"], request["path"] or "/", headers=request["headers"], **body)
 
 
-def answer(response: Response) -> Any:
+def answer(response: Answer) -> Any:
     """The JSON of a success; exactly the type that the plugins read as JSON."""
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/json"
@@ -54,7 +54,7 @@ def notices(element: Element) -> list[str]:
     return [notice["text"] for notice in meta.get("notices", [])]
 
 
-def assert_error(response: Response, status: int, code: str, *words: str) -> str:
+def assert_error(response: Answer, status: int, code: str, *words: str) -> str:
     """The one shape of errors that panels and Save & test can both show."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"

@@ -76,7 +76,7 @@ def test_one_bad_target_keeps_the_others(client: TestClient) -> None:
     *good, bad = panels(client, [{"refId": "A", "target": "up"}, {"refId": "B", "target": "sum("}])
 
     assert [element["refId"] for element in good] == ["A"] * INSTANCE_COUNT
-    assert bad == {"refId": "B", "fields": [], "meta": bad["meta"]}
+    assert bad == {"refId": "B", "target": bad["target"], "fields": [], "datapoints": [], "meta": bad["meta"]}
     assert bad["meta"]["notices"][0]["severity"] == "error"
     assert notices(bad)[0].startswith("target B: The upstream refuses the query")
     assert executed(bad).startswith("Expr: sum(\n")

@@ -75,7 +75,7 @@ def shown(elements: list[Element]) -> dict[Labels, Points]:
 
 
 def _drawn(element: Element) -> Iterator[tuple[Labels, Points]]:
-    if "datapoints" in element:
+    if element.get("datapoints"):
         points = [(time, value) for value, time in element["datapoints"] if value is not None]
         yield labels(element["tags"]), points
     elif "schema" in element:

@@ -95,8 +95,8 @@ def test_bad_settings_explain_themselves_in_the_hosts_panels() -> None:
 
     app.router.lifespan_context = lifespan
     with TestClient(app) as client:
-        assert_error(client.get("/grafana"), 502, "misconfigured", "PROMETHEUS_URL")
-        assert_error(client.post("/grafana/query", json=UP), 502, "misconfigured", "PROMETHEUS_URL")
+        assert_error(client.get("/grafana"), 422, "misconfigured", "PROMETHEUS_URL")
+        assert_error(client.post("/grafana/query", json=UP), 422, "misconfigured", "PROMETHEUS_URL")
 
 
 # --------------------------------------------------------------------------- tokens

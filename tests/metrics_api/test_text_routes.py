@@ -206,7 +206,7 @@ def test_a_cold_page_costs_at_most_two_requests(prometheus: Engine) -> None:
         assert sum(float(line.rpartition(" ")[2]) for line in sent) <= 2, name
 
 
-@pytest.mark.parametrize("path", ["/prometheus/metrics/nope", "/prometheus/metrics/", "/prometheus/metrics/a/b", "/x"])
+@pytest.mark.parametrize("path", ["/prometheus/metrics/nope", "/prometheus/metrics//", "/prometheus/metrics/a/b", "/x"])
 def test_an_unknown_path_is_a_sentence(path: str) -> None:
     with serving() as client:
         response = client.get(path)

@@ -3,11 +3,11 @@
 import json
 
 import httpx
-import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
 from tests.support import samples
+from tests.support.client import Answer
 from tests.support.engine import Engine
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Encoding": "gzip"}
@@ -17,7 +17,7 @@ SPAN = {"start": START, "end": END}
 UP = 'provider_availability{env="production"}'
 
 
-def data(answer: httpx2.Response) -> object:
+def data(answer: Answer) -> object:
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()

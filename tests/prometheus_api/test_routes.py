@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -15,7 +14,7 @@ from gatewayz_metrics.errors import InvalidParameter
 from gatewayz_metrics.upstream.request import Endpoint
 
 from tests.support import samples
-from tests.support.client import serving
+from tests.support.client import Answer, serving
 from tests.support.engine import Engine
 from tests.support.fake_upstream import FakeUpstream, answering, error_body, in_turn
 
@@ -34,7 +33,7 @@ PATHS = {
 }
 
 
-def envelope(answer: httpx2.Response) -> tuple[int, str, str]:
+def envelope(answer: Answer) -> tuple[int, str, str]:
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
     assert document["status"] == "error"
@@ -262,7 +261,9 @@ def drop_in(url: str, **arguments: str | None) -> TestClient:
     return TestClient(app)
 
 
-@pytest.mark.parametrize(("arguments", "prefix"), [({}, ""), ({"prometheus_api": "/t/team-a"}, "/t/team-a")])
+@pytest.mark.parametrize(
+    ("arguments", "prefix"), [({"prometheus_api": ""}, ""), ({"prometheus_api": "/t/team-a"}, "/t/team-a")]
+)
 def test_a_host_serves_it_under_a_prefix(prometheus: Engine, arguments: dict[str, str | None], prefix: str) -> None:
     with drop_in(prometheus.url, **arguments) as client:
         assert client.get(f"{prefix}/api/v1/query?query=1%2B1").json()["data"]["result"][1] == "2"

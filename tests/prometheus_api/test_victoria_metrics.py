@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import httpx2
 import pytest
 from fastapi.testclient import TestClient
 from gatewayz_demo import processes
 
 from tests.prometheus_api import expressions
 from tests.support import samples
-from tests.support.client import serving
+from tests.support.client import Answer, serving
 from tests.support.engine import Engine
 
 RANGE = "/api/v1/query_range"
@@ -32,7 +31,7 @@ def span(first: int, last: int) -> dict[str, str]:
     return {"start": str(samples.START + first), "end": str(samples.START + last), "step": "30"}
 
 
-def alike(ours: httpx2.Response, truth: httpx.Response) -> bool:
+def alike(ours: Answer, truth: httpx.Response) -> bool:
     """The same status, series, times and values.
 
     It adds series in no fixed order, so last digits differ, and names any one of the series it complains of.

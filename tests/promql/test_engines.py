@@ -40,7 +40,8 @@ class Asked:
     def formatted(self, promql: str) -> str:
         """The query as the engine itself writes it."""
         answer = self.client.post("/api/v1/format_query", data={"query": promql})
-        text: str = answer.raise_for_status().json()["data"]
+        answer.raise_for_status()
+        text: str = answer.json()["data"]
         return text
 
     def ask(self, promql: str, time: float = samples.END) -> Any:

@@ -6,6 +6,14 @@ from contextlib import contextmanager
 from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings, create_app
 
+# Whatever Starlette's test client is made of answers with this: httpx2 where it is installed, or else httpx.
+try:
+    from httpx2 import Response as Answer
+except ModuleNotFoundError:
+    from httpx import Response as Answer  # type: ignore[assignment]
+
+__all__ = ["Answer", "serving"]
+
 
 @contextmanager
 def serving(url: str = "http://127.0.0.1:9", **settings: object) -> Iterator[TestClient]:

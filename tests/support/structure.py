@@ -41,7 +41,7 @@ LAYERS = (
     Layer("the service", ("service",)),
     Layer("the query layer", ("query", "range_cache", "security")),
     Layer("the upstream", ("upstream",)),
-    Layer("the settings", ("settings", "telemetry", "engines"), sideways=True),
+    Layer("the settings", ("settings", "host_settings", "telemetry", "engines"), sideways=True),
     Layer("the catalogue", ("catalogue",)),
     Layer("PromQL", ("promql",)),
     Layer("the ground", ("errors", "validation", "cooperative", "bounded_store")),

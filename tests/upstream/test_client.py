@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gatewayz_metrics.errors import (
     AnswerTooLarge,
     ConfigurationError,
     QueryRefused,
+    TimedOut,
     TlsFailed,
     UpstreamError,
 )
@@ -103,6 +105,12 @@ def test_a_refusal_keeps_the_engines_words_but_not_all_of_them(status: str) -> N
     assert "bad_data" in caught.value.sentence
     assert len(caught.value.sentence) < 700
     assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("slow", [fakes.hang, fakes.drip], ids=["hang", "drip"])
+def test_the_deadline_holds_for_a_request_that_had_to_connect(slow: Callable[[Exchange], None]) -> None:
+    with FakeUpstream(slow) as fake, pytest.raises(TimedOut):
+        asked(fake.url, prometheus_timeout=0.3)
 
 
 def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,6 +14,7 @@ import pytest
 import respx
 from gatewayz_metrics import Settings
 from gatewayz_metrics.errors import (
+    BadAnswer,
     ConnectionLost,
     Misconfigured,
     NotServed,
@@ -20,6 +22,7 @@ from gatewayz_metrics.errors import (
     RateLimited,
     ServiceError,
     TimedOut,
+    TlsFailed,
     Unreachable,
 )
 from gatewayz_metrics.telemetry import Telemetry
@@ -215,9 +218,13 @@ def test_a_token_file_is_read_again_when_it_changes(router: respx.MockRouter, tm
         file.write_text("second\n")
         os.utime(file, (1, 1))
 
-    use(instant("up"), rotate, instant("up"), prometheus_bearer_token_file=file)
+    use(instant("up"), instant("up"), rotate, instant("up"), prometheus_bearer_token_file=file)
 
-    assert [request.headers["authorization"] for request in sent(router)] == ["Bearer first", "Bearer second"]
+    assert [request.headers["authorization"] for request in sent(router)] == [
+        "Bearer first",
+        "Bearer first",
+        "Bearer second",
+    ]
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"two\nlines", b"t\xc3\xb6ken", b"nul\x00"])
@@ -317,9 +324,11 @@ def test_every_request_may_lose_a_connection(router: respx.MockRouter) -> None:
         (httpx.ConnectTimeout(""), TimedOut),
         (httpx.ReadTimeout(""), TimedOut),
         (httpx.PoolTimeout(""), PoolExhausted),
+        (httpx.DecodingError("incorrect header check"), BadAnswer),
         (httpx.UnsupportedProtocol("unsupported"), Unreachable),
         (UnicodeEncodeError("idna", "x", 0, 1, "label too long"), Unreachable),
         (OSError(24, "Too many open files"), Unreachable),
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), TlsFailed),
     ],
     ids=named,
 )

@@ -24,7 +24,7 @@ from gatewayz_metrics.promql.build import (
 from gatewayz_metrics.promql.lexer import LABEL_NAME, METRIC_NAME
 from gatewayz_metrics.promql.rewrite import find_selectors
 
-RESERVED_PAGES = frozenset({"summary", "all", "docs"})
+RESERVED_PAGES = frozenset({"summary", "series", "all", "docs"})
 _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
 RESERVED_LABELS = frozenset({"le", "quantile", PART_LABEL, EXPORT_LABEL})
 
@@ -211,6 +211,10 @@ class Catalogue(BaseModel):
     sections: dict[str, str]
     families: tuple[Family, ...]
     statistics: tuple[Statistic, ...]
+    # Other names that clients still use: an alias is answered with its statistic, a replaced name with a sentence that
+    # says what to use.
+    aliases: dict[str, str] = {}
+    replacements: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -219,6 +223,7 @@ class Catalogue(BaseModel):
             *self._unknown_categories(),
             *self._broken_quantiles(),
             *self._clashes(),
+            *self._wrong_names(),
         ):
             raise ValueError(problem)
         return self
@@ -256,6 +261,19 @@ class Catalogue(BaseModel):
                     yield (
                         f"the sample {name} would belong to {owners[name]} and to {family.name}: one name, two shapes."
                     )
+
+    def _wrong_names(self) -> Iterator[str]:
+        statistics = {statistic.name for statistic in self.statistics}
+        for alias, name in self.aliases.items():
+            if name not in statistics:
+                yield f"the alias {alias!r} stands for {name!r}, which is no statistic of this catalogue."
+        for replaced, name in self.replacements.items():
+            if name not in self.by_name:
+                yield f"{replaced!r} is replaced by {name!r}, which is no statistic and no family of this catalogue."
+        for name in self.by_name.keys() & (self.aliases.keys() | self.replacements.keys()):
+            yield f"{name!r} is both an entry and another name for one; remove it from the aliases and replacements."
+        for name in self.aliases.keys() & self.replacements.keys():
+            yield f"{name!r} is both an alias and a replaced name; remove one of them."
 
     def in_category(self, category: str | None) -> tuple[Family, ...]:
         """The families of one category, or all of them, each once."""

@@ -19,7 +19,10 @@ _GZIP_FORMAT = 31  # zlib's wbits: the largest window, with a gzip header
 
 
 async def compress(request: Request, status: int, body: bytes, headers: Mapping[str, str]) -> Response:
-    """A JSON response with the body in an encoding that the request accepts; 204 has neither body nor headers."""
+    """A response, JSON unless a header says otherwise, with the body in an encoding that the request accepts.
+
+    204 has neither body nor headers.
+    """
     # Vary: a cache in between must not give gzip to a client that does not accept it.
     common = {"Content-Type": "application/json", "Vary": "Accept-Encoding", **headers}
     if status == 204:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatewayz_metrics.catalogue import Family, Statistic, functions_of
+from gatewayz_metrics.catalogue import Family, Statistic, find_entry, functions_of
 from gatewayz_metrics.errors import InvalidQuery
 from gatewayz_metrics.json_datasource.payload import OPTIONS, Payload, chosen_matchers
 from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
@@ -75,7 +75,9 @@ class QueryEditor:
         ]
         if request.metric and request.metric not in catalogue.by_name:
             # An editor that does not find its metric in the list shows an empty box.
-            known.append(PickerEntry(request.metric, request.metric, self._promql_fields()))
+            alias = find_entry(catalogue, request.metric)
+            fields = self._fields(alias) if alias else self._promql_fields()
+            known.append(PickerEntry(request.metric, request.metric, fields))
         return tuple(known)
 
     def names(self, typed: str) -> tuple[str, ...]:

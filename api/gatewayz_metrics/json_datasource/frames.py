@@ -83,17 +83,26 @@ def render_heatmaps(result: TargetResult) -> Iterator[Element]:
 
 
 def render_empty(result: TargetResult, *notices: str) -> Element:
-    """A frame without fields for a target without data; the query inspector still shows its query."""
-    return {"refId": result.plan.ref_id, "fields": [], "meta": build_meta(result, notices)}
+    """The element of a target without data; the query inspector still shows its query."""
+    ask = result.plan.asks[0]
+    return _build_empty(result.plan.ref_id, ask.name or ask.promql, build_meta(result, notices))
 
 
 def render_failure(failure: TargetFailure) -> Element:
-    """A frame without fields that shows why a target failed while others did not."""
+    """The element that shows why a target failed while others did not."""
     sentence = f"target {failure.ref_id}: {failure.error.sentence}"
     meta: Element = {"notices": [build_notice("error", sentence)]}
     if failure.executed:
         meta["executedQueryString"] = failure.executed
-    return {"refId": failure.ref_id, "fields": [], "meta": meta}
+    return _build_empty(failure.ref_id, failure.target, meta)
+
+
+def _build_empty(ref_id: str, target: str, meta: Element) -> Element:
+    """A frame without fields, which is a series without points, too.
+
+    Grafana tests for `fields` first. Clients of the first plugin's protocol read `datapoints` of every element.
+    """
+    return {"refId": ref_id, "target": target[:_LONGEST_NAME], "fields": [], "datapoints": [], "meta": meta}
 
 
 def build_frame(

@@ -56,7 +56,7 @@ class QueryRunner:
 
         Raises LimitExceeded or InvalidQuery before anything is sent, TargetsFailed when every target failed.
         """
-        wanted = [target for target in request.targets if not target.is_empty]
+        wanted = request.asked
         if len(wanted) > self.limits.targets:
             raise LimitExceeded(f"The panel has {len(wanted)} queries", "MAX_TARGETS", f"{self.limits.targets}")
         timing = self._timing(request)
@@ -91,12 +91,12 @@ class QueryRunner:
         try:
             plan = self.targets.plan(target, timing, request.all_filters)
         except ServiceError as exc:
-            return TargetFailure(target.ref_id, exc)
+            return TargetFailure(target.ref_id, exc, target.target)
         try:
             results = await asyncio.gather(*(self._query(plan, query) for query in plan.asks))
         except ServiceError as exc:
             # One failed query fails the whole target: the series of the others would look complete.
-            return TargetFailure(target.ref_id, exc, plan.executed)
+            return TargetFailure(target.ref_id, exc, target.target, plan.executed)
         all_series = tuple(
             ResultSeries(query, series)
             for query, result in zip(plan.asks, results, strict=True)

@@ -109,6 +109,12 @@ class Target(PluginRequest):
         """Whether nothing is asked: a new panel sends an empty text, the first plugin a placeholder."""
         return self.hide or self.target.strip() in ("", "select metric")
 
+    @property
+    def is_tag(self) -> bool:
+        """Whether the text of an annotation is a tag such as `#deploy`: nothing here has tags, and PromQL it is not."""
+        lines = [line.strip() for line in self.target.strip().splitlines()]
+        return bool(lines) and all(line.startswith("#") for line in lines if line)
+
 
 class QueryRequest(PluginRequest):
     """The body of `/query`: Grafana's `DataQueryRequest`, of which only `targets` has to be there."""
@@ -133,6 +139,12 @@ class QueryRequest(PluginRequest):
         """Whether events are wanted: Grafana tells by a scoped variable, older ones by the refId."""
         marked = isinstance(self.scoped_vars, dict) and "__annotation" in self.scoped_vars
         return marked or any(target.ref_id == "Anno" for target in self.targets)
+
+    @property
+    def asked(self) -> tuple[Target, ...]:
+        """The targets that ask for something."""
+        is_annotation = self.is_annotation
+        return tuple(one for one in self.targets if not (one.is_empty or (is_annotation and one.is_tag)))
 
     @property
     def annotation_name(self) -> str:
@@ -187,4 +199,7 @@ class AnnotationsRequest(PluginRequest):
         """The same as a request for `/query`."""
         name, text = _text(self.annotation.get("name") or ""), _text(self.annotation.get("query") or "")
         target = Target.model_validate({"refId": name, "target": text, "payload": self.annotation.get("payload")})
-        return QueryRequest.model_validate({"targets": [target], "range": self.range, "intervalMs": self.interval_ms})
+        scoped = {"__annotation": self.annotation}
+        return QueryRequest.model_validate(
+            {"targets": [target], "range": self.range, "intervalMs": self.interval_ms, "scopedVars": scoped}
+        )

@@ -14,9 +14,8 @@ import orjson
 from gatewayz_metrics.cooperative import gc_paused, yield_periodically
 from gatewayz_metrics.errors import BadAnswer, QueryRefused, ServiceError
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetQuery
-from gatewayz_metrics.upstream.response import AnswerNotes, parse_envelope
+from gatewayz_metrics.upstream.response import AnswerNotes, parse_envelope, split_series
 
-_SERIES_START = b'{"metric":{'
 _HISTOGRAM = "Native histograms are left out: they are no numbers; use histogram_quantile or the like."
 
 
@@ -85,6 +84,8 @@ class TargetFailure:
 
     ref_id: str
     error: ServiceError
+    # What was asked, as the caller wrote it.
+    target: str = ""
     # The query for the inspector, when planning got that far.
     executed: str = ""
 
@@ -105,7 +106,7 @@ def select_results(outcomes: Iterable[TargetOutcome]) -> Iterator[TargetResult]:
 async def decode_result(body: bytes) -> QueryResult:
     """The series in a success envelope of any result type. Raises QueryRefused or BadAnswer."""
     pause = yield_periodically()
-    pieces, rest = _split_series(body)
+    pieces, rest = split_series(body)
     document = parse_envelope(rest)
     notices = list(AnswerNotes.of(document).to_sentences(with_infos=True))
     series: list[Series] = []
@@ -140,18 +141,6 @@ class _Reader:
         if stamps != self._stamps:
             self._stamps, self._times = stamps, [round(stamp * 1000) for stamp in stamps]
         return [Series(found["metric"], self._times, list(map(float, texts)))]
-
-
-def _split_series(body: bytes) -> tuple[list[bytes], bytes]:
-    """The texts of all series but the last, and an envelope that contains the last one alone.
-
-    Decoding a large result at once would block the event loop for its whole length. Splitting is
-    safe: within a string the quotes of _SERIES_START would be escaped.
-    """
-    head, *texts = body.split(_SERIES_START)
-    if len(texts) < 2 or not head.endswith(b"[") or not all(text.endswith(b"},") for text in texts[:-1]):
-        return [], body
-    return [_SERIES_START + text[:-1] for text in texts[:-1]], head + _SERIES_START + texts[-1]
 
 
 def _list_series(data: dict[str, Any]) -> list[dict[str, Any]]:

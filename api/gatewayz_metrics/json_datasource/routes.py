@@ -40,16 +40,6 @@ from gatewayz_metrics.service import Service, ServiceProvider
 log = logging.getLogger(__name__)
 
 _JSON_BODY = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
-_PATHS = (
-    "/search",
-    "/metrics",
-    "/metric-payload-options",
-    "/query",
-    "/variable",
-    "/annotations",
-    "/tag-keys",
-    "/tag-values",
-)
 # The plugins show nothing when one of these fails, so the log has to.
 _SILENT = ("/metrics", "/metric-payload-options", "/tag-keys", "/tag-values")
 
@@ -59,7 +49,7 @@ M = TypeVar("M", bound=BaseModel)
 def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -> SurfaceRouter:
     """The datasource's routes below a prefix; `""` is the root, whose other paths are left alone."""
     router = SurfaceRouter(
-        services.telemetry,
+        services,
         _render_error,
         tag="json datasource",
         prefix=prefix,
@@ -138,10 +128,11 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
         asked = await datasource().read(request, TagRequest)
         return await _json(request, editor.render_tags(await datasource().tags.values(asked)))
 
+    paths = router.list_paths("POST")
     # At the root GET /metrics is the service's own exposition.
     router.refuse_other_methods(kept={} if prefix else {"/metrics": frozenset(["GET", "HEAD"])})
     if prefix:
-        router.refuse(["/{path:path}"], lambda request: _unknown_path(request, prefix))
+        router.refuse(["/{path:path}"], lambda request: _unknown_path(request, prefix, paths))
     return router
 
 
@@ -183,8 +174,8 @@ def _render_error(error: ServiceError, request: Request) -> Response:
     return Response(orjson.dumps(body), status, error_headers(root), "application/json")
 
 
-def _unknown_path(request: Request, prefix: str) -> ServiceError:
-    return UnknownRoute(f"There is no {requested_path(request)}; below {prefix} there are {', '.join(_PATHS)}.")
+def _unknown_path(request: Request, prefix: str, paths: Iterable[str]) -> ServiceError:
+    return UnknownRoute(f"There is no {requested_path(request)}; below {prefix} there are {', '.join(paths)}.")
 
 
 async def _json(request: Request, document: object) -> Response:

@@ -4,7 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gatewayz_metrics.catalogue import Catalogue, Family, Statistic, build_heatmap, build_terms, functions_of
+from gatewayz_metrics.catalogue import (
+    Catalogue,
+    Family,
+    Statistic,
+    build_heatmap,
+    build_terms,
+    explain_unknown,
+    find_entry,
+    functions_of,
+    is_misspelt,
+)
 from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.requests import Target
@@ -85,9 +95,9 @@ class TargetPlanner:
 
     def entries(self, text: str) -> tuple[Family | Statistic, ...]:
         """The catalogue's entries that a text names, several of a multi-value variable; else nothing."""
-        names = Payload({"names": text}).several("names")
-        known = self.catalogue.by_name
-        return tuple(known[name] for name in names) if names and all(name in known for name in names) else ()
+        found = [find_entry(self.catalogue, name) for name in _names_in(text)]
+        entries = tuple(entry for entry in found if entry is not None)
+        return entries if len(entries) == len(found) else ()
 
     def _plan(self, target: Target, clock: PanelTiming, filters: Sequence[Filter]) -> TargetPlan:
         payload = Payload.of(target.payload or target.data)
@@ -96,6 +106,8 @@ class TargetPlanner:
         is_instant = form is OutputFormat.TABLE if flag is None else flag
         grid = clock.grid(payload.duration_ms("step") or payload.duration_ms("interval"))
         entries = self.entries(target.target.strip())
+        if not entries:
+            self._refuse_misspelt(target.target.strip())
         step_ms = max(clock.scrape_ms, round(clock.interval_ms or 0)) if is_instant else grid.step_ms
         one = _TargetBuilder(self, payload, form, clock, step_ms, format_filters(filters))
         asks = [ask for entry in entries for ask in one.of(entry)] if entries else [one.of_text(target.target)]
@@ -111,6 +123,12 @@ class TargetPlanner:
             legend=payload.text("legend"),
             payload=payload,
         )
+
+    def _refuse_misspelt(self, text: str) -> None:
+        """Raise ValueError for a name that was meant for the catalogue: an engine would say that it cannot parse it."""
+        for name in _names_in(text):
+            if is_misspelt(self.catalogue, name):
+                raise ValueError(explain_unknown(self.catalogue, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +196,10 @@ class _TargetBuilder:
 
     def _filtered(self, promql: str, chosen: str) -> QueryText:
         return add_matchers(QueryText(promql), ",".join(part for part in (chosen, self.matchers) if part))
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    return Payload({"names": text}).several("names")
 
 
 def _form(target: Target, payload: Payload) -> OutputFormat:

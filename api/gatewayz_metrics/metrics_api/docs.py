@@ -1,6 +1,9 @@
-"""The documentation page in Markdown: routes, errors, statistics and families, from the catalogue."""
+"""The documentation from the catalogue: a page of routes, errors, statistics and families, and the list of routes."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import orjson
 
 from gatewayz_metrics.catalogue import Catalogue, Family, Statistic
 from gatewayz_metrics.promql.build import EXPORT_LABEL, EXPORT_VALUE, Slots
@@ -34,7 +37,10 @@ def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
         "\nThe text routes write Prometheus text by default, Prometheus text 0.0.4 or OpenMetrics 1.0 "
         f'where `Accept` names them. Every sample carries `{EXPORT_LABEL}="{EXPORT_VALUE}"`, which keeps what we '
         "export apart from what it was computed from.\n\n"
-        "`?time=` asks for another moment than now, on every route but `docs`.\n\n"
+        "`?time=` asks for another moment than now, on every route but `docs` and `series`.\n\n"
+        "`?format=rows` gives `summary` and `series` as a flat JSON array of objects, `?format=csv` the same as CSV. "
+        "`series` takes `name` (a statistic or a family; may be repeated), `start`, `end` (the last hour when absent) "
+        "and `step`; a point that is no number is null.\n\n"
         "A time is Unix seconds (`1766577600`, `1766577600.5`, negative before 1970) or RFC 3339 with an offset "
         "(`2025-12-24T12:00:00Z`, refused without one) here and on the Prometheus API; in the JSON datasource's "
         "`range` it is RFC 3339, too, but numbers are Unix milliseconds, as its plugins send them. "
@@ -43,6 +49,10 @@ def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
     )
     yield "## Errors\n"
     yield _ERRORS
+    yield (
+        '\n`series` answers 200 as well: its object has an `"error"`, or `"errors"` by name, its other forms have no '
+        "rows. The rows of `summary` hold the reason each.\n"
+    )
     yield "\n## Statistics of `summary`\n"
     yield (
         "`?category=` narrows to a section (it may be repeated), `?values=number` writes JSON numbers and null.\n"
@@ -61,15 +71,36 @@ def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
         yield ""
 
 
+class RouteEntry(NamedTuple):
+    """One of the metrics routes, as lists name it."""
+
+    path: str
+    answer: str
+    holds: str
+
+
+def list_routes(catalogue: Catalogue) -> Iterator[RouteEntry]:
+    """Every metrics route."""
+    yield RouteEntry("/prometheus/metrics", "JSON", "the list of these routes")
+    yield RouteEntry("/prometheus/metrics/summary", "JSON", "every statistic, one number each")
+    yield RouteEntry("/prometheus/metrics/series", "JSON", "statistics and families over time")
+    for category, meaning in catalogue.categories.items():
+        yield RouteEntry(f"/prometheus/metrics/{category}", "text", meaning)
+    yield RouteEntry("/prometheus/metrics/all", "text", "every family, each once")
+    yield RouteEntry("/prometheus/metrics/docs", "Markdown", "what each statistic and family means and how it is asked")
+
+
+def render_index(catalogue: Catalogue) -> bytes:
+    """The list of the routes as JSON."""
+    return orjson.dumps({"routes": [entry._asdict() for entry in list_routes(catalogue)]})
+
+
 def render_routes_table(catalogue: Catalogue) -> Iterator[str]:
     """A table of the routes."""
     yield "| Route | Answer | What it holds |"
     yield "|---|---|---|"
-    yield "| `/prometheus/metrics/summary` | JSON | every statistic, one number each |"
-    for category, meaning in catalogue.categories.items():
-        yield f"| `/prometheus/metrics/{category}` | text | {meaning} |"
-    yield "| `/prometheus/metrics/all` | text | every family, each once |"
-    yield "| `/prometheus/metrics/docs` | Markdown | this page |"
+    for entry in list_routes(catalogue):
+        yield f"| `{entry.path}` | {entry.answer} | {entry.holds} |"
 
 
 def render_statistics_table(statistics: Iterable[Statistic], slots: Slots) -> Iterator[str]:

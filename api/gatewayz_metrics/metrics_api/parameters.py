@@ -28,6 +28,13 @@ CATEGORY = {
     "description": "A section to narrow to; may be repeated. All when absent.",
     "schema": {"type": "array", "items": {"type": "string"}},
 }
+CATEGORY_PATH = {
+    "name": "category",
+    "in": "path",
+    "required": True,
+    "description": "A category of the catalogue.",
+    "schema": {"type": "string"},
+}
 VALUES = {
     "name": "values",
     "in": "query",
@@ -83,12 +90,15 @@ def _sources(query: QueryParams) -> bool:
 
 def _at(query: QueryParams) -> float | None:
     text = query.get("time")
-    if text is None:
-        return None
+    return None if text is None else read_time("time", text) / 1000
+
+
+def read_time(name: str, text: str) -> int:
+    """A parameter that is a time, in Unix milliseconds. Raises InvalidParameter with a sentence."""
     try:
-        return require_date(parse_time(text), text, "Unix seconds such as 1735041600") / 1000
+        return require_date(parse_time(text), text, "Unix seconds such as 1735041600")
     except ValueError as exc:
-        raise InvalidParameter(f"The parameter time cannot be {text!r:.100}: {exc}.") from None
+        raise InvalidParameter(f"The parameter {name} cannot be {text!r:.100}: {exc}.") from None
 
 
 # Which exposition a client's Accept header asks for (RFC 9110, 12.5.1).

@@ -1,13 +1,18 @@
-"""The metrics routes: one JSON summary, a text page per category, all of them, and their documentation."""
+"""The metrics routes: one JSON summary, a text page per category, all of them, series, and their docs."""
+
+import time
 
 from fastapi import Request, Response
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError, UnknownRoute
+from gatewayz_metrics.http.compression import compress
 from gatewayz_metrics.http.route import ROUTE_LABEL, SurfaceRouter, render_json_error
-from gatewayz_metrics.metrics_api.docs import render_docs
+from gatewayz_metrics.metrics_api.docs import render_docs, render_index
 from gatewayz_metrics.metrics_api.exposition import render_exposition
+from gatewayz_metrics.metrics_api.formats import FORMAT, DataFormat, parse_data_format
 from gatewayz_metrics.metrics_api.parameters import (
     CATEGORY,
+    CATEGORY_PATH,
     SOURCES,
     TIME,
     VALUES,
@@ -15,6 +20,10 @@ from gatewayz_metrics.metrics_api.parameters import (
     negotiate_format,
     parse_params,
 )
+from gatewayz_metrics.metrics_api.rows import render_summary_rows
+from gatewayz_metrics.metrics_api.series import read_series
+from gatewayz_metrics.metrics_api.series_parameters import END, NAME, START, STEP, parse_series_params
+from gatewayz_metrics.metrics_api.series_rendering import render_series_table
 from gatewayz_metrics.metrics_api.summary import render_summary
 from gatewayz_metrics.query import Snapshot
 from gatewayz_metrics.service import ServiceProvider
@@ -23,30 +32,53 @@ PREFIX = "/prometheus/metrics"
 
 
 def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
-    """The eight routes over the query layer of the running service."""
+    """The metrics routes over the query layer of the running service."""
     router = SurfaceRouter(
-        services.telemetry,
+        services,
         render_json_error,
         tag="metrics",
         prefix=PREFIX,
         guard=services.check_token,
     )
 
+    @router.head("/", include_in_schema=False)
+    @router.get("/", include_in_schema=False)
+    @router.head("", include_in_schema=False)
+    @router.get("")
+    async def index() -> Response:
+        """The list of these routes."""
+        return Response(render_index(services.get().layer.catalogue), media_type="application/json")
+
     @router.head("/summary", include_in_schema=False)
-    @router.get("/summary", openapi_extra=described(CATEGORY, VALUES, SOURCES, TIME))
+    @router.get("/summary", openapi_extra=described(CATEGORY, VALUES, SOURCES, FORMAT, TIME))
     async def summary(request: Request) -> Response:
         """Every statistic, one number each."""
         layer = services.get().layer
         params = parse_params(request.scope["query_string"])
+        form = parse_data_format(request.scope["query_string"])
         sections = _check_sections(params.categories, layer.catalogue.sections)
         snapshot = await layer.statistics(sections, params.at)
-        body = snapshot.once(
-            (params.values, params.sources),
-            lambda: render_summary(
-                layer.catalogue.in_sections(sections), snapshot, params.values, layer.slots, sources=params.sources
-            ),
-        )
-        return Response(body, media_type="application/json", headers=_headers(snapshot))
+        statistics, slots = layer.catalogue.in_sections(sections), layer.slots
+        if form is DataFormat.JSON:
+            body = snapshot.once(
+                (params.values, params.sources),
+                lambda: render_summary(statistics, snapshot, params.values, slots, sources=params.sources),
+            )
+        else:
+            body = snapshot.once(form, lambda: render_summary_rows(statistics, snapshot, slots.window, form))
+        return Response(body, headers={"Content-Type": form.media_type, **_headers(snapshot)})
+
+    @router.head("/series", include_in_schema=False)
+    @router.get("/series", openapi_extra=described(NAME, START, END, STEP, FORMAT))
+    async def series(request: Request) -> Response:
+        """Statistics and families over time."""
+        service = services.get()
+        params = parse_series_params(request.scope["query_string"])
+        span = params.resolve_range(round(time.time() * 1000), round(service.settings.scrape_interval * 1000))
+        table = await read_series(service, params.names, span)
+        body = await render_series_table(table, params.form, service.settings.max_response_bytes)
+        headers = {"Content-Type": params.form.media_type, **_status_headers(table.status)}
+        return await compress(request, 200, body, headers)
 
     @router.head("/all", include_in_schema=False)
     @router.get("/all", openapi_extra=described(TIME))
@@ -63,9 +95,11 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
 
     # One route for all categories: which there are stands in the catalogue, and that is read when the service starts.
     @router.head("/{category}", include_in_schema=False)
-    @router.get("/{category}", openapi_extra=described(TIME))
-    async def category_families(request: Request, category: str) -> Response:
+    @router.get("/{category}", openapi_extra=described(CATEGORY_PATH, TIME))
+    async def category_families(request: Request) -> Response:
         """The families of one category, as exposition text."""
+        # Not a parameter of the function: FastAPI's reading of it costs a tenth of a warm answer.
+        category = request.path_params["category"]
         if category not in services.get().layer.catalogue.categories:
             raise explain_path(request)
         request.scope[ROUTE_LABEL] = f"{PREFIX}/{category}"
@@ -81,13 +115,13 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         return Response(body, headers={"Content-Type": form.value, "Vary": "Accept", **_headers(snapshot)})
 
     def explain_path(request: Request) -> ServiceError:
-        pages = ["summary", *services.get().layer.catalogue.categories, "all", "docs"]
-        page = request.scope["path"].rpartition(f"{PREFIX}/")[2]
-        if page in pages:
+        pages = ["summary", "series", *services.get().layer.catalogue.categories, "all", "docs"]
+        page = request.scope["path"].rpartition(PREFIX)[2].removeprefix("/")
+        if page in ("", *pages):
             return MethodNotAllowed(request.method, "GET, HEAD")
         return UnknownRoute(f"There is no {PREFIX}/{page[:100]}; there are {', '.join(pages)}.")
 
-    router.refuse(["/{path:path}"], explain_path)
+    router.refuse(["", "/{path:path}"], explain_path)
     return router
 
 
@@ -98,5 +132,8 @@ def _check_sections(given: frozenset[str], sections: dict[str, str]) -> frozense
 
 
 def _headers(snapshot: Snapshot) -> dict[str, str]:
-    status = "down" if snapshot.outage else "partial" if snapshot.disturbed else "ok"
+    return _status_headers("down" if snapshot.outage else "partial" if snapshot.disturbed else "ok")
+
+
+def _status_headers(status: str) -> dict[str, str]:
     return {"X-Upstream-Status": status, "Cache-Control": "no-store"}

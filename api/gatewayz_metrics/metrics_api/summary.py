@@ -43,13 +43,13 @@ def render_summary(
     absent: dict[str, str] = {}
     answered: dict[str, str] = {}
     for statistic in statistics:
-        reading = _require_one_sample(snapshot.readings[statistic.name])
+        reading = require_one_sample(snapshot.readings[statistic.name])
         text = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
         metrics.setdefault(statistic.section, {})[statistic.key] = _render_value(text, values)
         if reading.error is not None:
             errors[statistic.name] = reading.error.sentence
         elif text is None:
-            absent[statistic.name] = _why_absent(statistic, slots.window)
+            absent[statistic.name] = explain_absence(statistic, slots.window)
         else:
             answered[statistic.name] = slots.fill(statistic.choices[reading.choice]).strip()
     document: dict[str, Any] = {"timestamp": format_rfc3339(floor(snapshot.at * 1000)), "metrics": metrics}
@@ -99,7 +99,7 @@ def format_go_float(value: float) -> str:
     return str(floatToGoString(value))
 
 
-def _require_one_sample(reading: Reading) -> Reading:
+def require_one_sample(reading: Reading) -> Reading:
     """The reading, or the error NotOneNumber when the expression returned several series."""
     if len(reading.samples) <= 1:
         return reading
@@ -116,6 +116,7 @@ def _render_value(text: str | None, values: ValueFormat) -> object:
     return orjson.Fragment(text)
 
 
-def _why_absent(statistic: Statistic, window: str) -> str:
+def explain_absence(statistic: Statistic, window: str) -> str:
+    """Why a statistic that did not fail has no value."""
     sources = ", ".join(statistic.sources)
     return f"No data: no matching series of {sources}, or nothing happened within the last {window}."

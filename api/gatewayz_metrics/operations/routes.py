@@ -10,10 +10,9 @@ from gatewayz_metrics.telemetry import CONTENT_TYPE
 
 def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
     """`/livez` and `/readyz` for everybody, the others for those with a token."""
-    telemetry = services.telemetry
-    router = SurfaceRouter(telemetry, render_json_error, tag="operations")
+    router = SurfaceRouter(services, render_json_error, tag="operations")
     guarded = SurfaceRouter(
-        telemetry,
+        services,
         render_json_error,
         tag="operations",
         guard=services.check_token,
@@ -33,7 +32,7 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
     @guarded.get("/metrics")
     async def own_metrics() -> Response:
         """What the service measures about itself, for a scraper."""
-        return Response(telemetry.page(), headers={"Content-Type": CONTENT_TYPE})
+        return Response(services.telemetry.page(), headers={"Content-Type": CONTENT_TYPE})
 
     @guarded.get("/openapi.json", include_in_schema=False)
     async def schema(request: Request) -> Response:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import orjson
 from fastapi import Request
 
-from gatewayz_metrics.errors import LimitExceeded, NotServed, TooManyPoints, UpstreamError
+from gatewayz_metrics.errors import LimitExceeded, NotServed, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
+from gatewayz_metrics.upstream.limits import check_range
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 
 # The first whose label endpoints take match[]; Grafana chooses its calls by it.
@@ -108,16 +109,10 @@ class ApiHandlers:
                 raise LimitExceeded(f"The query has {len(value):,} characters", "MAX_QUERY_LENGTH", f"{longest:,}")
 
     def _check_span(self, asked: TimeRange | None) -> None:
-        longest = self._settings.max_range
-        if asked is None:
-            if longest:
-                raise LimitExceeded("The range cannot be told", "MAX_RANGE", f"{longest:g} seconds")
-            return
-        seconds = asked.length_ms / 1000
-        if longest and seconds > longest:
-            raise LimitExceeded(f"The range has {seconds:,g} seconds", "MAX_RANGE", f"{longest:,g}")
-        if asked.steps > self._settings.max_points:
-            raise TooManyPoints(self._settings.max_points)
+        if asked is not None:
+            check_range(asked, self._settings)
+        elif longest := self._settings.max_range:
+            raise LimitExceeded("The range cannot be told", "MAX_RANGE", f"{longest:g} seconds")
 
 
 def _cache_headers(status: CacheStatus) -> dict[str, str]:

@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from gatewayz_metrics.errors import ReadOnly, ServiceError, UnknownRoute
 from gatewayz_metrics.http.compression import compress
-from gatewayz_metrics.http.route import EVERY_METHOD, SurfaceRouter, error_headers, requested_path
+from gatewayz_metrics.http.route import EVERY_METHOD, Condition, SurfaceRouter, error_headers, requested_path
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.prometheus_api.handlers import ApiHandlers
 from gatewayz_metrics.service import ServiceProvider
@@ -20,14 +20,20 @@ _RULER = ("/rules", "/rules/{path:path}", "/config/v1/rules", "/config/v1/rules/
 _UNKNOWN = ("/api/v1/{path:path}", "/debug/{path:path}", "/federate", "/classic/{path:path}", "/graph")
 
 
-def create_prometheus_router(services: ServiceProvider, prefix: str = "", *, catch_all: bool = True) -> SurfaceRouter:
-    """The API's paths under a prefix; without `catch_all` every other path is left to whoever else is there."""
+def create_prometheus_router(
+    services: ServiceProvider, prefix: str = "", *, catch_all: bool = True, condition: Condition | None = None
+) -> SurfaceRouter:
+    """The API's paths under a prefix; without `catch_all` every other path is left to whoever else is there.
+
+    With a `condition` they are answered only where it holds.
+    """
     router = SurfaceRouter(
-        services.telemetry,
+        services,
         _render_error,
         tag="prometheus",
         prefix=prefix,
         guard=services.authenticate,
+        condition=condition,
     )
     handlers = services.bind(ApiHandlers)
 

@@ -148,19 +148,20 @@ def regroup(promql: str, labels: Collection[str], by: Iterable[str]) -> str:
     places = list(_groupings(parse(promql).tokens, set(labels)))
     if not places:
         raise ValueError("The grouping of this family is fixed by its expression; leave `by` out.")
-    return _splice(promql, places, f"({', '.join(by)})")
+    grouping = f"({', '.join(by)})"
+    return splice(promql, [(start, end, grouping) for start, end in places])
 
 
 def shift(promql: str, offset: str) -> str:
     """An expression whose selectors, all in braces, look back by an offset such as `7d`."""
-    return _splice(promql, [(end, end) for end in _selector_ends(parse(promql).tokens)], f" offset {offset}")
+    return splice(promql, [(end, end, f" offset {offset}") for end in _selector_ends(parse(promql).tokens)])
 
 
-def _splice(text: str, places: Iterable[tuple[int, int]], piece: str) -> str:
-    """The text with the same piece at each place."""
+def splice(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
+    """The text with what stands between two places exchanged; changes are `(start, end, new text)` in order."""
     pieces: list[str] = []
     at = 0
-    for start, end in places:
+    for start, end, piece in changes:
         pieces += (text[at:start], piece)
         at = end
     return "".join([*pieces, text[at:]])

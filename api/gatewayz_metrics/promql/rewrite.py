@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from gatewayz_metrics.promql.build import splice
 from gatewayz_metrics.promql.clauses import NAME_LABEL, Selector
 from gatewayz_metrics.promql.lexer import Kind, Token, TokenPlace, locate_tokens
 from gatewayz_metrics.promql.macros import MacroContext, expand_macros
@@ -58,7 +59,8 @@ def add_matchers(query: QueryText, matchers: str) -> QueryText:
     for selector in _selectors_of(query.parsed):
         _refuse_second_name(selector, added)
         places += _places(selector, addition)
-    return QueryText(_put(query.text, places), lambda text: _derive(text, query.parsed, places, addition))
+    filtered = splice(query.text, [(at, at, inserted) for at, inserted in places])
+    return QueryText(filtered, lambda text: _derive(text, query.parsed, places, addition))
 
 
 def _selectors_of(query: ParsedQuery) -> tuple[Selector, ...]:
@@ -85,15 +87,6 @@ def _places(selector: Selector, matchers: str) -> list[tuple[int, str]]:
         _, end = selector.name or (0, 0)
         return [(end, f"{{{matchers}}}")]
     return [(end, f",{matchers}" if needs_comma else matchers) for end, needs_comma in selector.ends]
-
-
-def _put(text: str, places: Iterable[tuple[int, str]]) -> str:
-    pieces: list[str] = []
-    done = 0
-    for at, addition in places:
-        pieces += (text[done:at], addition)
-        done = at
-    return "".join([*pieces, text[done:]])
 
 
 # What the parser would find in the changed text, told from what it found in the original. Matchers read no

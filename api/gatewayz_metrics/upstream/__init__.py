@@ -1,1 +1,1 @@
-"""Where answers come from: the only room that knows HTTP towards the upstream."""
+"""The upstream: its client, circuit breaker, limits and response cache."""

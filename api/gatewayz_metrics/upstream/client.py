@@ -73,12 +73,9 @@ class UpstreamClient:
     """The client of one Prometheus-compatible server.
 
     Raises QueryRefused when the server refuses a query and an UpstreamError when it gives no usable answer.
-    `transport` replaces the network in tests.
     """
 
-    def __init__(
-        self, settings: Settings, telemetry: Telemetry, *, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._base = _check_url(settings.prometheus_url)
         self._host = urlsplit(self._base).netloc
         self._deadline = settings.prometheus_timeout
@@ -88,7 +85,7 @@ class UpstreamClient:
         self._use_post = True
         self._outage_logged = False
         self._credentials = UpstreamAuth(settings)
-        self._client = _create_client(settings, transport)
+        self._client = _create_client(settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -288,9 +285,8 @@ def _check_url(url: str) -> str:
     return url
 
 
-def _create_client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+def _create_client(settings: Settings) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=transport,
         headers={
             "Accept": "application/json",
             "Accept-Encoding": "gzip" if settings.prometheus_gzip else "identity",

@@ -4,14 +4,12 @@ import asyncio
 
 import orjson
 
-from gatewayz_metrics.errors import LimitExceeded, TooBusy
+from gatewayz_metrics.errors import LimitExceeded, TooBusy, TooManyPoints
+from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.client import UpstreamApi
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
-
-# How every series begins in a vector or matrix. Within a string its quotes would be escaped, so it can be counted
-# without decoding.
-_SERIES_START = b'{"metric":{'
+from gatewayz_metrics.upstream.response import SERIES_START
 
 
 class QueryLimiter:
@@ -51,8 +49,17 @@ class QueryLimiter:
             raise TooBusy(self._allowed) from None
 
 
+def check_range(span: TimeRange, settings: Settings) -> None:
+    """Raise LimitExceeded or TooManyPoints for a range that is longer or finer than MAX_RANGE or MAX_POINTS allows."""
+    seconds = span.length_ms / 1000
+    if settings.max_range and seconds > settings.max_range:
+        raise LimitExceeded(f"The range has {seconds:,g} seconds", "MAX_RANGE", f"{settings.max_range:,g}")
+    if span.steps > settings.max_points:
+        raise TooManyPoints(settings.max_points)
+
+
 def _count_series(endpoint: Endpoint, body: bytes) -> int:
     """The number of series in a success envelope; 0 for endpoints whose result is not series."""
     if endpoint is Endpoint.SERIES:
         return len(orjson.loads(body).get("data") or ())
-    return body.count(_SERIES_START) if endpoint in (Endpoint.QUERY, Endpoint.QUERY_RANGE) else 0
+    return body.count(SERIES_START) if endpoint in (Endpoint.QUERY, Endpoint.QUERY_RANGE) else 0

@@ -18,6 +18,9 @@ from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused
 # What engines write. Python's float() also takes `1_0` and line ends, and a Decimal of
 # 1e999999999 would be written out digit by digit.
 _VALUE = re.compile(r"NaN|[+-]?Inf|[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
+# How every series begins in a vector or matrix. Within a string its quotes would be escaped, so series can be counted
+# and split without decoding.
+SERIES_START = b'{"metric":{'
 # How much of what an answer says about itself is shown to people: engines bound it, but what they quote may be long.
 _MOST_NOTES = 20
 _LONGEST_NOTE = 500
@@ -102,6 +105,17 @@ def parse_envelope(body: bytes) -> dict[str, Any]:
     if document.get("status") != "success":
         raise BadAnswer("no status")
     return document
+
+
+def split_series(body: bytes) -> tuple[list[bytes], bytes]:
+    """The texts of all series but the last, and an envelope that contains the last one alone.
+
+    Decoding a large result at once would block the event loop for its whole length.
+    """
+    head, *texts = body.split(SERIES_START)
+    if len(texts) < 2 or not head.endswith(b"[") or not all(text.endswith(b"},") for text in texts[:-1]):
+        return [], body
+    return [SERIES_START + text[:-1] for text in texts[:-1]], head + SERIES_START + texts[-1]
 
 
 def parse_refusal(body: bytes) -> QueryRefused | None:

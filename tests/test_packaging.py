@@ -1,0 +1,65 @@
+"""What is installed with the library, and what only with its command."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+# What the extra `server` brings, itself and behind its packages.
+SERVER = ["click", "httptools", "rich", "shellingham", "typer", "uvicorn", "uvloop", "watchfiles", "websockets"]
+
+LIBRARY = """
+import logging
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from gatewayz_metrics import create_app, setup_prometheus_routes
+
+logging.disable()  # each start says what is served
+app = FastAPI()
+setup_prometheus_routes(app, prometheus_api=None)
+for each in (app, create_app()):
+    assert TestClient(each).get("/prometheus/metrics/docs").status_code == 200
+"""
+COMMAND = "from gatewayz_metrics.__main__ import run; run()"
+
+
+def without(packages: list[str], code: str) -> tuple[int, str]:
+    """The exit code and the output of Python code where some packages are not installed."""
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({packages}))\n"
+    command = [sys.executable, "-W", "ignore", "-c", blocked + code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_library_needs_nothing_of_the_server() -> None:
+    assert without(SERVER, LIBRARY) == (0, "")
+
+
+@pytest.mark.parametrize("package", ["rich", "typer", "uvicorn", "httptools"])
+def test_the_command_without_the_server_says_what_to_type(package: str) -> None:
+    code, text = without([package], COMMAND)
+
+    assert code == 1
+    assert re.fullmatch(
+        r"gatewayz-metrics: \S+ is not installed; type: pip install 'gatewayz-metrics\[server\]'\n", text
+    )
+
+
+def test_no_dependency_has_an_upper_bound() -> None:
+    declared = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["server"]]
+
+    assert all(re.fullmatch(r"[a-z-]+(\[[a-z]+\])?>=[0-9.]+", each) for each in declared), declared
+
+
+@pytest.mark.parametrize("file", ["Makefile", "Dockerfile"])
+def test_the_service_is_installed_with_its_server(file: str) -> None:
+    lines = (REPOSITORY / file).read_text("utf-8").splitlines()
+    installs = [line for line in lines if "pip install" in line and "--group" not in line and "pip>" not in line]
+
+    assert installs
+    assert all(".[server]" in line for line in installs)
