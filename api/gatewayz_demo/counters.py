@@ -25,7 +25,7 @@ FAILURES_TO_PROTECT, PROTECTED_SECONDS = 4, 180.0
 # The share of model calls whose answers are streamed.
 STREAMED = 0.6
 # Only models of this weight or more are streamed: every series costs time when hours of history are written.
-STREAMED_FROM = 3
+STREAMED_FROM = 5
 # Sigma of the log-normal factor on every duration.
 SPREAD = 0.55
 
@@ -203,7 +203,8 @@ class ProviderCounters:
         # The calls of the step, as seconds.
         self.calls: list[float] = []
         self.failures = 0
-        self._usual_failure_rate = Random(name).uniform(0.002, 0.012)  # noqa: S311  # a simulation, not a secret
+        # About half of the providers fail only in an incident.
+        self._usual_failure_rate = max(0.0, Random(name).uniform(-0.01, 0.012))  # noqa: S311  # a simulation, not a secret
 
     def start_step(self, incident: Incident | None) -> None:
         """Sets failure rate and slowdown for a step, from the incident that is under way, if any."""
