@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI, Response
 from gatewayz_demo import history, processes
 from gatewayz_demo.simulator import Simulator
-from gatewayz_metrics import Settings, create_app
+from gatewayz_metrics import Settings, create_app, setup_prometheus_routes
 from gatewayz_metrics.catalogue import load
 
 from tests.support import samples
@@ -23,15 +23,19 @@ NOW = "now, whenever that is"
 
 
 @pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The service over an engine whose samples end now."""
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An engine whose samples end now."""
     data = tmp_path_factory.mktemp("fresh")
     begin = int(time.time()) // samples.STEP * samples.STEP - 3600
     processes.backfill(samples.openmetrics(data / "fresh.om", start=begin), data / "tsdb")
-    with (
-        processes.start_prometheus(data / "tsdb") as engine,
-        running(create_app(Settings(prometheus_url=engine.url, selector='env="production"')), listening()) as url,
-    ):
+    with processes.start_prometheus(data / "tsdb") as engine:
+        yield engine.url
+
+
+@pytest.fixture(scope="module")
+def healthy(fresh: str) -> Iterator[str]:
+    """The service over that engine."""
+    with running(create_app(Settings(prometheus_url=fresh, selector='env="production"')), listening()) as url:
         yield url
 
 
@@ -95,6 +99,34 @@ def test_watching_repeats(healthy: str) -> None:
         titles = (line for line in watching.stdout if " pass, " in line)
         assert [next(titles), next(titles)]
         watching.kill()
+
+
+def hosted(upstream: str) -> FastAPI:
+    """A host with a catch-all, where the Prometheus API and the JSON datasource are below prefixes."""
+    app = FastAPI()
+
+    @app.api_route("/{path:path}", methods=["GET", "POST"])
+    async def anything(path: str) -> dict[str, str]:
+        return {"status": "success", "page": path}
+
+    settings = Settings(prometheus_url=upstream, selector='env="production"')
+    setup_prometheus_routes(app, settings=settings, prometheus_api="/prometheus", json_datasource="/grafana")
+    return app
+
+
+def test_what_a_host_serves_elsewhere_is_looked_for_there(fresh: str) -> None:
+    with running(hosted(fresh), listening()) as url:
+        at_root = json.loads(check(url, "--json")[1])["findings"]
+        told = ("--prometheus-api", "/prometheus/", "--json-datasource", "/grafana")
+        there = json.loads(check(url, "--json", *told)[1])["findings"]
+        wrong = json.loads(check(url, "--json", "--prometheus-api", "/elsewhere")[1])["findings"]
+
+    # The host's own pages at the root are no surfaces of ours that went wrong.
+    found = {finding["route"]: finding for finding in at_root}
+    assert (found["/api/v1"]["detail"], found["json"]["detail"]) == ("not served here", "not served here")
+    assert [f for f in (*at_root, *there) if not f["ok"] and f["what"] != "latency"] == []
+    assert [f["what"] for f in there if f["route"] == "json"] == ["/", "/search", "/query"]
+    assert {f["ok"] for f in wrong if f["route"] == "/api/v1"} == {False}
 
 
 def test_a_token_that_nobody_asks_for_is_a_failure(healthy: str) -> None:

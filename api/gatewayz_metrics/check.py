@@ -51,11 +51,24 @@ class Page:
 
 
 class Check:
-    """Checks one deployment against a catalogue; the client has its base URL and its token."""
+    """Checks one deployment against a catalogue; the client has its base URL and its token.
 
-    def __init__(self, client: httpx.Client, catalogue: Catalogue) -> None:
+    `prometheus_api` and `json_datasource` are the paths below which the other surfaces are served. With None they may
+    be at the root or missing, as in a host that serves the metrics routes alone.
+    """
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        catalogue: Catalogue,
+        *,
+        prometheus_api: str | None = None,
+        json_datasource: str | None = None,
+    ) -> None:
         self._client = client
         self._catalogue = catalogue
+        self._prometheus_api = prometheus_api
+        self._json_datasource = json_datasource
 
     def run(self) -> Iterator[Finding]:
         """Every finding, route by route."""
@@ -70,6 +83,10 @@ class Check:
 
     def _check_prometheus_api(self) -> Iterator[Finding]:
         """What Grafana's Prometheus datasource asks for first."""
+        base = f"{_without_slash(self._prometheus_api)}/api/v1"
+        if self._prometheus_api is None and self._is_foreign(f"{base}/status/buildinfo", _is_success):
+            yield Finding("/api/v1", "is served", ok=True, detail="not served here")
+            return
         now = time.time()
         span = {"query": "vector(1)", "start": now - 300, "end": now, "step": 60}
         for path, params, kind in (
@@ -78,12 +95,19 @@ class Check:
             ("query_range", span, dict),
             ("labels", {"start": now - 300, "end": now}, list),
         ):
-            yield self._ask("/api/v1", path, partial(_is_success, kind=kind), "GET", params=params)
+            is_right = partial(_is_success, kind=kind)
+            yield self._ask("/api/v1", path, f"{base}/{path}", is_right, "GET", params=params)
 
     def _check_json_datasource(self) -> Iterator[Finding]:
         """Save & test, the list of metrics, and one statistic of the catalogue."""
-        yield self._ask("json", "/", lambda _: True, "GET")
-        yield self._ask("json", "/search", lambda body: isinstance(body, list) and bool(body), json={})
+        base = _without_slash(self._json_datasource)
+        if self._json_datasource is None and self._is_foreign("/", _is_ready):
+            yield Finding("json", "is served", ok=True, detail="not served here")
+            return
+        yield self._ask("json", "/", f"{base}/", _is_ready, "GET")
+        yield self._ask(
+            "json", "/search", f"{base}/search", lambda body: isinstance(body, list) and bool(body), json={}
+        )
         to = datetime.now(UTC)
         ask: dict[str, Any] = {
             "range": {"from": (to - timedelta(minutes=5)).isoformat(), "to": to.isoformat()},
@@ -91,7 +115,7 @@ class Check:
             "maxDataPoints": 20,
             "targets": [{"refId": "A", "target": each.name} for each in self._catalogue.statistics[:1]],
         }
-        yield self._ask("json", "/query", lambda body: isinstance(body, list), json=ask)
+        yield self._ask("json", "/query", f"{base}/query", lambda body: isinstance(body, list), json=ask)
 
     def _check_token(self) -> Iterator[Finding]:
         """Whether a service that was shown a token refuses whoever shows none."""
@@ -106,19 +130,26 @@ class Check:
             return
         yield Finding("token", "is required", status == 401, f"HTTP {status} without it")
 
+    def _is_foreign(self, url: str, is_ours: Callable[[Any], bool]) -> bool:
+        """Whether there is nothing at a URL, or a page of the host that we are a guest of."""
+        try:
+            response = self._client.get(url)
+            return response.status_code in (404, 405) or (response.status_code == 200 and not is_ours(response.json()))
+        except httpx.HTTPError:
+            return False
+        except ValueError:
+            return True
+
     def _ask(
-        self, route: str, path: str, is_right: Callable[[Any], bool], method: str = "POST", **request: Any
+        self, route: str, what: str, url: str, is_right: Callable[[Any], bool], method: str = "POST", **request: Any
     ) -> Finding:
-        """One request to another surface, which a deployment need not serve."""
-        url = f"{route}/{path}" if route.startswith("/") else path
+        """One request to another surface."""
         try:
             response = self._client.request(method, url, **request)
-            if response.status_code == 404:
-                return Finding(route, path, ok=True, detail="not served here")
             ok = response.status_code == 200 and is_right(response.json())
         except (httpx.HTTPError, ValueError) as exc:
-            return Finding(route, path, ok=False, detail=f"{type(exc).__name__}: {exc}")
-        return Finding(route, path, ok, f"HTTP {response.status_code}: {response.text[:80].strip()}")
+            return Finding(route, what, ok=False, detail=f"{type(exc).__name__}: {exc}")
+        return Finding(route, what, ok, f"HTTP {response.status_code}: {response.text[:80].strip()}")
 
     def _check_route(self, name: str, media_type: str, limit: float, check: ContentCheck) -> Iterator[Finding]:
         try:
@@ -191,7 +222,16 @@ class Check:
         yield Finding(name, "documents everything", not missing, _join(missing) or f"all {len(names)}")
 
 
-def _is_success(body: Any, kind: type) -> bool:
+def _without_slash(path: str | None) -> str:
+    return (path or "").rstrip("/")
+
+
+def _is_ready(body: Any) -> bool:
+    """Whether a body is what the JSON datasource's connection test gets."""
+    return bool(body == {"status": "ok"})
+
+
+def _is_success(body: Any, kind: type = dict) -> bool:
     """Whether a body is Prometheus' envelope around data of a kind."""
     return isinstance(body, dict) and body.get("status") == "success" and isinstance(body.get("data"), kind)
 

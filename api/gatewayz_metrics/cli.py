@@ -65,8 +65,11 @@ def demo(
 @app.command()
 def check(
     url: Annotated[str, typer.Argument(help="Where the service is, such as http://localhost:8000.")],
+    *,
     token: Annotated[str, typer.Option(envvar="API_TOKEN", help="Bearer token to show.")] = "",
     catalogue: Annotated[Path | None, typer.Option(help="The deployment's catalogue, if it has its own.")] = None,
+    prometheus_api: Annotated[str | None, typer.Option(help="The path above /api/v1, if not the root.")] = None,
+    json_datasource: Annotated[str | None, typer.Option(help="The JSON datasource's path, if not the root.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
     watch: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Repeat after so long, until stopped.")] = 0,
 ) -> None:
@@ -75,7 +78,7 @@ def check(
         raise ConfigurationError(f"{url!r} is not a URL such as http://localhost:8000.")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False) as client:
-        checks = Check(client, load(catalogue))
+        checks = Check(client, load(catalogue), prometheus_api=prometheus_api, json_datasource=json_datasource)
         failed = _report(url, list(checks.run()), as_json=as_json)
         while watch:
             time.sleep(watch)

@@ -133,10 +133,12 @@ def test_a_value_tells_which_expression_gave_it(prometheus: Engine, env: str, na
     assert prometheus.value(answered, END) is not None
 
 
-def test_sources_come_on_request_and_only_for_values(prometheus: Engine) -> None:
-    document = summary(prometheus, "calls", sources="true")
+@pytest.mark.parametrize("asked", ["", "true", "1"])
+def test_sources_come_on_request_and_only_for_values(prometheus: Engine, asked: str) -> None:
+    document = summary(prometheus, "calls", sources=asked)
 
     assert "sources" not in summary(prometheus, "calls")
+    assert "sources" not in summary(prometheus, "calls", sources="false")
     assert document["sources"].keys() == {s.name for s in CATALOGUE.statistics} - document["absent"].keys()
 
 

@@ -44,10 +44,10 @@ VALUES = {
 SOURCES = {
     "name": "sources",
     "in": "query",
-    "description": "Whether the answer tells which expression gave each value.",
+    "description": "Whether the answer tells which expression gave each value; the name alone means yes.",
     "schema": {"type": "boolean", "default": False},
 }
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
