@@ -2,9 +2,11 @@
 
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from gatewayz_demo import processes
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.promql.build import Slots
 
@@ -99,6 +101,25 @@ def test_every_statistic_equals_its_expression_asked_alone(engine: Engine, env: 
 )
 def test_a_number_means_what_its_help_says(prometheus: Engine, env: str, name: str, expected: str) -> None:
     assert value(prometheus, env, name) == expected
+
+
+def test_money_keeps_its_cents_and_counts_every_digit(tmp_path: Path) -> None:
+    lines = (
+        "# TYPE credits_used counter",
+        f'credits_used_total{{provider="openai",model="gpt-4"}} 137512.34 {END}',
+        "# TYPE tokens_used counter",
+        *(f'tokens_used_total{{token_type="{kind}"}} {n} {END}' for kind, n in (("input", 2**52), ("output", 1))),
+        "# EOF",
+    )
+    (tmp_path / "money.om").write_text("\n".join(lines) + "\n")
+    processes.backfill(tmp_path / "money.om", tmp_path / "tsdb")
+    with processes.start_prometheus(tmp_path / "tsdb") as engine, serving(engine.url) as client:
+        document = client.get(SUMMARY, params={"time": END}).json()["metrics"]
+        rows = client.get(SUMMARY, params={"time": END, "format": "csv", "category": "models"}).text
+
+    assert document["models"]["credits_used_total"] == document["business"]["total_credits_used"] == "137512.34"
+    assert document["models"]["tokens_used_total"] == document["business"]["total_tokens_used"] == "4503599627370497"
+    assert ",credits_used_total,137512.34," in rows
 
 
 def test_every_key_is_there_and_absence_has_a_reason(prometheus: Engine) -> None:

@@ -58,7 +58,8 @@ def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
         "`?category=` narrows to a section (it may be repeated), `?values=number` writes JSON numbers and null.\n"
         "Counts keep every digit, money its cents, other values four significant ones.\n\n"
         "Where a statistic or a family has several expressions, they are tried in this order: the first with data "
-        'gives the value, and two are never mixed. `?sources` (or `?sources=true`) tells under `"sources"` which one it was.\n'
+        "gives the value, and two are never mixed. `?sources=true` (or `?sources`) tells under "
+        '`"sources"` which one it was.\n'
     )
     for section, meaning in catalogue.sections.items():
         yield f"### `{section}`\n\n{meaning}\n"
