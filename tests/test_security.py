@@ -16,7 +16,8 @@ from tests.support import fake_upstream as fakes
 from tests.support.client import serving
 from tests.support.fake_upstream import FakeUpstream
 
-OLD, NEW = "the-old-token", "the-n\u00e9w-token"
+# The last byte of the second is a no-break space to whoever reads it as Latin-1.
+OLD, NEW = "the-old-token", "the-n\u00e9w-token-voil\u00e0"
 GOOD = {"Authorization": f"Bearer {OLD}"}
 OPEN = {"/livez", "/readyz"}
 PAGES = ["summary", "series?name=http.error_rate", *load().categories, "all", "docs"]

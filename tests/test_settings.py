@@ -74,6 +74,7 @@ def test_the_defaults_work_on_their_own() -> None:
         "cors_origins": (),
         "host": "127.0.0.1",
         "port": 8000,
+        "prometheus_range_timeout": 60.0,
     }
 
 

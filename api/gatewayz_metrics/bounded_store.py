@@ -1,11 +1,13 @@
-"""Values by key, bounded by bytes; the least recently used is dropped first."""
+"""Values by key, bounded by bytes; the least recently used is dropped first. Results of functions, by short texts."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import lru_cache, wraps
 from threading import Lock
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
+K = TypeVar("K", str, bytes)
 
 
 class BoundedStore(Generic[V]):
@@ -57,3 +59,21 @@ class BoundedStore(Generic[V]):
     def _remove(self, key: Hashable) -> None:
         _, size = self._values.pop(key, (None, 0))
         self.size -= size
+
+
+def remember_short(size: int, longest: int = 512) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
+    """Remember what a function makes of its last `size` texts, but not of those with more than `longest` characters.
+
+    A cache that is keyed by what callers send would hold megabytes for whoever sends them.
+    """
+
+    def decorate(function: Callable[[K], V]) -> Callable[[K], V]:
+        remembered = lru_cache(size)(function)
+
+        @wraps(function)
+        def answer(text: K) -> V:
+            return remembered(text) if len(text) <= longest else function(text)
+
+        return answer
+
+    return decorate

@@ -22,6 +22,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check, Finding
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.http.server_protocol import create_protocol
+from gatewayz_metrics.logs import OneLineFormatter
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.promql.build import Slots
@@ -158,7 +159,9 @@ def _simulate(*, spec_families: bool) -> None:
 
 async def _serve(settings: Settings, listening: socket.socket | None = None, *, print_banner: bool = False) -> None:
     """Serve until a signal ends it; `print_banner` prints what to try once it listens."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     load(settings.catalogue)  # a broken one stops the start here, with its sentence
     listening = listening or _listen(settings)

@@ -68,6 +68,8 @@ class UpstreamEngine:
     isolation: HeaderIsolation | LabelIsolation | None = None
     # Parameters by which a caller narrows a question in the same way: a tenant's own is the only one.
     narrowing: tuple[str, ...] = ()
+    # Parameters that show how the server works inside, which concerns no tenant.
+    revealing: tuple[str, ...] = ()
 
 
 _ROWS = (
@@ -80,6 +82,8 @@ _ROWS = (
         range_parameters=(("nocache", "1"),),
         isolation=LabelIsolation("extra_label"),
         narrowing=("extra_label", "extra_filters", "extra_filters[]"),
+        # https://docs.victoriametrics.com/#query-tracing
+        revealing=("trace",),
     ),
     # https://grafana.com/docs/mimir/latest/manage/secure/authentication-and-authorization/
     UpstreamEngine("mimir", "Mimir", isolation=HeaderIsolation("X-Scope-OrgID")),

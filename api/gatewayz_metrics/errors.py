@@ -8,18 +8,21 @@
     │   ├── BodyTooLarge        413  a body above MAX_BODY_BYTES
     │   ├── Unauthorized        401  no token, or an unknown one
     │   ├── LimitExceeded       422  a request or result above one of our limits
+    │   ├── AnswerTexts         422  a caller's text, once per series, above what an answer has room for
     │   ├── TooManyPoints       400  more points per series than MAX_POINTS
     │   ├── TooBusy             503  MAX_CONCURRENT_QUERIES are running
+    │   ├── ClientGone          499  nobody waits for the answer any more
     │   ├── ReadOnly            403  a path that writes, administers or reveals
     │   ├── UnknownRoute        404  a path that does not exist
     │   └── MethodNotAllowed    405  a path that exists for another method
+    ├── InternalError           500  a fault of this service's own
     ├── ConfigurationError      a setting or a catalogue that cannot work
     ├── TargetsFailed           every target of a panel failed, each for its own reason
     ├── QueryRefused            the upstream refused the query: only its value is missing
     ├── NotServed               the upstream has no such path: only its value is missing
     ├── NotOneNumber            an expression of a statistic with several series
     └── UpstreamError           the upstream gave no usable answer to any query
-        ├── Unreachable · TlsFailed · TimedOut · ConnectionLost · PoolExhausted
+        ├── Unreachable · TlsFailed · TimedOut · QueryTimedOut · ConnectionLost · PoolExhausted
         ├── Redirected · AccessRefused · RateLimited · UpstreamFailed
         └── BadAnswer · AnswerTooLarge · Misconfigured · CircuitOpen
 
@@ -38,6 +41,8 @@ class ServiceError(Exception):
     code: ClassVar[str] = "internal"
     # The setting, in lower case, whose limit refused the request; counted in gatewayz_metrics_limit_refusals.
     limit: str = ""
+    # Seconds after which asking again may help; sent with every 503.
+    retry_after: float | None = None
 
     @property
     def root(self) -> "ServiceError":
@@ -73,10 +78,13 @@ class PromqlOff(RequestError):
 
     status, code = 403, "promql_off"
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str = "") -> None:
         super().__init__(
             f"{text.strip()[:100]!r} is no statistic and no family, and PromQL is switched off (ALLOW_PROMQL); "
             "choose one from the list of metrics."
+            if text
+            else "PromQL is switched off (ALLOW_PROMQL), and so are selectors; what the catalogue measures is at "
+            "/prometheus/metrics and in the JSON datasource."
         )
 
 
@@ -109,6 +117,18 @@ class LimitExceeded(RequestError):
         self.limit = setting.lower()
 
 
+class AnswerTexts(RequestError):
+    """A text of the caller's, such as a legend, would stand in the answer too often."""
+
+    status, code = 422, "texts_too_long"
+
+    def __init__(self, characters: int, allowed: int) -> None:
+        super().__init__(
+            f"Legends, units, annotations and the like would have {characters:,} characters in the answer, as they "
+            f"stand in it once per series or event; there is room for {allowed:,}. Write shorter ones, or ask for less."
+        )
+
+
 class TooManyPoints(RequestError):
     """The step is so small that the range has more points than MAX_POINTS."""
 
@@ -131,9 +151,19 @@ class TooBusy(RequestError):
 
     def __init__(self, allowed: int) -> None:
         super().__init__(
-            f"{allowed} queries are under way already, as many as MAX_CONCURRENT_QUERIES allows; "
-            "ask again in a moment, or ask for less at once."
+            f"All {allowed} places for queries are taken or others are first, as many as MAX_CONCURRENT_QUERIES allows "
+            "and PROMETHEUS_CONNECTIONS leaves; ask again in a moment, or ask for less at once."
         )
+
+
+class ClientGone(RequestError):
+    """The client closed its connection before the answer was there; nobody reads this one."""
+
+    # As nginx counts it; there is no status of HTTP for it.
+    status, code = 499, "client_gone"
+
+    def __init__(self) -> None:
+        super().__init__("The client went away before the answer was there.")
 
 
 class ReadOnly(RequestError):
@@ -159,6 +189,13 @@ class MethodNotAllowed(RequestError):
     def __init__(self, method: str, allowed: str) -> None:
         super().__init__(f"This path answers {allowed}, not {method}: everything here is read-only.")
         self.allowed = allowed
+
+
+class InternalError(ServiceError):
+    """A fault of this service's own; the log has it under the request's id."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"Something went wrong in this service itself; its log has it under the id {request_id}.")
 
 
 class ConfigurationError(ServiceError):
@@ -191,6 +228,7 @@ class QueryRefused(ServiceError):
         # Cut, as an engine may quote the whole query in its message.
         super().__init__(f"The upstream refuses the query ({error_type}): {message[:500]}")
         self.error_type = error_type
+        self.message = message
 
 
 class NotServed(ServiceError):
@@ -241,12 +279,25 @@ class TlsFailed(UpstreamError):
 
 
 class TimedOut(UpstreamError):
-    """The complete response did not arrive within PROMETHEUS_TIMEOUT."""
+    """The complete response did not arrive in time; `setting` names what set the limit.
+
+    `by_upstream` says that the upstream itself gave the query up.
+    """
 
     status, code = 504, "timeout"
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"The upstream did not answer within {seconds:g} s; PROMETHEUS_TIMEOUT sets the limit.")
+    def __init__(self, seconds: float, setting: str = "PROMETHEUS_TIMEOUT", *, by_upstream: bool = False) -> None:
+        super().__init__(f"The upstream did not answer within {seconds:g} s; {setting} sets the limit.")
+        self.by_upstream = by_upstream
+
+
+class QueryTimedOut(UpstreamError):
+    """The upstream ended a query after its own time limit, and said so in an envelope."""
+
+    status, code = 504, "timeout"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"The upstream ended the query for its own time limit: {message[:500]}; ask for less at once.")
 
 
 class ConnectionLost(UpstreamError):
@@ -303,9 +354,14 @@ class RateLimited(UpstreamError):
 
 
 class UpstreamFailed(UpstreamError):
-    """The upstream answers with an error status that has no class of its own here."""
+    """The upstream answers with an error status that has no class of its own here.
 
-    def __init__(self, status: int) -> None:
+    `in_words` says that the answer was an envelope of the protocol: the upstream runs, this query failed.
+    """
+
+    def __init__(self, status: int, *, in_words: bool = False) -> None:
+        self.answered = status
+        self.in_words = in_words
         super().__init__(
             f"The upstream answers with HTTP {status}; check its log"
             + (" and the path in PROMETHEUS_URL." if status == 404 else ".")
@@ -350,3 +406,4 @@ class CircuitOpen(UpstreamError):
     def __init__(self, cause: UpstreamError, seconds: float) -> None:
         super().__init__(f"{cause.sentence} The next attempt is in {max(seconds, 0.1):.1f} s.")
         self.cause = cause
+        self.retry_after = seconds

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from gatewayz_metrics.catalogue import Catalogue, Statistic
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import InstantQueries
@@ -234,7 +235,7 @@ class _BatchRun:
         except (QueryRefused, AnswerTooLarge) as exc:
             if len(parts) > 1 and clocks.monotonic() < self.until:
                 return await self._query_halves(parts)
-            log.warning("No value for %s: %s", ", ".join(part.names[0] for part in parts), exc.sentence)
+            log.warning("No value for %s: %s", ", ".join(part.names[0] for part in parts), printable(exc.sentence))
             return _fail_all(parts, exc)
         except UpstreamError as exc:
             return _fail_all(parts, exc)

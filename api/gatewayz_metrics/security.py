@@ -1,4 +1,4 @@
-"""Authentication by bearer tokens (RFC 6750), compared in constant time.
+"""Authentication by bearer tokens (RFC 6750), compared in constant time, and who a request is for.
 
 A service token gives access to everything, a tenant's token to the tenant's data on the Prometheus API.
 """
@@ -11,7 +11,13 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from gatewayz_metrics.errors import Unauthorized
+from gatewayz_metrics.upstream.principal import Principal, set_principal
 from gatewayz_metrics.upstream.request import UNRESTRICTED, Tenant
+
+# Grafana names its user here where `send_user_header` is on,
+# https://grafana.com/docs/grafana/latest/setup-grafana/configure-grafana/#send_user_header.
+_USER_HEADER = "x-grafana-user"
+_LONGEST_USER = 100
 
 
 class ServiceTokens:
@@ -24,15 +30,19 @@ class ServiceTokens:
         self.open = not self._digests
 
     def check(self, request: Request) -> None:
-        """Accept the request or raise Unauthorized, the same for absent, wrong and repeated tokens."""
-        if not self.open and not self._accepts(request.headers.getlist("authorization")):
-            raise Unauthorized
+        """Accept the request and note its principal, or raise Unauthorized.
 
-    def _accepts(self, headers: list[str]) -> bool:
-        given = _bearer_digest(headers) or b""
+        The error is the same for absent, wrong and repeated tokens.
+        """
+        if self.open:
+            _note_principal(request, f"address {_address(request)}")
+            return
+        given = _bearer_digest(request.headers.getlist("authorization")) or b""
         # Compared with every digest, so that the time does not depend on which one matches.
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return any(matches)
+        if not any(matches):
+            raise Unauthorized
+        _note_principal(request, f"token {matches.index(True)}")
 
 
 class Authenticator:
@@ -52,9 +62,18 @@ class Authenticator:
             # All are compared here, too: no early exit that time could reveal.
             found = [tenant for digest, tenant in self._tenants if hmac.compare_digest(given, digest)]
             if found:
+                _note_principal(request, f"tenant {found[0]!r}")
                 return found[0]
         self._tokens.check(request)
         return UNRESTRICTED
+
+
+def _note_principal(request: Request, group: str) -> None:
+    set_principal(Principal(group, request.headers.get(_USER_HEADER, "")[:_LONGEST_USER]))
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _bearer_digest(headers: list[str]) -> bytes | None:
@@ -62,8 +81,8 @@ def _bearer_digest(headers: list[str]) -> bytes | None:
     if len(headers) != 1:
         return None
     scheme, _, token = headers[0].partition(" ")
-    # The bytes that were sent: ASGI headers are decoded as Latin-1.
-    return _digest(token.strip().encode("latin-1", "replace")) if scheme.lower() == "bearer" else None
+    # The bytes that were sent: ASGI headers are decoded as Latin-1, whose no-break space is the second byte of "à".
+    return _digest(token.strip(" \t").encode("latin-1", "replace")) if scheme.lower() == "bearer" else None
 
 
 def _digest(token: bytes) -> bytes:

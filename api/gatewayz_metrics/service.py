@@ -10,13 +10,15 @@ from fastapi import Request
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.host_settings import read_host_settings
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.client import MisconfiguredUpstream, UpstreamApi, UpstreamClient
+from gatewayz_metrics.upstream.client import UpstreamApi, UpstreamClient
 from gatewayz_metrics.upstream.limits import QueryLimiter
+from gatewayz_metrics.upstream.misconfigured import MisconfiguredUpstream
 from gatewayz_metrics.upstream.request import tenants_by_token
 from gatewayz_metrics.upstream.response_cache import ResponseCache
 
@@ -167,5 +169,5 @@ def create_embedded_service(telemetry: Telemetry, settings: Settings | None, pro
             return Service(settings, telemetry)
     except ConfigurationError as exc:
         fault = exc
-    log.error("The metrics routes only explain themselves: %s", fault.sentence)
+    log.error("The metrics routes only explain themselves: %s", printable(fault.sentence))
     return Service(Settings.model_construct(api_tokens=settings.api_tokens), telemetry, fault=fault)

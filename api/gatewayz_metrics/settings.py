@@ -1,12 +1,12 @@
 """Every knob of the service, as one frozen object that is passed in."""
 
+import json
 import re
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
-import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -16,6 +16,8 @@ from gatewayz_metrics.promql.matchers import normalize_matchers
 from gatewayz_metrics.validation import first_problem
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# What tells where a message ends: with a wrong one no request is whole.
+_FRAMING = frozenset(["connection", "content-length", "te", "trailer", "transfer-encoding", "upgrade"])
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 
 
@@ -29,6 +31,13 @@ def _words(value: object) -> object:
     return words
 
 
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON whose names differ; else the last of two tenants would win silently."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("it names something twice.")
+    return dict(pairs)
+
+
 def _json_object(expected: str) -> BeforeValidator:
     """JSON text from the environment as an object; what is no text is taken as it is."""
 
@@ -36,8 +45,8 @@ def _json_object(expected: str) -> BeforeValidator:
         if not isinstance(value, str):
             return value
         try:
-            return orjson.loads(value or "{}")
-        except orjson.JSONDecodeError:
+            return json.loads(value or "{}", object_pairs_hook=_without_repetition)
+        except (json.JSONDecodeError, RecursionError):
             # Without the text: it holds secrets.
             raise ValueError(f"it must be {expected}.") from None
 
@@ -124,8 +133,18 @@ class Settings(BaseSettings):
     cache_alerts: bool = Field(
         default=False, description="Answer alert rules (requests with `FromAlert: true`) from the caches too."
     )
-    max_query_length: int = Field(default=65_536, ge=1, description="Characters of one PromQL expression at most.")
-    max_range: float = Field(default=0.0, ge=0, description="Seconds between start and end at most; 0 sets no limit.")
+    max_query_length: int = Field(
+        default=65_536,
+        ge=1,
+        description="Characters of one PromQL expression at most, with the ad-hoc filters in every selector; all "
+        "queries of one panel have four times as many.",
+    )
+    max_range: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds between start and end at most, of lists of labels and series too, and how far back the "
+        "ranges, subqueries and offsets of a query reach; 0 sets no limit.",
+    )
     max_points: int = Field(default=11_000, ge=1, description="Points per series at most, as Prometheus counts them.")
     max_series: int = Field(default=0, ge=0, description="Series of one answer at most; 0 sets no limit.")
     max_concurrent_queries: int = Field(
@@ -140,7 +159,10 @@ class Settings(BaseSettings):
         description=f"Tokens for the data of one tenant alone, a JSON object: {describe_tenants()}.",
     )
     allow_promql: bool = Field(
-        default=True, description="Whether panels may ask for PromQL text, or for the catalogue alone."
+        default=True,
+        description="Whether callers may write PromQL. `false` leaves panels the catalogue, label names and values; "
+        "refused are PromQL in panels and variables, selectors in `label_values`, and of the Prometheus API "
+        "query, query_range, query_exemplars, series, format_query, parse_query and every `match[]`.",
     )
     scrape_interval: float = Field(
         default=15.0,
@@ -157,6 +179,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on (stand-alone).")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
+    prometheus_range_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Seconds for the answer to a range query, waiting included; a request's own `timeout` may be less.",
+    )
 
     @field_validator("api_tokens")
     @classmethod
@@ -194,6 +222,8 @@ class Settings(BaseSettings):
             if not _HEADER_NAME.fullmatch(name):
                 # Not quoted: somebody may have written "Name: secret" as the name.
                 raise ValueError("a header has a name that HTTP does not allow.")
+            if name.lower() in _FRAMING:
+                raise ValueError(f"the header {name!r} belongs to each request; leave it out.")
             if not HEADER_VALUE.fullmatch(value.get_secret_value()):
                 raise ValueError(f"the header {name!r} has a value that HTTP does not allow.")
         return headers

@@ -48,7 +48,20 @@ class Telemetry:
         )
         self.upstream_up = Gauge(
             "gatewayz_metrics_upstream_up",
-            "1 when the upstream's last answer was usable, 0 when not; 0 before the first.",
+            "1 while the upstream answers, 0 while the circuit breaker is open; 0 before the first usable answer.",
+            registry=self.registry,
+        )
+        self.places = Gauge(
+            "gatewayz_metrics_upstream_places",
+            "Questions to the upstream under way (held) and waiting for a place, by kind: catalogue, short, long "
+            "(range queries of many points).",
+            ["kind", "state"],
+            registry=self.registry,
+        )
+        self.place_refusals = Counter(
+            "gatewayz_metrics_upstream_place_refusals",
+            "Questions that got no place at the upstream in time, by kind.",
+            ["kind"],
             registry=self.registry,
         )
         self.upstream_last_success = Gauge(

@@ -102,6 +102,14 @@ def _upstream(v: BoardVariables) -> Row:
             Line(v.service.rate(f"{PREFIX}_upstream_warnings_total"), "warnings"),
             Line(v.service.rate(f"{PREFIX}_batch_splits_total"), "batches split"),
         ),
+        graph(
+            "Places at the upstream",
+            Line(v.service.total(f"{PREFIX}_upstream_places", ["kind", "state"]), "{{kind}} {{state}}"),
+        ),
+        graph(
+            "Refused for want of a place",
+            Line(v.service.rate(f"{PREFIX}_upstream_place_refusals_total", ["kind"]), "{{kind}}"),
+        ),
     ]
 
 

@@ -66,7 +66,7 @@ BEHAVIOURS: list[tuple[fakes.Behaviour, int, str]] = [
 
 @pytest.mark.parametrize(("behaviour", "status", "code"), BEHAVIOURS, ids=[code for _, _, code in BEHAVIOURS])
 def test_upstream_failures_keep_their_own_status(behaviour: fakes.Behaviour, status: int, code: str) -> None:
-    with FakeUpstream(behaviour) as fake, serving(fake.url, prometheus_timeout=0.3) as client:
+    with FakeUpstream(behaviour) as fake, serving(fake.url, prometheus_range_timeout=0.3) as client:
         response = client.post("/query", json=BODIES["/query"])
 
     assert_error(response, status, code, "target A: ")
@@ -246,7 +246,7 @@ def test_points_beyond_the_limit_widen_the_step(recorded_engine: Engine) -> None
 def test_too_many_at_once_are_turned_away() -> None:
     with (
         FakeUpstream(fakes.hang) as fake,
-        serving(fake.url, max_concurrent_queries=1, prometheus_timeout=0.3) as client,
+        serving(fake.url, max_concurrent_queries=1, prometheus_range_timeout=0.3) as client,
     ):
         targets = [{"refId": name, "target": f"vector({number})"} for number, name in enumerate("ABC")]
         response = client.post("/query", json=question(targets))

@@ -17,6 +17,13 @@ texts = st.one_of(
     st.sampled_from(
         ["up", "http_rps", "traffic.rate", "request_seconds", "label_values(up, job)", "$__range", "{", "sum("]
     ),
+    # Long, longer when it is percent-encoded, nested, and what counts as more than one.
+    st.builds(
+        lambda text, times, around: around % (text * times),
+        st.sampled_from(["x", "{", "+up", "{{job}}", "[", "\\", '"', "é", "\n", "a|"]),
+        st.sampled_from([300, 3000, 30_000]),
+        st.sampled_from(["%s", "up%s", "label_values(%s, job)", "query_result(up%s)", "metrics(%s)"]),
+    ),
 )
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts),

@@ -175,6 +175,9 @@ def test_a_tenant_of_victoria_metrics_reads_its_own_series(victoria_metrics: Eng
             assert seen("admin") == ["bare", "oneshot", "production", "staging"]
         for name in ("extra_label", "extra_filters[]", "extra_filters"):
             assert seen("token-a", **{name: "env=oneshot"}) == ["bare"]
+        for token, is_traced in (("token-a", False), ("admin", True)):
+            traced = client.get("/api/v1/query", params={"query": "up", "trace": "1"}, headers=bearer(token)).json()
+            assert bool(traced.get("trace")) is is_traced
         rules = client.get("/api/v1/rules", headers=bearer("token-a")).json()
         assert rules == {"status": "success", "data": {"groups": []}}
         labels = client.get("/api/v1/label/env/values", params=SPAN, headers=bearer("token-b")).json()["data"]
@@ -192,6 +195,11 @@ def test_a_tenant_of_victoria_metrics_reads_its_own_series(victoria_metrics: Eng
         ({"prometheus_engine": "mimir", "tenants": '{"t": "a\\nb"}', "api_tokens": "x"}, "header cannot carry"),
         ({"prometheus_engine": "victoriametrics", "tenants": '{"t": "a"}', "api_tokens": "x"}, "team=a"),
         ({"tenants": "t=a"}, "JSON object"),
+        ({"tenants": '{"t": "a", "t": "b"}'}, "TENANTS cannot be used: it names something twice."),
+        ({"tenants": "[" * 100_000}, "JSON object"),
+        ({"prometheus_headers": '{"X": "1", "X": "2"}'}, "it names something twice."),
+        ({"prometheus_headers": '{"content-Length": "1"}'}, "belongs to each request"),
+        ({"prometheus_headers": '{"Transfer-Encoding": "chunked"}'}, "belongs to each request"),
         ({"prometheus_engine": "influx"}, "PROMETHEUS_ENGINE"),
         ({"max_points": "0"}, "MAX_POINTS"),
         ({"cache_range": "perhaps"}, "CACHE_RANGE"),

@@ -127,3 +127,24 @@ def test_a_valid_query_goes_past_the_cache_for_its_bounds_alone(query: str) -> N
     reason = parse(query).traits.reason
 
     assert reason is None or (reason is BypassReason.BOUNDS and "@" in query)
+
+
+@pytest.mark.parametrize(
+    ("query", "lookback_ms"),
+    [
+        ("up", 0),
+        ("up[5m]", 300_000),
+        ("rate(up[5m])", 300_000),
+        ("rate(up[5m] offset 1h)", 3_900_000),
+        ("rate(up[5m] offset -1h)", 300_000),
+        ("rate(a[5m]) + rate(b[1h]) + c", 3_600_000),
+        ("max_over_time(rate(up[5m])[1h:1m])", 3_900_000),
+        ("max_over_time((rate(a[5m]) / sum by (x) (rate(b[10m])))[1h:] offset 1d)", 90_600_000),
+        ("sum(max_over_time(a[1d:1h] offset 30d)) by (x) > 1", 2_678_400_000),
+        ("max_over_time(min_over_time(avg_over_time(a[1m])[1m:])[1m:])", 180_000),
+        ("topk(3, a offset 1h) or b", 3_600_000),
+        ("a[90]", 90_000),
+    ],
+)
+def test_how_far_a_query_looks_back(query: str, lookback_ms: int) -> None:
+    assert parse(query).lookback_ms == lookback_ms

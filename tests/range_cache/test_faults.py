@@ -40,7 +40,7 @@ def upstream(relay: Relay) -> Iterator[FakeUpstream]:
 @pytest.fixture
 def cache(upstream: FakeUpstream) -> Iterator[Rig]:
     # What hangs costs a test this long; every other answer comes in far less.
-    with rig(upstream.url, time.time(), prometheus_timeout=2) as found:
+    with rig(upstream.url, time.time(), prometheus_timeout=2, prometheus_range_timeout=2) as found:
         yield found
 
 

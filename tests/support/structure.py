@@ -37,14 +37,18 @@ class Layer:
 LAYERS = (
     Layer("the ways in", (SERVICE, "__main__", "cli", "main", "check", "integration"), sideways=True),
     Layer("the surfaces", ("metrics_api", "prometheus_api", "json_datasource", "operations")),
-    Layer("http", ("http",), only=("service", "security", "settings", "telemetry", "errors", "validation")),
+    Layer(
+        "http",
+        ("http",),
+        only=("service", "security", "settings", "telemetry", "errors", "validation", "bounded_store", "logs"),
+    ),
     Layer("the service", ("service",)),
-    Layer("the query layer", ("query", "range_cache", "security")),
+    Layer("the query layer", ("query", "range_cache", "security", "caller_limits")),
     Layer("the upstream", ("upstream",)),
     Layer("the settings", ("settings", "host_settings", "telemetry", "engines"), sideways=True),
     Layer("the catalogue", ("catalogue",)),
     Layer("PromQL", ("promql",)),
-    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store")),
+    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "logs")),
 )
 # What the generator of the dashboards may know of the service.
 FOR_DASHBOARDS = ("catalogue", "promql.build", "telemetry", "errors")

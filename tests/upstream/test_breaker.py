@@ -1,8 +1,10 @@
 """The pause for an upstream that keeps failing."""
 
+from collections.abc import Hashable
+
 import pytest
-from gatewayz_metrics.errors import CircuitOpen, RateLimited, TimedOut, Unreachable, UpstreamError
-from gatewayz_metrics.upstream.breaker import FAILURES, PAUSE, CircuitBreaker
+from gatewayz_metrics.errors import AccessRefused, CircuitOpen, RateLimited, TimedOut, Unreachable, UpstreamError
+from gatewayz_metrics.upstream.breaker import FAILURES, PAUSE, CallerPauses, CircuitBreaker
 
 DOWN = Unreachable("prometheus:9090")
 
@@ -27,12 +29,13 @@ def breaker(clock: Clock) -> CircuitBreaker:
 
 def fail(breaker: CircuitBreaker, times: int = FAILURES, error: UpstreamError = DOWN) -> None:
     for _ in range(times):
-        breaker.failed(error)
+        if breaker.failed():
+            breaker.open(error)
 
 
-def lets_through(breaker: CircuitBreaker) -> bool:
+def lets_through(breaker: CircuitBreaker | CallerPauses, *caller: Hashable) -> bool:
     try:
-        breaker.check()
+        breaker.check(*caller)
     except CircuitOpen:
         return False
     return True
@@ -82,7 +85,7 @@ def test_a_probe_that_fails_means_another_pause(breaker: CircuitBreaker, clock: 
     clock.now += PAUSE
     breaker.check()
     clock.now += 1
-    breaker.failed(TimedOut(8))
+    fail(breaker, 1, TimedOut(8))
 
     with pytest.raises(CircuitOpen, match=r"did not answer within 8 s.* The next attempt is in 5\.0 s\."):
         breaker.check()
@@ -108,22 +111,74 @@ def test_it_says_what_happened_and_when_it_goes_on(breaker: CircuitBreaker, cloc
     assert caught.value.cause is DOWN
 
 
+def test_failures_during_the_pause_say_nothing_new(breaker: CircuitBreaker) -> None:
+    fail(breaker)
+
+    assert not any(breaker.failed() for _ in range(FAILURES))
+
+
+def test_asking_whether_it_is_open_does_not_make_a_probe(breaker: CircuitBreaker, clock: Clock) -> None:
+    fail(breaker)
+    with pytest.raises(CircuitOpen):
+        breaker.refuse_if_open()
+    clock.now += PAUSE
+    breaker.refuse_if_open()
+
+    assert [lets_through(breaker) for _ in range(2)] == [True, False]
+
+
+# --------------------------------------------------------------------------- one caller alone
+
+
+@pytest.fixture
+def pauses(clock: Clock) -> CallerPauses:
+    return CallerPauses(clock)
+
+
 @pytest.mark.parametrize(("asked", "pause"), [(2.0, 2.0), (60.0, 60.0), (86400.0, 60.0)])
 def test_a_rate_limit_counts_at_once_for_as_long_as_asked(
-    breaker: CircuitBreaker, clock: Clock, asked: float, pause: float
+    pauses: CallerPauses, clock: Clock, asked: float, pause: float
 ) -> None:
-    fail(breaker, 1, RateLimited(asked))
+    pauses.failed("a", RateLimited(asked))
     clock.now += pause - 0.01
-    before = lets_through(breaker)
+    before = lets_through(pauses, "a")
     clock.now += 0.01
 
-    assert (before, lets_through(breaker)) == (False, True)
+    assert (before, lets_through(pauses, "a")) == (False, True)
 
 
-@pytest.mark.parametrize("asked", [None, 0.0])
-def test_a_rate_limit_without_a_time_counts_as_any_failure(breaker: CircuitBreaker, asked: float | None) -> None:
-    fail(breaker, FAILURES - 1, RateLimited(asked))
-    assert lets_through(breaker)
+@pytest.mark.parametrize("error", [RateLimited(None), RateLimited(0.0), AccessRefused(401), AccessRefused(403)])
+def test_a_refusal_without_a_time_counts_after_some_in_a_row(pauses: CallerPauses, error: UpstreamError) -> None:
+    for _ in range(FAILURES - 1):
+        pauses.failed("a", error)
+    assert lets_through(pauses, "a")
 
-    fail(breaker, 1, RateLimited(asked))
-    assert not lets_through(breaker)
+    pauses.failed("a", error)
+    assert not lets_through(pauses, "a")
+
+
+def test_nobody_else_pauses(pauses: CallerPauses) -> None:
+    pauses.failed("a", RateLimited(60))
+
+    assert lets_through(pauses, "b")
+
+
+def test_an_answer_ends_a_pause(pauses: CallerPauses) -> None:
+    pauses.failed("a", RateLimited(60))
+    pauses.succeeded("a")
+
+    assert lets_through(pauses, "a")
+
+
+def test_what_is_no_refusal_is_not_remembered(pauses: CallerPauses) -> None:
+    for _ in range(2 * FAILURES):
+        pauses.failed("a", DOWN)
+
+    assert lets_through(pauses, "a")
+
+
+def test_no_more_callers_are_remembered_than_agreed(pauses: CallerPauses) -> None:
+    for number in range(3000):
+        pauses.failed(number, RateLimited(60))
+
+    assert [lets_through(pauses, number) for number in (0, 1999, 2000, 2999)] == [True, True, False, False]

@@ -16,9 +16,11 @@ from gatewayz_metrics import Settings
 from gatewayz_metrics.errors import (
     BadAnswer,
     ConnectionLost,
+    InvalidParameter,
     Misconfigured,
     NotServed,
     PoolExhausted,
+    QueryRefused,
     RateLimited,
     ServiceError,
     TimedOut,
@@ -341,6 +343,16 @@ def test_whatever_else_the_transport_raises_is_one_of_our_errors_at_once(
 
     assert type(caught.value) is error
     assert len(sent(router)) == 1
+
+
+def test_what_no_url_can_hold_is_a_refused_query() -> None:
+    with pytest.raises(QueryRefused, match="too long for the URL"):
+        use(forward(ApiRequest(Endpoint.LABEL_VALUES, (("match[]", "a" * 70_000),), label="job")))
+
+
+def test_a_long_label_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(InvalidParameter, match="45,000 characters"):
+        use(forward(ApiRequest(Endpoint.LABEL_VALUES, label="`a`" * 15_000)))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 502, 503])

@@ -6,15 +6,18 @@ No other encoding is offered, as Grafana's resource calls fail on all others.
 import asyncio
 import zlib
 from collections.abc import Mapping
-from functools import lru_cache
 
 from fastapi import Request, Response
+
+from gatewayz_metrics.bounded_store import remember_short
 
 # Bytes. A smaller body fits into one network packet anyway.
 _COMPRESS_FROM = 1400
 # Bytes. Compressing more would keep the event loop from other requests for too long; zlib releases the GIL in a thread.
 _USE_THREAD_ABOVE = 256 * 1024
 _FASTEST_LEVEL = 1
+# Characters of an Accept-Encoding header; a longer one says nothing.
+_LONGEST_HEADER = 1024
 _GZIP_FORMAT = 31  # zlib's wbits: the largest window, with a gzip header
 
 
@@ -33,9 +36,11 @@ async def compress(request: Request, status: int, body: bytes, headers: Mapping[
     return Response(compressed, status, common | {"Content-Encoding": "gzip"})
 
 
-@lru_cache(64)
+@remember_short(64)
 def _accepts_gzip(accepted: str) -> bool:
     """Whether an Accept-Encoding header names gzip with a weight above zero (RFC 9110, 12.5.3)."""
+    if len(accepted) > _LONGEST_HEADER:
+        return False
     for item in accepted.lower().split(","):
         coding, _, weight = item.replace(" ", "").partition(";q=")
         if coding in ("gzip", "x-gzip"):

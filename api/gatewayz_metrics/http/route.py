@@ -6,9 +6,13 @@ middleware and no exception handlers, and a drop-in may arrive that late.
 
 import functools
 import logging
+import re
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from math import ceil
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -19,11 +23,15 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
 
-from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, RequestError, ServiceError
+from gatewayz_metrics.errors import ClientGone, InternalError, InvalidParameter, MethodNotAllowed, ServiceError
+from gatewayz_metrics.http.disconnect import answer_unless_left
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.validation import first_problem
 
 log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 EVERY_METHOD = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
@@ -68,7 +76,7 @@ class SurfaceRouter(APIRouter):
         if self._conditional:
             # A description of the application must not promise what may turn out to be absent.
             options["include_in_schema"] = False
-        super().add_api_route(path, _contain_defects(endpoint) if self._in_host else endpoint, **options)
+        super().add_api_route(path, _mark_defects(endpoint) if self._in_host else endpoint, **options)
 
     def list_paths(self, method: str) -> list[str]:
         """The paths below the prefix that have a route for a method so far, in order."""
@@ -122,23 +130,21 @@ def _method_refusal(methods: Iterable[str]) -> ErrorMaker:
     return lambda request: MethodNotAllowed(request.method, allowed)
 
 
-def _contain_defects(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """An endpoint that raises ServiceError where it would raise anything else.
+class _Defect(Exception):
+    """Carries what an endpoint of ours let through in a host; its cause is the fault."""
 
-    Around the endpoint alone: what a dependency of the host raises has handlers of the host.
-    """
+
+def _mark_defects(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint whose faults can be told from those of the host's dependencies, which have handlers of the host."""
 
     @functools.wraps(endpoint)
     async def answer(*args: Any, **kwargs: Any) -> Any:
         try:
             return await endpoint(*args, **kwargs)
-        except (ServiceError, HTTPException):
+        except (ServiceError, HTTPException, ClientDisconnect):
             raise
-        except ClientDisconnect as exc:
-            raise RequestError("The request was broken off.") from exc
         except Exception as exc:
-            log.exception("A metrics route failed.")
-            raise ServiceError("The metrics service failed, which is a defect of its own; the log says where.") from exc
+            raise _Defect from exc
 
     return answer
 
@@ -164,7 +170,7 @@ def _surface_route(
                 begun = time.perf_counter()
                 status = 500
                 try:
-                    response = await _render_errors(handle, request)
+                    response = await _render_errors(handle, request, self.path)
                     if services.in_host and response.status_code >= 500:
                         response.status_code = _FAILED_IN_HOST
                     status = response.status_code
@@ -181,20 +187,53 @@ def _surface_route(
 
             return answer
 
-    async def _render_errors(handle: Handler, request: Request) -> Response:
+    async def _render_errors(handle: Handler, request: Request, path: str) -> Response:
         try:
             if guard is not None:
                 guard(request)
-            return await handle(request)
+            return await answer_unless_left(handle, request)
         except ServiceError as exc:
             error = exc
         except RequestValidationError as exc:
             error = _to_sentence(exc)
+        except HTTPException:
+            raise
+        except ClientDisconnect:
+            # Nobody reads it; without an answer the server would log a fault.
+            error = ClientGone()
+        except Exception as exc:  # the last resort: whatever is left is answered and logged
+            fault = exc.__cause__ if isinstance(exc, _Defect) else exc
+            if services.in_host and fault is exc:
+                raise  # by a dependency of the host
+            error = InternalError(request_id(request))
+            _log_fault(fault or exc, request, path)
         if error.root.limit:
             telemetry.refusals.labels(error.root.limit).inc()
-        return render_error(error, request)
+        response = render_error(error, request)
+        if response.status_code == 503:
+            response.headers["Retry-After"] = str(max(1, ceil(error.root.retry_after or 1)))
+        response.headers["X-Request-Id"] = request_id(request)
+        return response
 
     return SurfaceRoute
+
+
+def request_id(request: Request) -> str:
+    """The id by which a request is found in logs: the caller's own when it is sane, else a new one."""
+    if not hasattr(request.state, "request_id"):
+        given = request.headers.get("x-request-id", "")
+        request.state.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    found: str = request.state.request_id
+    return found
+
+
+def _log_fault(exc: BaseException, request: Request, path: str) -> None:
+    """One line that names the route and the place; the traceback is there for whoever wants it."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
+    fault = printable(f"{type(exc).__name__}: {exc}")
+    log.error("Request %s to %s %s failed: %s (%s)", request_id(request), request.method, path, fault, place)
+    log.debug("The traceback of request %s:", request_id(request), exc_info=exc)
 
 
 def _to_sentence(exc: RequestValidationError) -> InvalidParameter:

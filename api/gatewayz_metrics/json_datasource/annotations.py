@@ -4,12 +4,17 @@ Two formats: a data frame in the answer to `/query`, and a list of objects for `
 the oldest plugin (SimpleJson) requests.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import chain
+
+import orjson
 
 from gatewayz_metrics.json_datasource.frames import Element, build_frame, build_meta, fill_legend
 from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetOutcome, TargetResult, select_results
+from gatewayz_metrics.json_datasource.texts import LONGEST_TAG, check_sum, shorten, split_tags
 from gatewayz_metrics.promql.matchers import format_series
 
 # Events of one annotation; Grafana draws a line for each.
@@ -28,12 +33,20 @@ class Event:
     text: str
     tags: tuple[str, ...]
 
+    @property
+    def length(self) -> int:
+        """Its characters."""
+        return len(self.title) + len(self.text) + sum(map(len, self.tags))
+
 
 def render_event_frame(result: TargetResult, name: str = "") -> Element:
     """The events of a target as a frame; from a frame of numbers Grafana would silently make no annotation."""
-    found = find_events(result, name)
-    notices = [f"{len(found):,} events; the first {_MOST_EVENTS:,} are shown."] if len(found) > _MOST_EVENTS else []
-    shown = found[:_MOST_EVENTS]
+    count = itertools.count()
+    # The first by time, without all of them in memory.
+    numbered = (event for event, _ in zip(iterate_events(result, name), count, strict=False))
+    shown = nsmallest(_MOST_EVENTS, numbered, key=_order)
+    found = next(count)
+    notices = [f"{found:,} events; the first {_MOST_EVENTS:,} are shown."] if found > _MOST_EVENTS else []
     columns: list[list[object]] = [
         [event.time for event in shown],
         [event.time_end for event in shown],
@@ -46,8 +59,12 @@ def render_event_frame(result: TargetResult, name: str = "") -> Element:
 
 
 def render_event_objects(outcomes: Iterable[TargetOutcome], annotation: Element) -> Iterator[Element]:
-    """The events as the objects that SimpleJson reads, each with the request's annotation in it."""
-    for event in chain.from_iterable(find_events(result) for result in select_results(outcomes)):
+    """The events as the objects that SimpleJson reads, each with the request's annotation in it.
+
+    Raises AnswerTexts before the first when they are too many for its length.
+    """
+    echo = len(orjson.dumps(annotation))
+    for event in chain.from_iterable(_list_events(result, echo) for result in select_results(outcomes)):
         yield {
             "annotation": annotation,
             "time": event.time,
@@ -60,30 +77,46 @@ def render_event_objects(outcomes: Iterable[TargetOutcome], annotation: Element)
 
 def find_events(result: TargetResult, name: str = "") -> list[Event]:
     """The events of a result by time; `name` is the annotation's name, the last choice for a title."""
-    found = chain.from_iterable(_build_events(result, series, name or result.plan.ref_id) for series in result.series)
-    return sorted(found, key=lambda event: (event.time, event.title))
+    return sorted(iterate_events(result, name), key=_order)
+
+
+def iterate_events(result: TargetResult, name: str = "") -> Iterator[Event]:
+    """The events of a result, series by series."""
+    return chain.from_iterable(_build_events(result, series, name or result.plan.ref_id) for series in result.series)
+
+
+def _list_events(result: TargetResult, echo: int) -> list[Event]:
+    """The events by time. Raises AnswerTexts when each with `echo` characters more is too much in sum."""
+    found: list[Event] = []
+    characters = 0
+    for event in iterate_events(result):
+        characters += echo + event.length
+        check_sum(characters)
+        found.append(event)
+    return sorted(found, key=_order)
+
+
+def _order(event: Event) -> tuple[int, str]:
+    return event.time, event.title
 
 
 def _build_events(result: TargetResult, series: ResultSeries, name: str) -> Iterator[Event]:
     payload, labels = result.plan.payload, series.templated
     title = payload.text("title") or ("{{alertname}}" if "alertname" in labels else "")
     text = payload.text("text")
-    tags = tuple(fill_legend(tag.strip(), labels) for tag in _split_tags(payload.values.get("tags")))
+    # Once per series: the events of one share their texts.
+    tags = (shorten(fill_legend(tag, labels), LONGEST_TAG) for tag in split_tags(payload.values.get("tags")))
+    shown_tags = tuple(tag for tag in tags if tag)
+    shown_title = fill_legend(title, labels) or series.metric or name
+    shown_text = fill_legend(text, labels) if text else shorten(format_series(series.labels) or series.ask.promql)
     for begin, end in _runs(series.series, result.plan.grid.step_ms):
         yield Event(
             begin,
             end if end > begin else None,
-            fill_legend(title, labels) or series.metric or name,
-            fill_legend(text, labels) if text else format_series(series.labels) or series.ask.promql,
-            tuple(tag for tag in tags if tag),
+            shown_title,
+            shown_text,
+            shown_tags,
         )
-
-
-def _split_tags(tags: object) -> list[str]:
-    """The templates of the tags, which come as an array or as text with commas."""
-    if isinstance(tags, list):
-        return [str(tag) for tag in tags]
-    return tags.split(",") if isinstance(tags, str) else []
 
 
 def _runs(series: Series, step: int) -> Iterator[tuple[int, int]]:

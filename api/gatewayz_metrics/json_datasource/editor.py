@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gatewayz_metrics.caller_limits import check_length
 from gatewayz_metrics.catalogue import Family, Statistic, find_entry, functions_of
 from gatewayz_metrics.errors import InvalidQuery
 from gatewayz_metrics.json_datasource.payload import OPTIONS, Payload, chosen_matchers
@@ -116,7 +117,10 @@ class QueryEditor:
         if entry is not None:
             others = [label for label in entry.by if label != request.name]
             source = find_selector(entry.terms[0].template)
-            return inject_matchers(self._targets.slots.fill(source), chosen_matchers(payload, others))
+            longest = self._targets.max_length
+            chosen = chosen_matchers(payload, others, longest)
+            return inject_matchers(self._targets.slots.fill(source), chosen, longest)
+        check_length(len(request.metric), self._targets.max_length)
         text = repair_escapes(request.metric)
         found = find_selectors(text) if text.strip() else ()
         spans = [span for span in (found[0].name, found[0].braces) if span] if found else []
@@ -177,7 +181,7 @@ class AdHocTags:
 
     async def keys(self, request: TagRequest) -> tuple[str, ...]:
         """The label names of all series within the other filters and the range."""
-        names = await self._prometheus.label_names(_selector(request.filters), self._bounds(request))
+        names = await self._prometheus.label_names(self._selector(request.filters), self._bounds(request))
         return tuple(name for name in names if name not in _HIDDEN_TAGS)[:_MOST_TAGS]
 
     async def values(self, request: TagRequest) -> tuple[str, ...]:
@@ -185,21 +189,25 @@ class AdHocTags:
         if not request.key:
             return ()
         others = [one for one in request.filters if one.key != request.key]
-        return (await self._prometheus.label_values(request.key, _selector(others), self._bounds(request)))[:_MOST_TAGS]
+        selector = self._selector(others)
+        return (await self._prometheus.label_values(request.key, selector, self._bounds(request)))[:_MOST_TAGS]
+
+    def _selector(self, filters: Sequence[Filter]) -> str:
+        return _selector(filters, self._runner.targets.max_length)
 
     def _bounds(self, request: TagRequest) -> Bounds:
         asked = request.time_range
         return None if asked.from_ is None or asked.to is None else self._runner.bounds(asked)
 
 
-def _selector(filters: Sequence[Filter]) -> str:
+def _selector(filters: Sequence[Filter], longest: int) -> str:
     """The complete filters as a selector.
 
     A filter whose operator PromQL lacks (`<`) is left out, as a picker cannot show an error.
     """
     usable = [one for one in filters if one.is_complete and one.operator in _OPERATORS]
     try:
-        matchers = format_filters(usable)
+        matchers = format_filters(usable, longest)
     except ValueError as exc:
         raise InvalidQuery(str(exc)) from exc
     if not matchers:

@@ -14,6 +14,8 @@ from typing import Any
 
 from gatewayz_metrics.catalogue import grafana_unit
 from gatewayz_metrics.json_datasource.results import ResultSeries, TargetFailure, TargetResult
+from gatewayz_metrics.json_datasource.texts import join_short
+from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS
 from gatewayz_metrics.promql.matchers import format_series
 
 Element = dict[str, Any]
@@ -27,23 +29,22 @@ _LEGEND_LABEL = re.compile(r"\{\{\s*([^{}\s]{1,100})\s*\}\}")
 
 def render_frames(result: TargetResult) -> Iterator[Element]:
     """A data frame per series, with a time and a number field."""
-    # Notices are on the first element alone: the panel's header would repeat them.
-    shared = build_meta(result, type="timeseries-multi", typeVersion=[0, 1], preferredVisualisationType="graph")
-    without_notices = {key: value for key, value in shared.items() if key != "notices"}
+    first = build_meta(result, type="timeseries-multi", typeVersion=[0, 1], preferredVisualisationType="graph")
+    others = _without_query(first)
     for number, (series, name) in enumerate(zip(result.series, name_all_series(result), strict=True)):
         config = {"displayNameFromDS": name, **({"unit": unit} if (unit := choose_unit(result, series)) else {})}
         fields: list[Element] = [
             {"name": "Time", "type": "time", "config": {"interval": result.plan.grid.step_ms}},
             {"name": "Value", "type": "number", "labels": series.labels, "config": config},
         ]
-        meta = without_notices if number else shared
+        meta = others if number else first
         yield build_frame(result.plan.ref_id, name, fields, [series.times, series.values], meta)
 
 
 def render_series(result: TargetResult) -> Iterator[Element]:
     """An element with `target` and `datapoints` per series, which both generations of plugins read."""
-    shared = build_meta(result, preferredVisualisationType="graph")
-    without_notices = {key: value for key, value in shared.items() if key != "notices"}
+    first = build_meta(result, preferredVisualisationType="graph")
+    others = _without_query(first)
     for number, (series, name) in enumerate(zip(result.series, name_all_series(result), strict=True)):
         element: Element = {
             "refId": result.plan.ref_id,
@@ -51,7 +52,7 @@ def render_series(result: TargetResult) -> Iterator[Element]:
             "title": name,
             "tags": series.labels,
             "datapoints": build_datapoints(series, result.plan.grid.step_ms),
-            "meta": without_notices if number else shared,
+            "meta": others if number else first,
         }
         if unit := choose_unit(result, series):
             element["unit"] = unit
@@ -80,6 +81,7 @@ def render_heatmaps(result: TargetResult) -> Iterator[Element]:
             columns.append([_subtract(counts.get(time), below.get(time, 0.0)) for time in times])
             below |= counts
         yield build_frame(result.plan.ref_id, result.plan.ref_id, fields, columns, meta)
+        meta = _without_query(meta)
 
 
 def render_empty(result: TargetResult, *notices: str) -> Element:
@@ -131,7 +133,9 @@ def find_special_values(values: Sequence[object]) -> Element | None:
 def build_datapoints(series: ResultSeries, step_ms: int) -> list[tuple[float | None, int]]:
     """Pairs of value and time (milliseconds), with null for a missing step: the panel would connect its neighbours."""
     times, values = series.times, series.values
-    if not times or (times[-1] - times[0]) // step_ms + 1 == len(times):
+    steps = (times[-1] - times[0]) // step_ms if times else 0
+    # An engine that answers beyond what was asked for has no steps to fill.
+    if steps + 1 == len(times) or not 0 < steps <= ENGINE_POINTS:
         return list(zip(values, times, strict=True))
     present = dict(zip(times, values, strict=True))
     return [(present.get(time), time) for time in range(times[0], times[-1] + 1, step_ms)]
@@ -148,6 +152,11 @@ def build_meta(result: TargetResult, more_notices: Iterable[str] = (), **others:
     if notices := [build_notice("warning", text) for text in (*result.notices, *more_notices)]:
         meta["notices"] = notices
     return meta
+
+
+def _without_query(meta: Element) -> Element:
+    """The `meta` of all elements but the first: the header would repeat notices, and the query would stand in each."""
+    return {key: value for key, value in meta.items() if key not in ("notices", "executedQueryString")}
 
 
 def build_notice(severity: str, text: str) -> Element:
@@ -191,8 +200,13 @@ def name_shortly(all_labels: Sequence[Mapping[str, str]], fallback: str) -> list
 
 
 def fill_legend(template: str, labels: Mapping[str, str]) -> str:
-    """The template with every `{{label}}` replaced by its value, or by nothing when the label is absent."""
-    return _LEGEND_LABEL.sub(lambda match: labels.get(match[1], ""), template)
+    """The template with every `{{label}}` replaced by its value, or by nothing when the label is absent.
+
+    It is cut where it gets too long: a template may name a long label a hundred times.
+    """
+    # Every second piece is a label's name.
+    pieces = _LEGEND_LABEL.split(template)
+    return join_short([labels.get(piece, "") if at % 2 else piece for at, piece in enumerate(pieces)])
 
 
 def _fallback_name(series: ResultSeries) -> str:

@@ -94,10 +94,13 @@ OPTIONS = frozenset(["function", "by", "window", "format", "legend", "instant", 
 _EVERYTHING = frozenset([".*", "$__all", "All"])
 
 
-def chosen_matchers(payload: Payload, labels: Iterable[str]) -> str:
-    """The matchers for those labels that the payload gives values, and for its `filters`."""
+def chosen_matchers(payload: Payload, labels: Iterable[str], longest: int | None = None) -> str:
+    """The matchers for those labels that the payload gives values, and for its `filters`.
+
+    Raises ValueError with a sentence when they have more than `longest` characters.
+    """
     names = [label for label in labels if label not in OPTIONS]
-    return format_filters([*_named(payload, names), *_listed(payload.values.get("filters"))])
+    return format_filters([*_named(payload, names), *_listed(payload.values.get("filters"))], longest)
 
 
 def _named(payload: Payload, labels: Iterable[str]) -> Iterator[Filter]:

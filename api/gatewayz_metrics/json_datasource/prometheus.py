@@ -3,7 +3,8 @@
 import time
 from typing import Any
 
-from gatewayz_metrics.errors import BadAnswer, UpstreamFailed
+from gatewayz_metrics.caller_limits import earliest_start
+from gatewayz_metrics.errors import BadAnswer, QueryTimedOut, UpstreamFailed
 from gatewayz_metrics.json_datasource.results import QueryResult, decode_result
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
@@ -20,8 +21,10 @@ Bounds = tuple[int, int] | None
 class PrometheusQueries:
     """What the datasource asks. Raises QueryRefused or some UpstreamError."""
 
-    def __init__(self, answers: ResponseCache, ranges: RangeCache) -> None:
+    def __init__(self, answers: ResponseCache, ranges: RangeCache, longest_s: float = 0.0) -> None:
+        """`longest_s` is how many seconds a list may cover that is asked for without bounds; 0 sets no limit."""
         self._answers = answers
+        self._longest_s = longest_s
         self._ranges = ranges
         # Panels that abandon a request never end it, and reload: an answer under way is decoded once for all.
         self._found: SingleFlightCache[QueryResult] = SingleFlightCache(lambda _: 0.0, time.monotonic)
@@ -38,11 +41,18 @@ class PrometheusQueries:
 
     async def label_names(self, selector: str, bounds: Bounds) -> tuple[str, ...]:
         """The labels on the series of a selector, sorted; on all when there is none."""
-        return await self._list(ApiRequest(Endpoint.LABELS, (*_match(selector), *_bounds(bounds))))
+        return await self._list(ApiRequest(Endpoint.LABELS, (*_match(selector), *self._bounds(bounds))))
 
     async def label_values(self, label: str, selector: str, bounds: Bounds) -> tuple[str, ...]:
         """The values of a label on the series of a selector, sorted; on all when there is none."""
-        return await self._list(ApiRequest(Endpoint.LABEL_VALUES, (*_match(selector), *_bounds(bounds)), label))
+        return await self._list(ApiRequest(Endpoint.LABEL_VALUES, (*_match(selector), *self._bounds(bounds)), label))
+
+    def _bounds(self, bounds: Bounds) -> Pairs:
+        if bounds:
+            return (("start", format_seconds(bounds[0])), ("end", format_seconds(bounds[1])))
+        if self._longest_s:
+            return (("start", format_seconds(earliest_start(round(time.time() * 1000), self._longest_s))),)
+        return ()
 
     async def _over(self, ranged: RangeQuery) -> QueryResult:
         answer = await self._ranges.answer(ranged)
@@ -60,7 +70,11 @@ class PrometheusQueries:
 def _success(answer: ApiResponse) -> bytes:
     if answer.status == 200:
         return answer.body
-    raise parse_refusal(answer.body) or UpstreamFailed(answer.status)
+    refusal = parse_refusal(answer.body)
+    if refusal is None:
+        raise UpstreamFailed(answer.status)
+    # Not the query's fault alone, and no panel should take it for a 400.
+    raise QueryTimedOut(refusal.message) if refusal.error_type == "timeout" else refusal
 
 
 def _names(document: dict[str, Any]) -> tuple[str, ...]:
@@ -72,7 +86,3 @@ def _names(document: dict[str, Any]) -> tuple[str, ...]:
 
 def _match(selector: str) -> Pairs:
     return (("match[]", selector),) if selector else ()
-
-
-def _bounds(bounds: Bounds) -> Pairs:
-    return (("start", format_seconds(bounds[0])), ("end", format_seconds(bounds[1]))) if bounds else ()

@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gatewayz_metrics.caller_limits import check_range
 from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, QueryRefused, ServiceError, TargetsFailed
+from gatewayz_metrics.json_datasource.bounds import QueryBudget
 from gatewayz_metrics.json_datasource.prometheus import PrometheusQueries
 from gatewayz_metrics.json_datasource.requests import DashboardRange, QueryRequest, Target
 from gatewayz_metrics.json_datasource.results import (
@@ -15,8 +17,10 @@ from gatewayz_metrics.json_datasource.results import (
     TargetOutcome,
     TargetResult,
     select_failures,
+    select_results,
 )
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetPlanner, TargetQuery, explain_short_windows
+from gatewayz_metrics.json_datasource.texts import check_sum
 from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS, PanelTiming, resolve_range
 
 
@@ -54,16 +58,21 @@ class QueryRunner:
     async def answer(self, request: QueryRequest) -> Sequence[TargetOutcome]:
         """The outcome of every target that is not empty, in order.
 
-        Raises LimitExceeded or InvalidQuery before anything is sent, TargetsFailed when every target failed.
+        Raises LimitExceeded or InvalidQuery before anything is sent, TargetsFailed when every target failed,
+        AnswerTexts when the request's own texts are too long to stand at every series.
+        Every target is planned before the first is sent, so that limits on their sum hold for all of them.
         """
         wanted = request.asked
         if len(wanted) > self.limits.targets:
             raise LimitExceeded(f"The panel has {len(wanted)} queries", "MAX_TARGETS", f"{self.limits.targets}")
         timing = self._timing(request)
-        outcomes = await asyncio.gather(*(self._run(target, timing, request) for target in wanted))
+        budget = QueryBudget(self.targets.max_length)
+        plans = [self._plan(target, timing, request, budget) for target in wanted]
+        outcomes = await asyncio.gather(*map(self._run, plans))
         failures = select_failures(outcomes)
         if failures and len(failures) == len(outcomes):
             raise TargetsFailed({failure.ref_id: failure.error for failure in failures})
+        check_sum(sum(result.plan.text_length * len(result.series) for result in select_results(outcomes)))
         return outcomes
 
     def bounds(self, asked: DashboardRange) -> tuple[int, int]:
@@ -72,9 +81,7 @@ class QueryRunner:
             from_ms, to_ms = resolve_range(asked, self._now)
         except ValueError as exc:
             raise InvalidQuery(str(exc)) from exc
-        if 0 < self.limits.range_ms < to_ms - from_ms:
-            seconds = f"{(to_ms - from_ms) / 1000:,g}"
-            raise LimitExceeded(f"The range has {seconds} seconds", "MAX_RANGE", f"{self.limits.range_ms / 1000:,g}")
+        check_range(to_ms - from_ms, self.limits.range_ms / 1000)
         return from_ms, to_ms
 
     def _timing(self, request: QueryRequest) -> PanelTiming:
@@ -87,16 +94,24 @@ class QueryRunner:
             max_points=self.limits.points,
         )
 
-    async def _run(self, target: Target, timing: PanelTiming, request: QueryRequest) -> TargetOutcome:
+    def _plan(
+        self, target: Target, timing: PanelTiming, request: QueryRequest, budget: QueryBudget
+    ) -> TargetPlan | TargetFailure:
         try:
-            plan = self.targets.plan(target, timing, request.all_filters)
+            return self.targets.plan(target, timing, request.all_filters, budget)
         except ServiceError as exc:
+            if budget.is_overdrawn:
+                raise
             return TargetFailure(target.ref_id, exc, target.target)
+
+    async def _run(self, plan: TargetPlan | TargetFailure) -> TargetOutcome:
+        if isinstance(plan, TargetFailure):
+            return plan
         try:
             results = await asyncio.gather(*(self._query(plan, query) for query in plan.asks))
         except ServiceError as exc:
             # One failed query fails the whole target: the series of the others would look complete.
-            return TargetFailure(target.ref_id, exc, target.target, plan.executed)
+            return TargetFailure(plan.ref_id, exc, plan.target, plan.executed)
         all_series = tuple(
             ResultSeries(query, series)
             for query, result in zip(plan.asks, results, strict=True)

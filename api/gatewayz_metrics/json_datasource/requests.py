@@ -11,9 +11,12 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gatewayz_metrics.promql.matchers import Filter
+from gatewayz_metrics.http.bodies import decode_json, to_model
+from gatewayz_metrics.promql.matchers import MOST_FILTERS, Filter
 from gatewayz_metrics.promql.times import parse_rfc3339, require_date
 
+# Characters; Grafana's are single letters, or names that people give to queries.
+LONGEST_REF_ID = 200
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 
 
@@ -48,7 +51,10 @@ def _items(value: object) -> list[Any]:
 
 
 def _filters(value: object) -> tuple[Filter, ...]:
-    return tuple(Filter.of(item) for item in _items(value))
+    items = _items(value)
+    if len(items) > MOST_FILTERS:
+        raise ValueError(f"there are {len(items):,} filters, and {MOST_FILTERS} are allowed")
+    return tuple(map(Filter.of, items))
 
 
 def _json_text(value: object) -> object:
@@ -56,7 +62,7 @@ def _json_text(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return orjson.loads(value)
+        return decode_json(value.encode())
     except orjson.JSONDecodeError:
         return value
 
@@ -91,7 +97,8 @@ class DashboardRange(PluginRequest):
 class Target(PluginRequest):
     """One query of a panel."""
 
-    ref_id: Text = Field("", alias="refId")
+    # Repeated in everything that is said about the target.
+    ref_id: Text = Field("", alias="refId", max_length=LONGEST_REF_ID)
     target: Text = ""
     payload: Anything = Field(default_factory=dict)
     # What the payload was called before 2021, https://github.com/simPod/GrafanaJsonDatasource/issues/201.
@@ -150,7 +157,7 @@ class QueryRequest(PluginRequest):
     def annotation_name(self) -> str:
         """What the user calls the annotation, where Grafana tells."""
         variable = self.scoped_vars.get("__annotation") if isinstance(self.scoped_vars, dict) else None
-        return _text(variable.get("text") or "") if isinstance(variable, dict) else ""
+        return _text(variable.get("text") or "")[:LONGEST_REF_ID] if isinstance(variable, dict) else ""
 
 
 class MetricsRequest(PluginRequest):
@@ -198,8 +205,10 @@ class AnnotationsRequest(PluginRequest):
     def as_query(self) -> QueryRequest:
         """The same as a request for `/query`."""
         name, text = _text(self.annotation.get("name") or ""), _text(self.annotation.get("query") or "")
-        target = Target.model_validate({"refId": name, "target": text, "payload": self.annotation.get("payload")})
+        fields = {"refId": name[:LONGEST_REF_ID], "target": text, "payload": self.annotation.get("payload")}
+        target = to_model(fields, Target)
         scoped = {"__annotation": self.annotation}
-        return QueryRequest.model_validate(
-            {"targets": [target], "range": self.range, "intervalMs": self.interval_ms, "scopedVars": scoped}
+        return to_model(
+            {"targets": [target], "range": self.range, "intervalMs": self.interval_ms, "scopedVars": scoped},
+            QueryRequest,
         )

@@ -14,6 +14,7 @@ import orjson
 from gatewayz_metrics.cooperative import gc_paused, yield_periodically
 from gatewayz_metrics.errors import BadAnswer, QueryRefused, ServiceError
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetQuery
+from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, CALENDAR_END_MS
 from gatewayz_metrics.upstream.response import AnswerNotes, parse_envelope, split_series
 
 _HISTOGRAM = "Native histograms are left out: they are no numbers; use histogram_quantile or the like."
@@ -139,8 +140,18 @@ class _Reader:
             return []
         stamps, texts = zip(*points, strict=True)
         if stamps != self._stamps:
-            self._stamps, self._times = stamps, [round(stamp * 1000) for stamp in stamps]
-        return [Series(found["metric"], self._times, list(map(float, texts)))]
+            self._stamps, self._times = stamps, [_to_ms(stamp) for stamp in stamps]
+        labels = found["metric"]
+        if not set(map(type, labels.values())) <= {str}:
+            raise BadAnswer("a label that is no text")
+        return [Series(labels, self._times, list(map(float, texts)))]
+
+
+def _to_ms(stamp: float) -> int:
+    ms = round(stamp * 1000)
+    if not CALENDAR_BEGIN_MS <= ms <= CALENDAR_END_MS:
+        raise BadAnswer("a time without a date")
+    return ms
 
 
 def _list_series(data: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import orjson
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from gatewayz_metrics.caller_limits import check_length
 from gatewayz_metrics.errors import ServiceError, UnknownRoute
 from gatewayz_metrics.http.bodies import read_json
 from gatewayz_metrics.http.compression import compress
@@ -33,6 +34,7 @@ from gatewayz_metrics.json_datasource.requests import (
 )
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
 from gatewayz_metrics.json_datasource.variables import Variables
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.macros import MacroContext
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.service import Service, ServiceProvider
@@ -75,6 +77,7 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
     async def search(request: Request) -> Response:
         """The first plugin's metric picker and its variables, told apart by how the text looks."""
         asked = await datasource().read(request, SearchRequest)
+        datasource().check_text(asked.target)
         if "(" not in asked.target and asked.target.strip() != "targets":
             return await _json(request, editor.render_pairs(datasource().editor.names(asked.target.strip())))
         values = await datasource().variable_values({"target": asked.target}, asked.range)
@@ -143,8 +146,10 @@ class JsonDatasource:
         settings, layer = service.settings, service.layer
         self._max_body_bytes = settings.max_body_bytes
         self._scrape_ms = round(settings.scrape_interval * 1000)
-        queries = PrometheusQueries(service.responses, service.range_cache)
-        planner = TargetPlanner(layer.catalogue, layer.slots, settings.allow_promql, settings.max_query_length)
+        queries = PrometheusQueries(service.responses, service.range_cache, settings.max_range)
+        planner = TargetPlanner(
+            layer.catalogue, layer.slots, settings.allow_promql, settings.max_query_length, settings.max_range
+        )
         limits = RequestLimits(settings.max_targets, settings.max_points, round(settings.max_range * 1000))
         self.runner = QueryRunner(planner, queries, limits=limits, scrape_ms=self._scrape_ms)
         self.tags = AdHocTags(self.runner, queries)
@@ -154,6 +159,10 @@ class JsonDatasource:
     async def read(self, request: Request, model: type[M]) -> M:
         """The body of a request. Raises InvalidParameter or BodyTooLarge."""
         return await read_json(request, model, self._max_body_bytes)
+
+    def check_text(self, text: str) -> None:
+        """Raise LimitExceeded for text that is longer than a query may be."""
+        check_length(len(text), self.runner.targets.max_length)
 
     async def variable_values(self, payload: object, asked: DashboardRange) -> tuple[str, ...]:
         """The values of a variable. Raises InvalidQuery with the forms there are."""
@@ -166,7 +175,7 @@ class JsonDatasource:
 def _render_error(error: ServiceError, request: Request) -> Response:
     """An error that is readable in a panel and in Save & test alike."""
     if request.scope["path"].endswith(_SILENT):
-        log.warning("A list of the query editor stays empty: %s", error.sentence)
+        log.warning("A list of the query editor stays empty: %s", printable(error.sentence))
     root = error.root
     body = {"message": error.sentence, "error": {"code": root.code, "message": error.sentence}}
     # Panels show 422 no better than 400, and proxies take it for a fault of theirs.

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from gatewayz_metrics.caller_limits import check_lookback
 from gatewayz_metrics.catalogue import (
     Catalogue,
     Family,
@@ -16,14 +17,16 @@ from gatewayz_metrics.catalogue import (
     is_misspelt,
 )
 from gatewayz_metrics.errors import InvalidQuery, PromqlOff
+from gatewayz_metrics.json_datasource.bounds import QueryBudget
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.requests import Target
+from gatewayz_metrics.json_datasource.texts import check_texts, split_tags
 from gatewayz_metrics.json_datasource.timing import PanelTiming
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.promql.macros import expand_macros
 from gatewayz_metrics.promql.matchers import Filter, format_filters, format_label_name
 from gatewayz_metrics.promql.parser import QueryText
-from gatewayz_metrics.promql.rewrite import add_matchers, read_query, refuse_unresolved
+from gatewayz_metrics.promql.rewrite import add_matchers, check_length, read_query, refuse_unresolved
 from gatewayz_metrics.promql.times import TimeRange, format_duration, parse_literal_ms
 
 # Grouping by nothing, as the builder says it; no label can be called so.
@@ -69,6 +72,13 @@ class TargetPlan:
     is_catalogue: bool = False
     legend: str = ""
     payload: Payload = field(default_factory=Payload)
+    # What was asked, as the caller wrote it.
+    target: str = ""
+
+    @property
+    def text_length(self) -> int:
+        """Characters of the user's that stand at every series."""
+        return len(self.ref_id) + len(self.legend) + len(self.payload.text("unit"))
 
     @property
     def executed(self) -> str:
@@ -85,11 +95,15 @@ class TargetPlanner:
     slots: Slots
     allow_promql: bool = True
     max_length: int = 16384
+    # Seconds that a query may read back; 0 sets no limit.
+    max_range: float = 0.0
 
-    def plan(self, target: Target, clock: PanelTiming, filters: Sequence[Filter] = ()) -> TargetPlan:
-        """What a target asks. Raises InvalidQuery or PromqlOff with a sentence."""
+    def plan(
+        self, target: Target, clock: PanelTiming, filters: Sequence[Filter] = (), budget: QueryBudget | None = None
+    ) -> TargetPlan:
+        """What a target asks. Raises InvalidQuery or PromqlOff with a sentence, LimitExceeded past the budget."""
         try:
-            return self._plan(target, clock, filters)
+            return self._plan(target, clock, filters, budget or QueryBudget(self.max_length))
         except ValueError as exc:
             raise InvalidQuery(str(exc)) from exc
 
@@ -99,7 +113,7 @@ class TargetPlanner:
         entries = tuple(entry for entry in found if entry is not None)
         return entries if len(entries) == len(found) else ()
 
-    def _plan(self, target: Target, clock: PanelTiming, filters: Sequence[Filter]) -> TargetPlan:
+    def _plan(self, target: Target, clock: PanelTiming, filters: Sequence[Filter], budget: QueryBudget) -> TargetPlan:
         payload = Payload.of(target.payload or target.data)
         form = _form(target, payload)
         flag = payload.flag("instant")
@@ -109,8 +123,10 @@ class TargetPlanner:
         if not entries:
             self._refuse_misspelt(target.target.strip())
         step_ms = max(clock.scrape_ms, round(clock.interval_ms or 0)) if is_instant else grid.step_ms
-        one = _TargetBuilder(self, payload, form, clock, step_ms, format_filters(filters))
+        one = _TargetBuilder(self, payload, form, clock, step_ms, format_filters(filters, self.max_length), budget)
         asks = [ask for entry in entries for ask in one.of(entry)] if entries else [one.of_text(target.target)]
+        check_texts(**{name: payload.text(name) for name in ("legend", "unit", "title", "text")})
+        split_tags(payload.values.get("tags"))
         return TargetPlan(
             ref_id=target.ref_id,
             asks=tuple(asks),
@@ -122,6 +138,7 @@ class TargetPlanner:
             is_catalogue=bool(entries),
             legend=payload.text("legend"),
             payload=payload,
+            target=target.target,
         )
 
     def _refuse_misspelt(self, text: str) -> None:
@@ -141,11 +158,12 @@ class _TargetBuilder:
     clock: PanelTiming
     step_ms: int
     matchers: str
+    budget: QueryBudget
 
     def of(self, entry: Family | Statistic) -> list[TargetQuery]:
         if isinstance(entry, Statistic):
             promql = self._slots().fill(entry.template)
-            return [TargetQuery(entry.name, self._filtered(promql, chosen_matchers(self.payload, ())), entry.unit)]
+            return [TargetQuery(entry.name, self._filtered(promql, self._chosen(())), entry.unit)]
         if self.form is OutputFormat.HEATMAP:
             return [self._heat(entry)]
         return self._family(entry)
@@ -158,13 +176,14 @@ class _TargetBuilder:
                 f"The query has {len(text):,} characters; MAX_QUERY_LENGTH allows {self.targets.max_length:,}."
             )
         query = read_query(text, self.clock.span(self.step_ms))
-        return TargetQuery("", add_matchers(query, self.matchers), self.payload.text("unit"))
+        check_lookback(query, self.targets.max_range)
+        return TargetQuery("", self._add(query, self.matchers), self.payload.text("unit"))
 
     def _family(self, family: Family) -> list[TargetQuery]:
         known = functions_of(family)
         function = self.payload.choice("function", known, known[0])
         by = self._by(family)
-        chosen = chosen_matchers(self.payload, dict.fromkeys((*family.by, *by)))
+        chosen = self._chosen(dict.fromkeys((*family.by, *by)))
         asks = []
         for term in build_terms(family, function, by):
             promql = self._slots().fill(term.template)
@@ -176,14 +195,14 @@ class _TargetBuilder:
             raise ValueError(f"{family.name} is a {family.type}; a heatmap needs a histogram.")
         window = format_duration(self.clock.span(self.step_ms).rate_interval_ms)
         promql = self._slots(window).fill(build_heatmap(family).template)
-        return TargetQuery(
-            family.name, self._filtered(promql, chosen_matchers(self.payload, family.by)), "short", "increase"
-        )
+        return TargetQuery(family.name, self._filtered(promql, self._chosen(family.by)), "short", "increase")
 
     def _by(self, family: Family) -> tuple[str, ...]:
         asked = self.payload.several("by")
         if not asked:
             return family.by
+        # The list stands in every term of the family, often twice.
+        check_length(sum(map(len, asked)), self.budget.longest)
         return () if asked == (TOTAL,) else tuple(format_label_name(label) for label in asked)
 
     def _slots(self, default: str = "") -> Slots:
@@ -194,8 +213,16 @@ class _TargetBuilder:
         ms = Payload({"window": window}).duration_ms("window") or parse_literal_ms(self.targets.slots.window)
         return replace(self.targets.slots, window=format_duration(ms))
 
+    def _chosen(self, labels: Iterable[str]) -> str:
+        return chosen_matchers(self.payload, labels, self.budget.longest)
+
     def _filtered(self, promql: str, chosen: str) -> QueryText:
-        return add_matchers(QueryText(promql), ",".join(part for part in (chosen, self.matchers) if part))
+        return self._add(QueryText(promql), ",".join(part for part in (chosen, self.matchers) if part))
+
+    def _add(self, query: QueryText, matchers: str) -> QueryText:
+        filtered = add_matchers(query, matchers, self.budget.longest)
+        self.budget.spend(len(filtered.text))
+        return filtered
 
 
 def _names_in(text: str) -> tuple[str, ...]:

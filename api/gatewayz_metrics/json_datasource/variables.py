@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from gatewayz_metrics.caller_limits import check_length as check_text
+from gatewayz_metrics.caller_limits import check_lookback
 from gatewayz_metrics.errors import InvalidQuery, PromqlOff
+from gatewayz_metrics.json_datasource.bounds import count_characters
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
@@ -13,7 +16,7 @@ from gatewayz_metrics.promql.lexer import Kind
 from gatewayz_metrics.promql.macros import MacroContext, expand_macros
 from gatewayz_metrics.promql.matchers import format_series, quote
 from gatewayz_metrics.promql.parser import QueryText, parse
-from gatewayz_metrics.promql.rewrite import inject_matchers, read_query, refuse_unresolved
+from gatewayz_metrics.promql.rewrite import check_length, inject_matchers, read_query, refuse_unresolved
 
 _CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*", re.DOTALL)
 _FORMS = (
@@ -32,6 +35,8 @@ class VariableQuery:
     selector: str = ""
     label: str = ""
     text: str = ""
+    # What of it is PromQL that the user wrote, unlike matchers that are put together here.
+    promql: str = field(default="", compare=False)
 
 
 class Variables:
@@ -43,13 +48,17 @@ class Variables:
 
     async def values(self, payload: object, span: MacroContext) -> tuple[str, ...]:
         """The values of a variable. Raises InvalidQuery with the forms there are."""
+        longest = self._targets.max_length
+        check_text(count_characters(payload), longest, "The variable's query")
         try:
-            wish = parse_variable(payload, span)
+            wish = parse_variable(payload, span, longest)
         except ValueError as exc:
             raise InvalidQuery(f"The variable's query cannot be answered: {exc}") from exc
         return await self._of(wish, span) if wish else ()
 
     async def _of(self, wish: VariableQuery, span: MacroContext) -> tuple[str, ...]:
+        if (wish.promql or wish.kind == "query_result") and not self._targets.allow_promql:
+            raise PromqlOff(wish.promql)
         bounds: Bounds = (span.range.start_ms, span.range.end_ms)
         match wish.kind:
             case "targets":
@@ -63,22 +72,32 @@ class Variables:
         return await self._results(wish.text, span)
 
     async def _results(self, promql: str, span: MacroContext) -> tuple[str, ...]:
-        if not self._targets.allow_promql:
-            raise PromqlOff(promql)
-        found = await self._questions.query(QueryText(promql), span.range.end_ms)
+        query = QueryText(promql)
+        check_lookback(query, self._targets.max_range)
+        found = await self._questions.query(query, span.range.end_ms)
         # As Grafana's own: the series, its value and its time, for the variable's regex to pick from.
         return tuple(f"{format_series(s.labels, ',')} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
 
 
-def parse_variable(payload: object, span: MacroContext) -> VariableQuery | None:
-    """What a variable asks for; None where it asks for nothing. Raises ValueError with a sentence."""
+def parse_variable(payload: object, span: MacroContext, longest: int | None = None) -> VariableQuery | None:
+    """What a variable asks for; None where it asks for nothing.
+
+    Raises ValueError with a sentence, also when the query would have more than `longest` characters.
+    """
+    wish = _parse(payload, span, longest)
+    if wish is not None:
+        check_length(len(wish.selector) + len(wish.text) + len(wish.label), longest)
+    return wish
+
+
+def _parse(payload: object, span: MacroContext, longest: int | None) -> VariableQuery | None:
     values: dict[str, Any] = payload if isinstance(payload, dict) else {"target": payload}
     target = values.get("target")
     text = target.strip() if isinstance(target, str) else ""
     if not text:
         return None
     if text in _FROM_JSON and len(values) > 1:
-        return _FROM_JSON[text](Payload.of(values), span)
+        return _FROM_JSON[text](Payload.of(values), span, longest)
     if text in ("targets", "targets()"):
         return VariableQuery("targets")
     found = _CALL.fullmatch(text)
@@ -102,7 +121,7 @@ def _label(text: str) -> str:
 def _label_values(inside: str, span: MacroContext) -> VariableQuery:
     at = _last_comma(inside)
     selector = _promql(inside[:at], span) if at >= 0 else ""
-    return VariableQuery("label_values", selector, _label(inside[at + 1 :]))
+    return VariableQuery("label_values", selector, _label(inside[at + 1 :]), promql=selector)
 
 
 def _last_comma(text: str) -> int:
@@ -116,7 +135,8 @@ def _last_comma(text: str) -> int:
 
 
 def _label_names(inside: str, span: MacroContext) -> VariableQuery:
-    return VariableQuery("label_names", _promql(inside, span))
+    selector = _promql(inside, span)
+    return VariableQuery("label_names", selector, promql=selector)
 
 
 def _metrics(inside: str, span: MacroContext) -> VariableQuery:
@@ -127,21 +147,27 @@ def _metrics(inside: str, span: MacroContext) -> VariableQuery:
 
 
 def _query_result(inside: str, span: MacroContext) -> VariableQuery:
-    return VariableQuery("query_result", text=_promql(inside, span))
+    query = _promql(inside, span)
+    return VariableQuery("query_result", text=query, promql=query)
 
 
-def _json_label_values(payload: Payload, span: MacroContext) -> VariableQuery:
-    return VariableQuery("label_values", _json_selector(payload, span), _label(payload.text("label")))
+def _json_label_values(payload: Payload, span: MacroContext, longest: int | None) -> VariableQuery:
+    written, selector = _json_selector(payload, span, longest)
+    return VariableQuery("label_values", selector, _label(payload.text("label")), promql=written)
 
 
-def _json_label_names(payload: Payload, span: MacroContext) -> VariableQuery:
-    return VariableQuery("label_names", _json_selector(payload, span))
+def _json_label_names(payload: Payload, span: MacroContext, longest: int | None) -> VariableQuery:
+    written, selector = _json_selector(payload, span, longest)
+    return VariableQuery("label_names", selector, promql=written)
 
 
-def _json_selector(payload: Payload, span: MacroContext) -> str:
+def _json_selector(payload: Payload, span: MacroContext, longest: int | None) -> tuple[str, str]:
+    """The selector as it was written, and with the payload's labels put in."""
     selector = _promql(payload.text("selector") or payload.text("metric"), span)
-    matchers = chosen_matchers(payload, (name for name in payload.values if name not in _OPTIONS))
-    return inject_matchers(selector, matchers) if selector else f"{{{matchers}}}" if matchers else ""
+    matchers = chosen_matchers(payload, (name for name in payload.values if name not in _OPTIONS), longest)
+    if selector:
+        return selector, inject_matchers(selector, matchers, longest)
+    return "", f"{{{matchers}}}" if matchers else ""
 
 
 _FROM_TEXT: dict[str, Callable[[str, MacroContext], VariableQuery]] = {
@@ -150,9 +176,9 @@ _FROM_TEXT: dict[str, Callable[[str, MacroContext], VariableQuery]] = {
     "metrics": _metrics,
     "query_result": _query_result,
 }
-_FROM_JSON: dict[str, Callable[[Payload, MacroContext], VariableQuery]] = {
+_FROM_JSON: dict[str, Callable[[Payload, MacroContext, int | None], VariableQuery]] = {
     "label_values": _json_label_values,
     "label_names": _json_label_names,
-    "metrics": lambda payload, span: _metrics(payload.text("match"), span),
-    "query_result": lambda payload, span: _query_result(payload.text("query"), span),
+    "metrics": lambda payload, span, _: _metrics(payload.text("match"), span),
+    "query_result": lambda payload, span, _: _query_result(payload.text("query"), span),
 }

@@ -6,11 +6,11 @@ over, and FastAPI's own reading took longer than everything else of a warm answe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from starlette.datastructures import QueryParams
 
+from gatewayz_metrics.bounded_store import remember_short
 from gatewayz_metrics.errors import InvalidParameter
 from gatewayz_metrics.metrics_api.exposition import ExpositionFormat
 from gatewayz_metrics.metrics_api.summary import ValueFormat
@@ -60,7 +60,7 @@ class MetricsParams:
     sources: bool
 
 
-@lru_cache(512)
+@remember_short(512)
 def parse_params(query_string: bytes) -> MetricsParams:
     """The parameters in a query string. Raises InvalidParameter with a sentence."""
     query = QueryParams(query_string)
@@ -103,10 +103,15 @@ def read_time(name: str, text: str) -> int:
 
 # Which exposition a client's Accept header asks for (RFC 9110, 12.5.1).
 
+# Characters; a longer one says nothing.
+_LONGEST_ACCEPT = 4096
 
-@lru_cache(256)
+
+@remember_short(256)
 def negotiate_format(accept: str) -> ExpositionFormat:
     """The best rated format that we write; plain text for everybody who names none of them."""
+    if len(accept) > _LONGEST_ACCEPT:
+        return ExpositionFormat.PLAIN
     ranked = sorted(_offers(accept), key=lambda offer: -offer[0])
     return ranked[0][1] if ranked else ExpositionFormat.PLAIN
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from gatewayz_metrics.caller_limits import check_points, check_range
 from gatewayz_metrics.catalogue import Family, Statistic, Term, explain_unknown, find_entry
 from gatewayz_metrics.cooperative import gc_paused, yield_periodically
 from gatewayz_metrics.errors import (
@@ -24,7 +25,6 @@ from gatewayz_metrics.errors import (
 from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, CALENDAR_END_MS, TimeRange
 from gatewayz_metrics.range_cache import RangeQuery
 from gatewayz_metrics.service import Service
-from gatewayz_metrics.upstream.limits import check_range
 from gatewayz_metrics.upstream.request import ApiResponse
 from gatewayz_metrics.upstream.response import AnswerNotes, parse_envelope, parse_refusal, split_series
 
@@ -79,7 +79,8 @@ async def read_series(service: Service, names: Sequence[str], span: TimeRange) -
     settings = service.settings
     if len(names) > settings.max_targets:
         raise LimitExceeded(f"The request has {len(names)} names", "MAX_TARGETS", f"{settings.max_targets}")
-    check_range(span, settings)
+    check_range(span.length_ms, settings.max_range)
+    check_points(span, settings.max_points)
     entries = [_find(service, name) for name in names]
     outcomes = await asyncio.gather(*(_read_entry(service, entry, span) for entry in entries))
     errors = {entry.name: error for entry, (_, _, error) in zip(entries, outcomes, strict=True) if error is not None}

@@ -1,19 +1,22 @@
 """Requests of the Prometheus API put to the caches, within the limits."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
 from fastapi import Request
 
-from gatewayz_metrics.errors import LimitExceeded, NotServed, UpstreamError
+from gatewayz_metrics.caller_limits import check_length, check_lookback, check_points, check_range, earliest_start
+from gatewayz_metrics.errors import NotServed, PromqlOff, RequestError, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
-from gatewayz_metrics.promql.times import TimeRange, format_seconds
+from gatewayz_metrics.promql.parser import QueryText
+from gatewayz_metrics.promql.times import format_seconds, parse_time
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.service import Service
-from gatewayz_metrics.upstream.limits import check_range
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
+from gatewayz_metrics.upstream.response import decode_object
 
 # The first whose label endpoints take match[]; Grafana chooses its calls by it.
 _ASSUMED_VERSION = "2.24.0"
@@ -23,6 +26,16 @@ _UNSCOPED: dict[Endpoint, object] = {
     Endpoint.RULES: {"groups": []},
     Endpoint.ALERTS: {"alerts": []},
 }
+# What is PromQL, and parameters that are selectors wherever they stand.
+_QUERIES = frozenset([Endpoint.QUERY, Endpoint.QUERY_RANGE, Endpoint.QUERY_EXEMPLARS])
+_PROMQL = _QUERIES | {Endpoint.SERIES, Endpoint.FORMAT_QUERY, Endpoint.PARSE_QUERY}
+_SELECTING = frozenset(["match[]", "match"])
+# What reads the time between a start and an end.
+_RANGED = frozenset(
+    [Endpoint.QUERY_RANGE, Endpoint.QUERY_EXEMPLARS, Endpoint.LABELS, Endpoint.LABEL_VALUES, Endpoint.SERIES]
+)
+# Characters of all parameters that are no PromQL, together: times, limits, and what we do not know.
+_LONGEST_REST = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +54,19 @@ class ApiHandlers:
         self._settings = service.settings
         self._answers = service.responses
         self._ranges = service.range_cache
-        self._versions: dict[Tenant, ApiResponse] = {}
+        self._versions: dict[Tenant, ApiReply] = {}
 
     async def ask(self, endpoint: Endpoint, request: Request) -> ApiReply:
         """The answer to a request. Raises what the limits and the upstream's client raise."""
         form = await read_params(request, self._settings.max_query_length)
         tenant: Tenant = request.state.tenant
         if tenant != UNRESTRICTED:
-            form = RequestParams(form.without(*self._settings.engine.narrowing))
+            form = RequestParams(form.without(*self._settings.engine.narrowing, *self._settings.engine.revealing))
         if tenant.is_label_restricted and endpoint in _UNSCOPED:
             return ApiReply(200, render_success(_UNSCOPED[endpoint]))
+        self._check_promql(endpoint, form)
         self._check_length(form)
+        form = self._limit_range(endpoint, form)
         call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
         match endpoint:
@@ -69,7 +84,8 @@ class ApiHandlers:
 
     async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool) -> ApiReply:
         asked = parse_range(form)
-        self._check_span(asked)
+        if asked is not None:
+            check_points(asked, self._settings.max_points)
         if asked is None or form.get("query") is None:
             raw, _ = await self._answers.get(call)
             return ApiReply(raw.status, raw.body, _cache_headers(CacheStatus("bypass", "parameters")))
@@ -92,27 +108,57 @@ class ApiHandlers:
         """The upstream's version without `features`, by which Grafana would offer to edit rules."""
         try:
             raw, _ = await self._answers.get(call)
+            body = _without_features(raw)
         except NotServed:
             return ApiReply(200, render_success({"version": _ASSUMED_VERSION}))
         except UpstreamError:
             if call.tenant not in self._versions:
                 raise
-            raw = self._versions[call.tenant]
+            return self._versions[call.tenant]
+        reply = ApiReply(raw.status, body)
         if raw.is_success:
-            self._versions[call.tenant] = raw
-        return ApiReply(raw.status, _without_features(raw.body))
+            # Only what could be read: it answers for the upstream while that is down.
+            self._versions[call.tenant] = reply
+        return reply
+
+    def _check_promql(self, endpoint: Endpoint, form: RequestParams) -> None:
+        """Raise PromqlOff for every question in which a caller writes PromQL or a selector, unless that is allowed."""
+        if self._settings.allow_promql:
+            return
+        selecting = _SELECTING.union(self._settings.engine.narrowing)
+        if endpoint in _PROMQL or any(name in selecting for name, _ in form.pairs):
+            raise PromqlOff
 
     def _check_length(self, form: RequestParams) -> None:
         longest = self._settings.max_query_length
-        for name, value in form.pairs:
-            if name in ("query", "match[]") and len(value) > longest:
-                raise LimitExceeded(f"The query has {len(value):,} characters", "MAX_QUERY_LENGTH", f"{longest:,}")
+        check_length(len(form.get("query") or ""), longest)
+        check_length(sum(len(value) for name, value in form.pairs if name == "match[]"), longest)
+        rest = sum(len(name) + len(value) for name, value in form.pairs if name not in ("query", "match[]"))
+        if rest > _LONGEST_REST:
+            raise RequestError(
+                f"The parameters beside query and match[] have {rest:,} characters; {_LONGEST_REST:,} are allowed."
+            )
 
-    def _check_span(self, asked: TimeRange | None) -> None:
-        if asked is not None:
-            check_range(asked, self._settings)
-        elif longest := self._settings.max_range:
-            raise LimitExceeded("The range cannot be told", "MAX_RANGE", f"{longest:g} seconds")
+    def _limit_range(self, endpoint: Endpoint, form: RequestParams) -> RequestParams:
+        """The request, if it reads no more time than MAX_RANGE allows; a list without a start gets one."""
+        longest = self._settings.max_range
+        if not longest:
+            return form
+        if endpoint in _QUERIES:
+            check_lookback(QueryText(form.get("query") or ""), longest)
+        if endpoint not in _RANGED:
+            return form
+        if endpoint is Endpoint.QUERY_RANGE:
+            asked = parse_range(form)
+            check_range(None if asked is None else asked.length_ms, longest)
+            return form
+        end = round(time.time() * 1000) if form.get("end") is None else parse_time(form.get("end") or "")
+        if form.get("start") is None and endpoint is not Endpoint.QUERY_EXEMPLARS and end is not None:
+            # Prometheus would read everything that it has.
+            return form.with_pair("start", format_seconds(earliest_start(end, longest)))
+        start = parse_time(form.get("start") or "")
+        check_range(None if start is None or end is None else end - start, longest)
+        return form
 
 
 def _cache_headers(status: CacheStatus) -> dict[str, str]:
@@ -124,8 +170,11 @@ def _cache_headers(status: CacheStatus) -> dict[str, str]:
     return headers | {"Age": f"{status.age:.0f}"} if status.result in ("hit", "partial") else headers
 
 
-def _without_features(body: bytes) -> bytes:
-    document = orjson.loads(body)
+def _without_features(answer: ApiResponse) -> bytes:
+    """The body without the list of features. Raises BadAnswer for what is no envelope."""
+    if not answer.is_success:
+        return answer.body
+    document = decode_object(answer.body)
     if isinstance(document.get("data"), dict):
         document["data"].pop("features", None)
     return orjson.dumps(document)

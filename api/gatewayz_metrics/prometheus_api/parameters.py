@@ -40,6 +40,10 @@ class RequestParams:
         """All but some parameters."""
         return tuple(pair for pair in self.pairs if pair[0] not in names)
 
+    def with_pair(self, name: str, value: str) -> "RequestParams":
+        """The same with one more parameter."""
+        return RequestParams(tuple(sorted((*self.pairs, (name, value)), key=lambda pair: pair[0])))
+
 
 async def read_params(request: Request, max_query_length: int) -> RequestParams:
     """The merged parameters. Raises LimitExceeded for a body that no allowed query could need."""

@@ -39,17 +39,20 @@ class Modifiers:
         self.at_ms: list[int] = []
         self.lookahead_ms = 0
 
-    def range(self) -> None:
-        """A range or a subquery whose bracket was taken last."""
-        if not self._duration():
+    def range(self) -> int:
+        """A range or a subquery whose bracket was taken last; returns its milliseconds, 0 when it is computed."""
+        first = self.cursor.peek()
+        length = self._duration()
+        if not length:
             raise self.cursor.misplaced(self.cursor.peek())
         if self.cursor.accept(":"):
             # A subquery may leave its resolution to the engine.
             self._duration()
         self.cursor.expect("]")
+        return _instant(first) if length == 1 and first.kind in LITERALS else 0
 
-    def offset(self) -> None:
-        """What follows `offset`."""
+    def offset(self) -> int:
+        """What follows `offset`; returns by how many milliseconds it looks back, 0 when it is computed or ahead."""
         sign = self._sign()
         if self.cursor.word() in _WORDS:
             self.cursor.mark_next(Kind.FUNCTION)
@@ -57,13 +60,15 @@ class Modifiers:
             token = self.cursor.expect_kind({*LITERALS, Kind.MACRO})
             if token.kind is Kind.MACRO:
                 self.macro(token)
-            else:
-                self.lookahead_ms += max(0, -sign * _instant(token))
-            return
+                return 0
+            ms = sign * _instant(token)
+            self.lookahead_ms += max(0, -ms)
+            return max(0, ms)
         self.features.add(Feature.EXPRESSION)
         self.cursor.expect("(")
         self._duration()
         self.cursor.expect(")")
+        return 0
 
     def at(self) -> None:
         """What follows `@`."""

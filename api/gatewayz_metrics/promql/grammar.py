@@ -44,6 +44,8 @@ class Syntax:
     # The fixed times of `@`, and how far all negative offsets together look ahead.
     at_ms: tuple[int, ...]
     lookahead_ms: int
+    # How far before its own time it reads: the ranges, subqueries and offsets that stand in one another, in sum.
+    lookback_ms: int
     # Why it cannot be judged, as a clause that names the place.
     fault: str | None
 
@@ -64,6 +66,7 @@ class Syntax:
             features=frozenset(reader.modifiers.features),
             at_ms=tuple(reader.modifiers.at_ms),
             lookahead_ms=reader.modifiers.lookahead_ms,
+            lookback_ms=reader.lookback_ms,
             fault=fault,
         )
 
@@ -77,6 +80,8 @@ class _Level:
     is_aggregation: bool = False
     is_grouped: bool = False
     argument: int = 0
+    # The furthest look back of the operands in it that are complete.
+    lookback_ms: int = 0
 
 
 class _Reader:
@@ -89,6 +94,9 @@ class _Reader:
         self.calls: set[str] = set()
         self._levels: list[_Level] = []
         self._may_group = False
+        # Of the operand that was read last, and the furthest of those outside of all parentheses.
+        self._operand_ms = 0
+        self.lookback_ms = 0
 
     def run(self) -> None:
         """Reads to the end, or raises the first fault."""
@@ -96,6 +104,9 @@ class _Reader:
         wants_operand = True
         while self.cursor.more:
             wants_operand = self._operand() if wants_operand else self._after_operand()
+            if wants_operand:
+                self._end_operand()
+        self._end_operand()
         if self._levels:
             raise ParseFault("a parenthesis is not closed", self._levels[-1].opener.start)
         if wants_operand:
@@ -164,8 +175,16 @@ class _Reader:
         level = self._levels[-1] if self._levels else None
         return level is not None and level.opener == before and bool(level.call) and not level.is_aggregation
 
+    def _end_operand(self) -> None:
+        """Notes how far the last operand looks back, where an operator, a comma or a parenthesis ends it."""
+        holder = self._levels[-1] if self._levels else self
+        holder.lookback_ms = max(holder.lookback_ms, self._operand_ms)
+        self._operand_ms = 0
+
     def _close(self) -> None:
+        self._end_operand()
         level = self._levels.pop()
+        self._operand_ms = level.lookback_ms
         self._may_group = bool(level.call) and not level.is_grouped
         if self._may_group and self.cursor.word() in _GROUPING and not level.is_aggregation:
             self._use(Feature.METRICSQL)
@@ -184,7 +203,7 @@ class _Reader:
             self._levels[-1].argument += 1
             return True
         if token.text == "[":
-            self.modifiers.range()
+            self._operand_ms += self.modifiers.range()
         elif token.text == "@":
             self.modifiers.at()
         elif token.text == ")" and self._levels:
@@ -202,7 +221,7 @@ class _Reader:
             read_matching(cursor)
             return True
         if word == "offset":
-            self.modifiers.offset()
+            self._operand_ms += self.modifiers.offset()
         elif word in _GROUPING and may_group:
             read_labels(cursor)
         elif word in ("smoothed", "anchored"):

@@ -4,7 +4,7 @@ Whatever becomes part of a query as a label, a value or a list of matchers comes
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -189,6 +189,11 @@ class Filter:
         """Whether the user has finished choosing it."""
         return bool(self.key and self.operator and (self.value or (self.operator in _ONE_OF and self.values)))
 
+    @property
+    def length(self) -> int:
+        """How many characters the user chose."""
+        return len(self.key) + len(self.value) + sum(map(len, self.values))
+
     def matcher(self) -> str:
         """The filter in PromQL; raises ValueError with a sentence when PromQL has no such thing."""
         if self.operator in OPERATORS:
@@ -204,6 +209,28 @@ class Filter:
         raise ValueError(f"{self.operator!r} is not an operator of a filter. Use =, !=, =~, !~, =| or !=|.")
 
 
-def format_filters(filters: Iterable[Filter]) -> str:
-    """All complete filters as one list of matchers, each once; empty when there is none."""
-    return ",".join(dict.fromkeys(one.matcher() for one in filters if one.is_complete))
+# Of one request; far more than anybody chooses by hand, and as many as a variable's "All" may bring.
+MOST_FILTERS = 100
+MOST_VALUES = 5000
+
+
+def format_filters(filters: Iterable[Filter], longest: int | None = None) -> str:
+    """All complete filters as one list of matchers, each once; empty when there is none.
+
+    Raises ValueError with a sentence for what PromQL does not have, and for too many filters, values or characters.
+    """
+    complete = [one for one in filters if one.is_complete]
+    check_filters(complete, longest)
+    return ",".join(dict.fromkeys(one.matcher() for one in complete))
+
+
+def check_filters(filters: Sequence[Filter], longest: int | None = None) -> None:
+    """Raises ValueError with a sentence for too many filters, values or characters, before any text is made of them."""
+    if len(filters) > MOST_FILTERS:
+        raise ValueError(f"There are {len(filters):,} filters; {MOST_FILTERS} are allowed.")
+    values = max((len(one.values) for one in filters), default=0)
+    if values > MOST_VALUES:
+        raise ValueError(f"A filter has {values:,} values; {MOST_VALUES:,} are allowed. Use a regular expression.")
+    length = sum(one.length for one in filters)
+    if longest is not None and length > longest:
+        raise ValueError(f"The filters have {length:,} characters; MAX_QUERY_LENGTH allows {longest:,}.")

@@ -41,26 +41,40 @@ def find_selectors(promql: str) -> tuple[Selector, ...]:
     return _selectors_of(parse(promql))
 
 
-def inject_matchers(promql: str, matchers: str) -> str:
+def inject_matchers(promql: str, matchers: str, longest: int | None = None) -> str:
     """The query with the matchers in every selector and every other byte as it was.
 
-    Raises ValueError with a sentence for a query whose selectors cannot be told beyond doubt.
+    Raises ValueError with a sentence for a query whose selectors cannot be told beyond doubt, and for one that
+    would have more than `longest` characters.
     """
-    return add_matchers(QueryText(promql), matchers).text
+    return add_matchers(QueryText(promql), matchers, longest).text
 
 
-def add_matchers(query: QueryText, matchers: str) -> QueryText:
+def add_matchers(query: QueryText, matchers: str, longest: int | None = None) -> QueryText:
     """The same for a query that may have been read already; what is known of it goes on to the result."""
+    check_length(max(len(query.text), len(matchers)), longest)
     added = parse_matchers(matchers) if matchers.strip() else ()
     if not added:
         return query
     addition = format_matchers(added)
+    selectors = _selectors_of(query.parsed)
+    # Every selector has them in the end, so the length is told before any text is put together.
+    check_length(len(query.text) + sum(map(_count_places, selectors)) * len(addition), longest)
     places: list[tuple[int, str]] = []
-    for selector in _selectors_of(query.parsed):
+    for selector in selectors:
         _refuse_second_name(selector, added)
         places += _places(selector, addition)
     filtered = splice(query.text, [(at, at, inserted) for at, inserted in places])
     return QueryText(filtered, lambda text: _derive(text, query.parsed, places, addition))
+
+
+def check_length(length: int, longest: int | None) -> None:
+    """Raises ValueError with a sentence when a query, its filters included, is longer than is allowed."""
+    if longest is not None and length > longest:
+        raise ValueError(
+            f"The query has {length:,} characters, its filters in every selector included; "
+            f"MAX_QUERY_LENGTH allows {longest:,}."
+        )
 
 
 def _selectors_of(query: ParsedQuery) -> tuple[Selector, ...]:
@@ -77,6 +91,11 @@ def _refuse_second_name(selector: Selector, added: Iterable[Matcher]) -> None:
             f"A filter on {NAME_LABEL} cannot join a selector that names its metric. "
             "Take the filter off, or select the metric by labels alone."
         )
+
+
+def _count_places(selector: Selector) -> int:
+    """In how many places of a selector matchers are put; each alternative of MetricsQL has its own."""
+    return 0 if selector.is_info else max(1, len(selector.ends))
 
 
 def _places(selector: Selector, matchers: str) -> list[tuple[int, str]]:

@@ -36,6 +36,8 @@ from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 _SLACK = 1 / 8
 # One entry may take this share of the bytes: a single huge panel must not push everything else out.
 _LARGEST_SHARE = 0.25
+# Points up to which a range query costs about as much as an instant query: what a refresh asks for.
+_SHORT_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,15 +226,17 @@ class RangeCache:
 
     def _whole(self, query: RangeQuery) -> ApiRequest:
         given = query.given or _range(query.range)
-        return self._call(query.query, given, query.extra, query.tenant)
+        return self._call(query.query, given, query.extra, query.tenant, steps=query.range.steps)
 
     def _part(self, key: CacheKey, gap: tuple[int, int]) -> ApiRequest:
         begin, end = (key.grid.time_ms(place) for place in gap)
-        return self._call(key.query, _range(TimeRange(begin, end, key.grid.step_ms)), key.extra, key.tenant)
+        span = TimeRange(begin, end, key.grid.step_ms)
+        return self._call(key.query, _range(span), key.extra, key.tenant, steps=span.steps)
 
-    def _call(self, promql: str, span: Pairs, extra: Pairs, tenant: Tenant) -> ApiRequest:
+    def _call(self, promql: str, span: Pairs, extra: Pairs, tenant: Tenant, *, steps: int) -> ApiRequest:
         always = tuple(pair for pair in self._always if pair not in extra)
-        return ApiRequest(Endpoint.QUERY_RANGE, (("query", promql), *span, *extra, *always), tenant=tenant)
+        parameters = (("query", promql), *span, *extra, *always)
+        return ApiRequest(Endpoint.QUERY_RANGE, parameters, tenant=tenant, is_short=steps <= _SHORT_STEPS)
 
     def _horizon_ms(self) -> int:
         return int(self._now() * 1000) - self._freshness_ms

@@ -1,13 +1,15 @@
 """A request to the upstream as it travels, and its answer as it arrives: bytes stay bytes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
+from sys import getsizeof
 from urllib.parse import quote, urlencode
 
 import orjson
 
-from gatewayz_metrics.errors import BadAnswer, InvalidParameter
+from gatewayz_metrics.errors import BadAnswer, InvalidParameter, QueryRefused
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.response import parse_refusal
 
@@ -99,6 +101,8 @@ _POST = frozenset(
 
 def _segment(name: str) -> str:
     """A label's name as one path segment. Raises InvalidParameter for what no engine takes as a name."""
+    if len(name) > _LONGEST_LABEL:
+        raise InvalidParameter(f"invalid label name: {len(name):,} characters, {_LONGEST_LABEL:,} are allowed")
     if name in ("", ".", "..") or not name.isprintable():
         raise InvalidParameter(f"invalid label name: {name[:100]!a}")
     if "/" in name:
@@ -114,6 +118,11 @@ def _escaped(character: str) -> str:
     return character if _PLAIN_NAME.fullmatch(character) else f"_{ord(character):x}_"
 
 
+# Bytes of a URL that httpx takes, https://www.python-httpx.org/api/#url.
+_LONGEST_URL = 65_536
+# Characters of a label's name: no engine documents a limit, and every server has one for URLs.
+_LONGEST_LABEL = 1024
+
 _SUCCESS = b'{"status":"success"'
 
 
@@ -125,10 +134,28 @@ class ApiRequest:
     parameters: Pairs = ()
     label: str = ""
     tenant: Tenant = UNRESTRICTED
+    # A range query of few points, which costs about as much as an instant query.
+    is_short: bool = field(default=False, compare=False)
 
     def get(self, name: str) -> str | None:
         """The first value of a parameter, which is the one that engines read."""
         return next((value for key, value in self.parameters if key == name), None)
+
+    @property
+    def size(self) -> int:
+        """The bytes that its texts take in memory, about."""
+        return sum(map(getsizeof, (self.label, *chain.from_iterable(self.parameters))))
+
+    def url(self, base: str) -> str:
+        """The whole request as a URL. Raises QueryRefused for one that no client can send."""
+        form = self.form()
+        url = base + self.endpoint.path(self.label) + (f"?{form.decode()}" if form else "")
+        if len(url) > _LONGEST_URL:
+            # As a refusal, so that the catalogue's batches are halved.
+            raise QueryRefused(
+                "bad_data", f"it is too long for the URL of a GET request: {len(url):,} of {_LONGEST_URL:,} bytes"
+            )
+        return url
 
     def form(self) -> bytes:
         """The parameters as a form; what was no UTF-8 goes out as it came in."""

@@ -99,7 +99,7 @@ def parse_vector(body: bytes) -> Vector:
 
 def parse_envelope(body: bytes) -> dict[str, Any]:
     """The JSON object of an API answer whose status is success."""
-    document = _json_object(body)
+    document = decode_object(body)
     if document.get("status") == "error":
         raise to_refusal(document)
     if document.get("status") != "success":
@@ -121,7 +121,7 @@ def split_series(body: bytes) -> tuple[list[bytes], bytes]:
 def parse_refusal(body: bytes) -> QueryRefused | None:
     """The API error in the body of an error status, if there is one."""
     try:
-        document = _json_object(body)
+        document = decode_object(body)
     except BadAnswer:
         return None
     return to_refusal(document) if document.get("status") == "error" else None
@@ -132,7 +132,8 @@ def to_refusal(document: dict[str, Any]) -> QueryRefused:
     return QueryRefused(str(document.get("errorType", "unknown"))[:50], str(document.get("error", "")))
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def decode_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is. Raises BadAnswer."""
     try:
         # orjson refuses NaN literals, lone surrogates and bottomless nesting: each a broken upstream.
         document = orjson.loads(body)

@@ -5,15 +5,13 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-import orjson
-
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import parse_time
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
-from gatewayz_metrics.upstream.response import AnswerNotes
+from gatewayz_metrics.upstream.response import AnswerNotes, decode_object
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 # Seconds for which a whole answer is reused. Instant queries are judged one by one, and range queries have a
@@ -53,6 +51,8 @@ class CachedResponse:
     asked_at: float
     came_at: float
     seconds: float
+    # Bytes, those of the request among them, as it is the key.
+    weight: int
 
 
 class ResponseCache:
@@ -77,7 +77,7 @@ class ResponseCache:
             lambda kept: kept.seconds,
             clock,
             size=_MOST_ANSWERS,
-            weigh=lambda kept: len(kept.raw.body) + _OVERHEAD,
+            weigh=lambda kept: kept.weight,
             capacity=_CAPACITY,
         )
 
@@ -97,9 +97,11 @@ class ResponseCache:
             asked = True
             asked_at = self._clock()
             raw = await self._gate.forward(request)
+            # A query's answer may be large: it is only decoded where it might be kept.
+            is_whole = None if request.endpoint.is_core or not raw.is_success else is_complete(raw)
             # Only now, as reading a query costs more than finding its answer.
-            seconds = self._lifetime(request, raw, query, fresh=fresh)
-            return CachedResponse(raw, asked_at, self._clock(), seconds)
+            seconds = 0.0 if is_whole is False else self._lifetime(request, raw, query, fresh=fresh)
+            return CachedResponse(raw, asked_at, self._clock(), seconds, len(raw.body) + request.size + _OVERHEAD)
 
         kept = await self._shared.get((_identify(request), fresh), produce)
         result = "miss" if asked else "coalesced" if kept.came_at > begun else "hit"
@@ -114,7 +116,9 @@ class ResponseCache:
         if fresh or not raw.cacheable or not raw.is_success:
             return 0.0
         is_instant = request.endpoint is Endpoint.QUERY
-        seconds = self._of_instant(request, query) if is_instant else _SECONDS.get(request.endpoint, 0.0)
+        if not is_instant:
+            return _SECONDS.get(request.endpoint, 0.0)
+        seconds = self._of_instant(request, query)
         return seconds if seconds and is_complete(raw) else 0.0
 
     def _of_instant(self, request: ApiRequest, query: QueryText | None) -> float:
@@ -144,12 +148,8 @@ def _instant(text: str) -> str | int:
 
 
 def is_complete(raw: ApiResponse) -> bool:
-    """Whether an answer is sound JSON without a sign that something is missing."""
+    """Whether nothing in a success says that something is missing. Raises BadAnswer for what is no JSON."""
     if raw.status == 204:
         return True
-    try:
-        document = orjson.loads(raw.body)
-    except orjson.JSONDecodeError:
-        return False
-    is_success = isinstance(document, dict) and document.get("status") == "success"
-    return is_success and AnswerNotes.of(document).is_complete
+    document = decode_object(raw.body)
+    return document.get("status") == "success" and AnswerNotes.of(document).is_complete
