@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings, create_app, setup_prometheus_routes
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.integration import Installation
+from gatewayz_metrics.operations.purge import PURGE
 from gatewayz_metrics.upstream.request import Endpoint
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
@@ -26,9 +27,11 @@ from tests.support.fake_upstream import FakeUpstream
 
 PAGES = ["summary", *load().categories, "all", "docs"]
 # The catalogue, read at the start, names the categories; the routes exist before.
-OURS = {f"/prometheus/metrics{page}" for page in ("", "/summary", "/series", "/{category}", "/all", "/docs")} | set(
-    Endpoint
-)
+OURS = {
+    *(f"/prometheus/metrics{page}" for page in ("", "/summary", "/series", "/{category}", "/all", "/docs")),
+    *Endpoint,
+    PURGE,
+}
 
 Setup = Callable[[FastAPI], Installation]
 Host = Callable[..., FastAPI]

@@ -150,7 +150,10 @@ def test_every_route_but_the_probes_needs_a_token(closed: TestClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", ["summary", "all", "docs", "nothing", "nothing/below", "", "%2e%2e", "summary/"])
+@pytest.mark.parametrize(
+    "path",
+    ["summary", "all", "docs", "nothing", "nothing/below", "", "%2e%2e", "summary/", "nothing%0Abelow"],
+)
 def test_nothing_below_the_prefix_is_told_to_strangers(closed: TestClient, method: str, path: str) -> None:
     answer = closed.request(method, f"/prometheus/metrics/{path}")
 

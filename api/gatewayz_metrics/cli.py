@@ -1,4 +1,4 @@
-"""The command `gatewayz-metrics`: serve, demo, check, catalogue."""
+"""The command `gatewayz-metrics`: serve, demo, check, purge, catalogue."""
 
 import asyncio
 import json
@@ -24,6 +24,7 @@ from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.http.server_protocol import create_protocol
 from gatewayz_metrics.logs import OneLineFormatter
 from gatewayz_metrics.main import create_app
+from gatewayz_metrics.operations.purge import PURGE
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.settings import Settings, read_settings
@@ -75,10 +76,7 @@ def check(
     watch: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Repeat after so long, until stopped.")] = 0,
 ) -> None:
     """Ask every route of a deployment and judge the answers; exit code 1 when something fails."""
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{url!r} is not a URL such as http://localhost:8000.")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False) as client:
+    with _connect(url, token) as client:
         checks = Check(client, load(catalogue), prometheus_api=prometheus_api, json_datasource=json_datasource)
         failed = _report(url, list(checks.run()), as_json=as_json)
         while watch:
@@ -100,6 +98,31 @@ def _report(url: str, findings: list[Finding], *, as_json: bool) -> int:
             table.add_row(finding.route, finding.what, verdict, escape(finding.detail))
         Console().print(table)
     return failed
+
+
+@app.command()
+def purge(
+    url: Annotated[str, typer.Argument(help="Where the service is, such as http://localhost:8000.")],
+    token: Annotated[str, typer.Option(envvar="API_TOKEN", help="Bearer token to show.")] = "",
+) -> None:
+    """Make a deployment forget every kept answer, as after deletions or a back-fill."""
+    try:
+        with _connect(url, token) as client:
+            answer = client.post(PURGE)
+        body = answer.json()
+        size = int(body["range_cache_bytes"]) if answer.status_code == 200 else 0
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
+        raise ConfigurationError(f"{url} is not purged: {type(exc).__name__}: {exc}".rstrip(": ") + ".") from exc
+    if answer.status_code != 200:
+        raise ConfigurationError(f"{url} is not purged (HTTP {answer.status_code}): {body.get('error')}")
+    typer.echo(f"{url} has forgotten all that it kept, {size:,} bytes of range queries among it.")
+
+
+def _connect(url: str, token: str) -> httpx.Client:
+    if not url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"{url!r} is not a URL such as http://localhost:8000.")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
+from gatewayz_metrics.operations.purge import create_purge_router
 from gatewayz_metrics.prometheus_api.routes import create_prometheus_router
 from gatewayz_metrics.service import Service, ServiceProvider, create_embedded_service
 from gatewayz_metrics.settings import Settings
@@ -128,9 +129,11 @@ class Installation:
         yield create_metrics_router(self._services)
         match self._prometheus_api:
             case ApiPolicy.WITH_TOKENS:
+                yield create_purge_router(self._services, condition=self._has_tokens)
                 yield create_prometheus_router(self._services, catch_all=False, condition=self._has_tokens)
             case str(path):
                 prefix = _prefix(path)
+                yield create_purge_router(self._services, prefix)
                 # At the root the host may have an /api/v1 of its own, which stays reachable.
                 yield create_prometheus_router(self._services, prefix, catch_all=bool(prefix))
         if self._json_datasource is not None:
@@ -177,6 +180,7 @@ def setup_prometheus_routes(
 
     The Prometheus API is served under the prefix `prometheus_api`, such as "/prometheus", or at the root for "".
     Without a prefix it is served at the root, and only where API tokens are set; None leaves it out.
+    Beside it `POST /-/purge` makes the service forget what it keeps; without API tokens it is closed.
     The JSON datasource is served under the prefix `json_datasource`, such as "/grafana", and only when it is given.
 
     Settings are `settings` as they are, or else those of the environment and `.env`, named

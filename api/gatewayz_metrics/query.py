@@ -163,6 +163,10 @@ class QueryLayer:
         part = BatchPart(("probe",), ((("probe", "vector(1)"),),), 1)
         return (await self._snapshots.get("probe", lambda: self._read([[part]], None))).outage
 
+    def purge(self) -> None:
+        """Forget every snapshot; what is under way is not kept either."""
+        self._snapshots.clear()
+
     def _group_statistics(self, sections: frozenset[str]) -> list[list[BatchPart]]:
         """A part per distinct expression, in groups of about equal weight."""
         # Statistics with the same expressions share one part.

@@ -18,6 +18,8 @@ from gatewayz_metrics.upstream.request import UNRESTRICTED, Tenant
 # https://grafana.com/docs/grafana/latest/setup-grafana/configure-grafana/#send_user_header.
 _USER_HEADER = "x-grafana-user"
 _LONGEST_USER = 100
+# How a request shows its token, as OpenAPI names it; one of these is enough.
+TOKEN_SCHEMES: Mapping[str, Mapping[str, str]] = {"bearer": {"type": "http", "scheme": "bearer"}}
 
 
 class ServiceTokens:

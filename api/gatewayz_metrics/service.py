@@ -17,6 +17,7 @@ from gatewayz_metrics.security import Authenticator, ServiceTokens
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import UpstreamApi, UpstreamClient
+from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.misconfigured import MisconfiguredUpstream
 from gatewayz_metrics.upstream.request import tenants_by_token
@@ -41,7 +42,10 @@ class Service:
         self.tokens = ServiceTokens(settings.api_tokens)
         self.authenticator = Authenticator(self.tokens, tenants_by_token(settings))
         catalogue = load(None if fault else settings.catalogue)
-        self._upstream: UpstreamApi = MisconfiguredUpstream(fault) if fault else UpstreamClient(settings, telemetry)
+        clock = TrustedClock(telemetry)
+        self._upstream: UpstreamApi = (
+            MisconfiguredUpstream(fault) if fault else UpstreamClient(settings, telemetry, clock)
+        )
         self.layer = QueryLayer(
             catalogue,
             self._upstream,
@@ -51,8 +55,8 @@ class Service:
             deadline=settings.prometheus_timeout,
         )
         limiter = QueryLimiter(self._upstream, settings)
-        self.responses = ResponseCache(limiter, settings, telemetry)
-        self.range_cache = RangeCache(limiter, settings, telemetry)
+        self.responses = ResponseCache(limiter, settings, telemetry, clock)
+        self.range_cache = RangeCache(limiter, settings, telemetry, clock)
 
     def announce(self, surfaces: Iterable[str], *, public: bool) -> None:
         """Log what is served and who may ask; `public` says that strangers may reach it."""
@@ -65,6 +69,14 @@ class Service:
         tenants = len(self.settings.tenants)
         also = f"; on the Prometheus API also {tenants} TENANTS, for their own data" if tenants else ""
         return f"Who may ask: callers with one of {len(self.settings.api_tokens)} API_TOKENS{also}."
+
+    def purge(self) -> int:
+        """Forget every answer and point that is kept; the bytes that the points took."""
+        size = self.range_cache.store.size
+        self.range_cache.purge()
+        self.responses.purge()
+        self.layer.purge()
+        return size
 
     async def aclose(self) -> None:
         """Close the connections to the upstream."""

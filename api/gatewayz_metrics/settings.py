@@ -296,20 +296,13 @@ class Settings(BaseSettings):
     def _keeps_tenants_apart(self) -> Self:
         if not self.tenants:
             return self
-        isolation = self.engine.isolation
-        if isolation is None:
-            raise ValueError(
-                f"TENANTS needs an upstream that keeps tenants apart, and {self.prometheus_engine} would show "
-                f"everything to everyone; set PROMETHEUS_ENGINE to {list_engines(with_tenants=True)} "
-                "if that is what it is."
-            )
         if not self.api_tokens:
             raise ValueError("TENANTS needs API_TOKENS as well, or the metrics routes would be open to everyone.")
         if self.tenants.keys() & {token.get_secret_value() for token in self.api_tokens}:
             raise ValueError("a token stands in both API_TOKENS and TENANTS; it can have one meaning only.")
         for tenant in self.tenants.values():
             try:
-                isolation.check(tenant.get_secret_value())
+                self.engine.isolation.check(tenant.get_secret_value())
             except ValueError as exc:
                 raise ValueError(f"on {self.engine.title} {exc}") from None
         return self

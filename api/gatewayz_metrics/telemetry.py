@@ -69,6 +69,12 @@ class Telemetry:
             "Unix time of the last usable upstream answer; 0 before the first.",
             registry=self.registry,
         )
+        self.upstream_clock_skew = Gauge(
+            "gatewayz_metrics_upstream_clock_skew_seconds",
+            "Our clock minus the upstream's by the Date of its last answer: positive when ours is ahead, 0 within the "
+            "second that a Date stands for.",
+            registry=self.registry,
+        )
         self.cache_lookups = Counter(
             "gatewayz_metrics_cache_lookups",
             "Cache look-ups: hit, coalesced (shared a request under way), partial (only a part was fetched), miss, "

@@ -20,6 +20,7 @@ SUBSET = (
     "tests/metrics_api/test_text_routes.py",
     "tests/prometheus_api/test_routes.py",
     "tests/json_datasource/test_routes.py",
+    "tests/operations/test_openapi.py",
     "tests/upstream/test_client.py",
     "tests/upstream/test_response_body.py",
 )

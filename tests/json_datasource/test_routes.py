@@ -69,6 +69,15 @@ def test_unknown_paths_below_the_prefix_say_what_there_is(recorded_engine: Engin
         assert_error(client.get("/grafana/query"), 405, "method_not_allowed", "POST")
 
 
+def test_what_metrics_allows_includes_the_exposition_of_the_service(recorded_engine: Engine) -> None:
+    with serving(recorded_engine.url) as client:
+        answer = client.options("/metrics")
+        assert client.get("/metrics").status_code == 200
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, POST"
+
+
 def test_a_host_that_does_not_ask_gets_no_datasource(recorded_engine: Engine) -> None:
     with hosted(recorded_engine) as client:
         assert client.post("/query", json=UP).json() == {"host": "query"}

@@ -187,8 +187,9 @@ def test_a_tenant_of_victoria_metrics_reads_its_own_series(victoria_metrics: Eng
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"prometheus_engine": "prometheus", "tenants": '{"t": "a"}', "api_tokens": "x"}, "would show everything"),
-        ({"prometheus_engine": "thanos", "tenants": '{"t": "a"}', "api_tokens": "x"}, "would show everything"),
+        ({"prometheus_engine": "prometheus", "tenants": '{"t": "a"}', "api_tokens": "x"}, "on Prometheus a tenant is"),
+        ({"prometheus_engine": "thanos", "tenants": '{"t": "=a"}', "api_tokens": "x"}, "on Thanos a tenant is"),
+        ({"tenants": '{"t": "__name__=up"}', "api_tokens": "x"}, "team=a"),
         ({"prometheus_engine": "mimir", "tenants": '{"t": "a"}'}, "API_TOKENS"),
         ({"prometheus_engine": "mimir", "tenants": '{"x": "a"}', "api_tokens": "x"}, "one meaning"),
         ({"prometheus_engine": "mimir", "tenants": '{"": "a"}', "api_tokens": "x"}, "a token is empty"),

@@ -41,7 +41,7 @@ def envelope(answer: Answer) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
 def test_a_wrong_method_is_told_the_right_ones(api: TestClient, path: str, method: str) -> None:
     answer = api.request(method, path)
 
@@ -113,6 +113,56 @@ def test_nothing_that_is_refused_reaches_the_upstream() -> None:
         client.get("/api/v1/label/%2E%2E/values")
 
         assert not upstream.requests
+
+
+@pytest.mark.parametrize("path", ["/api/v1/query", "/api/v1/label/job/values", "/api/v1/targets", "/api/v1/rules"])
+def test_options_are_as_the_engine_answers_them(api: TestClient, prometheus: Engine, path: str) -> None:
+    """1.7: OPTIONS."""
+    ours, direct = api.options(path), httpx.options(f"{prometheus.url}{path}")
+
+    assert (ours.status_code, ours.content) == (direct.status_code, direct.content) == (204, b"")
+
+
+@pytest.mark.parametrize("path", ["/-/ready", "/-/healthy"])
+def test_the_engines_probes_are_answered_in_its_words(api: TestClient, prometheus: Engine, path: str) -> None:
+    """1.7: /-/ready and /-/healthy."""
+    ours, direct = api.get(path), httpx.get(f"{prometheus.url}{path}")
+
+    assert (ours.status_code, ours.content) == (direct.status_code, direct.content)
+    assert ours.headers["content-type"] == direct.headers["content-type"]
+    assert api.head(path).status_code == 200
+    with serving() as client:
+        assert client.get(path).status_code == (503 if path == "/-/ready" else 200)
+    with serving(api_tokens=("right",)) as client:
+        assert client.get(path).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["//api/v1/query?query=1", "/api//v1/query?query=1"])
+def test_a_doubled_slash_is_refused_in_this_apis_words(api: TestClient, path: str) -> None:
+    """1.7: //api/v1/query; the engine redirects, which could carry a query elsewhere."""
+    answer = api.get(f"http://testserver{path}", follow_redirects=False)
+
+    assert envelope(answer)[:2] == (404, "not_found")
+
+
+def test_what_only_reads_is_not_refused_as_if_it_wrote(api: TestClient) -> None:
+    """1.7: targets and status."""
+    for path in ("/api/v1/targets", "/api/v1/status/tsdb"):
+        status, _, sentence = envelope(api.get(path))
+        assert status == 404
+        assert "queries, labels, series, metadata, rules and alerts" in sentence
+
+
+@pytest.mark.parametrize("name", ["bad%FFname", "%FF", "a%22%C3%28b", "%EF%BF%BD"])
+def test_a_label_name_that_is_no_utf8_is_refused_as_the_engine_does(
+    api: TestClient, prometheus: Engine, name: str
+) -> None:
+    """1.7: label/bad%FFname."""
+    ours, direct = (
+        get(f"{base}/api/v1/label/{name}/values") for get, base in ((api.get, ""), (httpx.get, prometheus.url))
+    )
+
+    assert (ours.status_code, ours.content) == (direct.status_code, direct.content)
 
 
 def test_a_method_override_is_ignored(api: TestClient) -> None:
@@ -302,3 +352,15 @@ def test_an_error_envelope_of_any_status_stays_what_it_is() -> None:
     gone = answering(error_body("internal", "a block is gone"), "500 Internal Server Error")
     with FakeUpstream(gone) as upstream, serving(upstream.url) as client:
         assert envelope(client.get("/api/v1/query?query=x")) == (500, "internal", "a block is gone")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/api/v1/label/a%0Ab/values", "bad_data"),
+        ("/api/v1/a%0Ab", "not_found"),
+        ("/-/a%0Ab", "forbidden"),
+    ],
+)
+def test_a_line_feed_in_a_path_is_told_in_the_envelope(api: TestClient, path: str, kind: str) -> None:
+    assert envelope(api.get(path))[1] == kind

@@ -45,6 +45,15 @@ from tests.promql.grammar import QUERIES, TEXTS, examples
         ("now()", BypassReason.FUNCTION),
         ("range_median(up)", BypassReason.FUNCTION),
         ("info(up)", BypassReason.FUNCTION),
+        ("sum by (__name__) (up)", BypassReason.NAME_LABEL),
+        ("sum(rate(up[5m])) by (job, __name__)", BypassReason.NAME_LABEL),
+        ("count without (__name__) (up)", BypassReason.NAME_LABEL),
+        ('sum by ("__name__") (up)', BypassReason.NAME_LABEL),
+        (r'sum by ("\x5f_name__") (up)', BypassReason.NAME_LABEL),
+        ("up * on (__name__) down", BypassReason.NAME_LABEL),
+        ("up * on (job) group_left (__name__) down", BypassReason.NAME_LABEL),
+        ("up and ignoring (__name__) down", BypassReason.NAME_LABEL),
+        ('sum by (job) ({__name__="up"})', None),
     ],
 )
 def test_why_a_query_goes_past_the_cache(query: str, reason: BypassReason | None) -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 from gatewayz_metrics import Settings
 from gatewayz_metrics.range_cache import RangeAnswer, RangeCache, RangeQuery
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import UpstreamClient
+from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
 from gatewayz_metrics.upstream.response import Vector
@@ -31,14 +33,20 @@ class Clock:
 
 @dataclass
 class Recording:
-    """A source that notes each call on its way."""
+    """A source that notes each call on its way, and whose answers carry the Date that the test says."""
 
     source: UpstreamClient
+    trusted: TrustedClock
     calls: list[ApiRequest] = field(default_factory=list)
+    # The upstream's clock in Unix seconds; None is an upstream that sends no Date.
+    dated: Callable[[], float | None] = lambda: None
 
     async def forward(self, call: ApiRequest) -> ApiResponse:
         self.calls.append(call)
-        return await self.source.forward(call)
+        answer = await self.source.forward(call)
+        if (now := self.dated()) is not None:
+            self.trusted.note_date(formatdate(now, usegmt=True))
+        return answer
 
     async def instant(self, query: str, time: float | None = None) -> Vector:
         return await self.source.instant(query, time)
@@ -53,7 +61,9 @@ class Rig:
 
     ranges: RangeCache
     source: Recording
+    # The wall clock, and the one that only goes on; they are one until a test gives each its own.
     clock: Clock
+    monotonic: Clock
     runner: asyncio.Runner
     settings: Settings
     telemetry: Telemetry
@@ -78,12 +88,13 @@ class Rig:
 
     def restart(self) -> None:
         """The service anew: nothing is known."""
+        self.source.trusted = TrustedClock(self.telemetry, wall=self.clock, monotonic=self.monotonic)
         gate = QueryLimiter(self.source, self.settings)
-        self.ranges = RangeCache(gate, self.settings, self.telemetry, now=self.clock, clock=self.clock)
+        self.ranges = RangeCache(gate, self.settings, self.telemetry, self.source.trusted)
 
 
 @contextmanager
-def rig(url: str, now: float, **settings: Any) -> Iterator[Rig]:
+def rig(url: str, now: float, *, monotonic: Clock | None = None, **settings: Any) -> Iterator[Rig]:
     """A cache over the engine at a URL."""
     found = Settings(prometheus_url=url, cache_freshness=FRESHNESS, cache_range_ttl=TTL, **settings)
     telemetry, clock = Telemetry(), Clock(now)
@@ -92,11 +103,11 @@ def rig(url: str, now: float, **settings: Any) -> Iterator[Rig]:
         async def connected() -> UpstreamClient:
             return UpstreamClient(found, telemetry)
 
-        source = Recording(runner.run(connected()))
-        gate = QueryLimiter(source, found)
-        ranges = RangeCache(gate, found, telemetry, now=clock, clock=clock)
+        trusted = TrustedClock(telemetry, wall=clock, monotonic=monotonic or clock)
+        source = Recording(runner.run(connected()), trusted)
+        ranges = RangeCache(QueryLimiter(source, found), found, telemetry, trusted)
         try:
-            yield Rig(ranges, source, clock, runner, found, telemetry)
+            yield Rig(ranges, source, clock, monotonic or clock, runner, found, telemetry)
         finally:
             runner.run(source.aclose())
 

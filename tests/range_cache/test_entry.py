@@ -5,6 +5,7 @@ import tracemalloc
 from gatewayz_metrics.promql.parser import parse
 from gatewayz_metrics.range_cache.entry import CacheEntry
 from gatewayz_metrics.range_cache.matrix import StepGrid, parse_matrix
+from gatewayz_metrics.range_cache.plan import Lifetime
 
 from tests.support.pieces import at_once
 
@@ -18,7 +19,7 @@ def entry(series: int, points: int, query: str = "up") -> CacheEntry:
     ]
     body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": found}}).encode()
     empty = CacheEntry(traits=parse(query).traits)
-    return empty.with_piece(at_once(parse_matrix(body, GRID, 0, max(points - 1, 0))), 0.0, 1.0)
+    return empty.with_piece(at_once(parse_matrix(body, GRID, 0, max(points - 1, 0))), 0.0, Lifetime(1.0))
 
 
 def test_accounted_bytes_are_about_the_real_ones() -> None:
@@ -43,4 +44,4 @@ def test_what_a_query_was_judged_by_stays_for_as_long_as_anything_is_known() -> 
     found = entry(1, 10)
 
     assert found.pruned(0.0).traits is found.traits is not None
-    assert found.pruned(1.0) == CacheEntry()
+    assert found.pruned(1.1) == CacheEntry()

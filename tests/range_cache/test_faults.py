@@ -95,12 +95,15 @@ def test_a_failure_changes_no_later_answer(
     relay.fault = fault
     assert meets(cache, QUESTION) == expected
     relay.fault = None
+    # A refusal is repeated for some seconds.
+    cache.clock.now += 5
     assert told(cache.ask(QUESTION)) == truth(QUESTION)
 
     relay.fault = fault
     assert meets(cache, LONGER) == expected
     assert cache.ask(QUESTION).cache_status.result == "hit"
     relay.fault = None
+    cache.clock.now += 5
     again = cache.ask(LONGER)
     assert again.cache_status.result == "partial"
     assert told(again) == truth(LONGER)

@@ -15,6 +15,8 @@ from gatewayz_metrics.range_cache.matrix import (
     parse_matrix,
     render_matrix,
 )
+from gatewayz_metrics.range_cache.plan import Lifetime
+from gatewayz_metrics.upstream.response import AnswerNotes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +66,7 @@ def test_pieces_make_the_whole_with_histograms() -> None:
     entry = CacheEntry()
     for place in (3, 0, 2, 1):
         part = at_once(parse_matrix(_part(place), GRID, FIRST + place, FIRST + place))
-        entry = entry.with_piece(part, 0.0, 1.0)
+        entry = entry.with_piece(part, 0.0, Lifetime(1.0))
 
     assert json.loads(render_matrix(entry.series, FIRST, FIRST + 3)) == json.loads(body(SERIES))
 
@@ -86,9 +88,10 @@ def _part(place: int) -> bytes:
 def test_an_entry_forgets_points_with_the_coverage_that_aged() -> None:
     entry = CacheEntry()
     for place, read_at in ((0, 0.0), (1, 50.0), (2, 0.0), (3, 50.0)):
-        entry = entry.with_piece(at_once(parse_matrix(_part(place), GRID, FIRST + place, FIRST + place)), read_at, 1.0)
+        part = at_once(parse_matrix(_part(place), GRID, FIRST + place, FIRST + place))
+        entry = entry.with_piece(part, read_at, Lifetime(30.0))
 
-    left = entry.pruned(since=20.0)
+    left = entry.pruned(now=50.0)
 
     everything = json.loads(render_matrix(left.series, FIRST, FIRST + 3))["data"]["result"]
     places = {point[0] for one in everything for name in ("values", "histograms") for point in one.get(name, ())}
@@ -182,3 +185,33 @@ def test_what_prometheus_writes_is_scanned_and_stays_as_it_was() -> None:
     assert len(list(scan_matrix(text, places))) == 1
     found = at_once(parse_matrix(text, GRID, FIRST, FIRST + 3))
     assert render_matrix(found.series, FIRST, FIRST + 3) == text
+
+
+AS_GO_WRITES = (
+    b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"m","a":"\\u003cb\\u003e"},'
+    b'"values":[[999.500,"1"],[1000,"2"],[1000.500,"-0.330"],[1001,"NaN"]]}]},'
+    b'"warnings":["PromQL warning: x]},\\"infos\\":[ (1:1)"],"infos":["PromQL info: a \\u003e b \\u0026 c"]}'
+)
+
+
+def test_what_go_writes_stays_as_it_was() -> None:
+    """1.7: texts of times, labels and infos."""
+    found = at_once(parse_matrix(AS_GO_WRITES + b"\n", StepGrid(0, 500), 1999, 2002))
+
+    assert render_matrix(found.series, 1999, 2002, found.notes.warnings, found.notes.infos) == AS_GO_WRITES
+
+
+@pytest.mark.parametrize(
+    "tail", [b',"infos":["i"],"stats":{}}', b',"infos":"i"}', b',"isPartial":true,"infos":["i"]}', b',"infos":["i"]']
+)
+def test_what_stands_behind_the_data_is_read_as_a_whole_where_it_is_not_as_prometheus_writes_it(tail: bytes) -> None:
+    body = AS_GO_WRITES[: AS_GO_WRITES.index(b',"warnings"')] + tail
+    if not tail.endswith(b"}"):
+        with pytest.raises(BadAnswer):
+            at_once(parse_matrix(body, StepGrid(0, 500), 1999, 2002))
+        return
+
+    found = at_once(parse_matrix(body, StepGrid(0, 500), 1999, 2002))
+
+    assert len(found.series) == 1
+    assert found.notes == AnswerNotes.of(json.loads(body))

@@ -7,6 +7,7 @@ import pytest
 from gatewayz_metrics import Settings
 from gatewayz_metrics.errors import BadAnswer
 from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 from gatewayz_metrics.upstream.response import Vector
@@ -49,10 +50,11 @@ class Clock:
 
 
 def responses(source: Source, *, keeps: bool = True, clock: Clock | None = None) -> tuple[ResponseCache, Telemetry]:
-    telemetry = Telemetry()
+    telemetry, passed = Telemetry(), clock or Clock()
     settings = Settings(cache_ttl=5.0 if keeps else 0.0, cache_freshness=FRESHNESS)
     gate = QueryLimiter(source, settings)
-    return ResponseCache(gate, settings, telemetry, now=lambda: NOW, clock=clock or Clock()), telemetry
+    trusted = TrustedClock(telemetry, wall=lambda: NOW + passed.now, monotonic=passed)
+    return ResponseCache(gate, settings, telemetry, trusted), telemetry
 
 
 def counted(telemetry: Telemetry, result: str) -> float:
@@ -249,8 +251,16 @@ def test_requests_of_another_meaning_do_not(first: Pairs, second: Pairs) -> None
     assert calls_of(labels(*first), labels(*second)) == 2
 
 
-def test_tenants_share_nothing() -> None:
-    tenants = [Tenant(headers=(("X-Scope-OrgID", name),)) for name in "ab"]
+@pytest.mark.parametrize(
+    "tenants",
+    [
+        [Tenant(headers=(("X-Scope-OrgID", name),)) for name in "ab"],
+        [Tenant(parameters=(("extra_label", f"team={name}"),)) for name in "ab"],
+        [Tenant(matcher=f'team=~"{name}"') for name in "ab"],
+        [Tenant(), Tenant(matcher='team=~"a"')],
+    ],
+)
+def test_tenants_share_nothing(tenants: list[Tenant]) -> None:
 
     assert calls_of(*(labels(START, tenant=tenant) for tenant in tenants * 2)) == 2
 

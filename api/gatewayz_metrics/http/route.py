@@ -18,13 +18,23 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
 
-from gatewayz_metrics.errors import ClientGone, InternalError, InvalidParameter, MethodNotAllowed, ServiceError
+from gatewayz_metrics.errors import (
+    ClientGone,
+    ConfigurationError,
+    InternalError,
+    InvalidParameter,
+    MethodNotAllowed,
+    ServiceError,
+    Unauthorized,
+)
 from gatewayz_metrics.http.disconnect import answer_unless_left
+from gatewayz_metrics.http.openapi import ErrorForm, OpenApiObject, describe_errors
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.validation import first_problem
@@ -41,6 +51,15 @@ ROUTE_LABEL = "gatewayz_metrics.route"
 # In a host every 5xx feeds the host's own alarms and throttles, so what fails there has another status. Of the
 # others Grafana's Prometheus datasource shows the sentence of 400 and 422 alone, and its JSON plugins that of any.
 _FAILED_IN_HOST = 422
+
+
+class AnyPathConvertor(PathConvertor):
+    """The rest of a path as Starlette's `path`, which leaves paths with a line feed to others."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_path", AnyPathConvertor())
 
 ErrorMaker = Callable[[Request], ServiceError]
 ErrorRenderer = Callable[[ServiceError, Request], Response]
@@ -65,7 +84,10 @@ class SurfaceRouter(APIRouter):
         prefix: str = "",
         guard: Guard | None = None,
         condition: Condition | None = None,
+        error_form: ErrorForm | None = None,
     ) -> None:
+        self._error_form = error_form or _JSON_ERRORS
+        self._guarded = guard is not None
         self._in_host = services.in_host
         self._conditional = condition is not None
         route_class = _surface_route(services, render_error, guard, condition)
@@ -78,6 +100,29 @@ class SurfaceRouter(APIRouter):
             options["include_in_schema"] = False
         super().add_api_route(path, _mark_defects(endpoint) if self._in_host else endpoint, **options)
 
+    def describe(
+        self,
+        answers: OpenApiObject,
+        *families: type[ServiceError],
+        parameters: Iterable[OpenApiObject] = (),
+        body: OpenApiObject | None = None,
+    ) -> OpenApiObject:
+        """An operation for `openapi_extra`: its answers by status, and the classes of errors that it may raise.
+
+        Every operation may raise ConfigurationError, where the service is made by its request, and a guarded one
+        Unauthorized.
+        """
+        raised: list[type[ServiceError]] = [*families, ConfigurationError]
+        if self._guarded:
+            raised.append(Unauthorized)
+        highest = _FAILED_IN_HOST if self._in_host else 599
+        operation: OpenApiObject = {"responses": describe_errors(raised, self._error_form, highest) | answers}
+        if declared := list(parameters):
+            operation["parameters"] = declared
+        if body is not None:
+            operation["requestBody"] = body
+        return operation
+
     def list_paths(self, method: str) -> list[str]:
         """The paths below the prefix that have a route for a method so far, in order."""
         return [path for path, methods in self._methods_by_path().items() if method in methods]
@@ -85,9 +130,9 @@ class SurfaceRouter(APIRouter):
     def refuse_other_methods(self, *, kept: Mapping[str, frozenset[str]] | None = None) -> None:
         """Answer 405 for every method that no route of a path takes so far; `kept` leaves some to other routers."""
         for path, methods in self._methods_by_path().items():
-            others = EVERY_METHOD - methods - (kept or {}).get(path, frozenset())
-            if others:
-                self.refuse([path], _method_refusal(methods), methods=others)
+            answered = methods | (kept or {}).get(path, frozenset())
+            if others := EVERY_METHOD - answered:
+                self.refuse([path], _method_refusal(answered), methods=others)
 
     def refuse(self, paths: Iterable[str], error: ErrorMaker, *, methods: Iterable[str] = EVERY_METHOD) -> None:
         """Answer some paths with an error, whatever the method or for some methods only."""
@@ -110,6 +155,17 @@ def render_json_error(error: ServiceError, _request: Request) -> Response:
     """An error as `{"error": sentence, "code": word}`: what surfaces without a protocol of their own answer."""
     body = orjson.dumps({"error": error.sentence, "code": error.code}, option=orjson.OPT_APPEND_NEWLINE)
     return Response(body, error.status, error_headers(error), "application/json")
+
+
+def _describe_json_error(codes: list[str]) -> OpenApiObject:
+    return {
+        "type": "object",
+        "properties": {"error": {"type": "string"}, "code": {"enum": codes}},
+        "required": ["error", "code"],
+    }
+
+
+_JSON_ERRORS = ErrorForm(lambda kind: kind.status, _describe_json_error)
 
 
 def error_headers(error: ServiceError) -> dict[str, str]:

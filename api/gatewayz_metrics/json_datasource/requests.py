@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from gatewayz_metrics.http.bodies import decode_json, to_model
 from gatewayz_metrics.promql.matchers import MOST_FILTERS, Filter
@@ -68,7 +68,8 @@ def _json_text(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
-Moment = Annotated[int, BeforeValidator(_moment)]
+_MOMENT_SCHEMA: dict[str, Any] = {"type": ["string", "number", "null"]}
+Moment = Annotated[int, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA)]
 Positive = Annotated[float | None, BeforeValidator(_positive)]
 Filters = Annotated[tuple[Filter, ...], BeforeValidator(_filters)]
 Anything = Annotated[Any, BeforeValidator(_json_text)]

@@ -20,6 +20,7 @@ from gatewayz_metrics.http.compression import compress
 from gatewayz_metrics.http.route import SurfaceRouter, error_headers, requested_path
 from gatewayz_metrics.json_datasource import annotations, editor, response
 from gatewayz_metrics.json_datasource.editor import AdHocTags, QueryEditor
+from gatewayz_metrics.json_datasource.openapi import ERROR_FORM, describe_health, describe_rows, status_of
 from gatewayz_metrics.json_datasource.prometheus import PrometheusQueries
 from gatewayz_metrics.json_datasource.query import QueryRunner, RequestLimits
 from gatewayz_metrics.json_datasource.requests import (
@@ -41,7 +42,6 @@ from gatewayz_metrics.service import Service, ServiceProvider
 
 log = logging.getLogger(__name__)
 
-_JSON_BODY = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
 # The plugins show nothing when one of these fails, so the log has to.
 _SILENT = ("/metrics", "/metric-payload-options", "/tag-keys", "/tag-values")
 
@@ -56,6 +56,7 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
         tag="json datasource",
         prefix=prefix,
         guard=services.check_token,
+        error_form=ERROR_FORM,
     )
     datasource = services.bind(JsonDatasource)
 
@@ -66,14 +67,14 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
             raise failure
         return await _json(request, {"status": "ok"})
 
-    router.get("/")(health)
+    router.get("/", openapi_extra=describe_health(router))(health)
     router.head("/", include_in_schema=False)(health)
     if prefix:
         # With the prefix as its URL a plugin asks for the prefix without a slash, and follows no redirect.
         router.get("", include_in_schema=False)(health)
         router.head("", include_in_schema=False)(health)
 
-    @router.post("/search", openapi_extra=_JSON_BODY)
+    @router.post("/search", openapi_extra=describe_rows(router, SearchRequest, "text", "value"))
     async def search(request: Request) -> Response:
         """The first plugin's metric picker and its variables, told apart by how the text looks."""
         asked = await datasource().read(request, SearchRequest)
@@ -83,19 +84,19 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
         values = await datasource().variable_values({"target": asked.target}, asked.range)
         return await _json(request, editor.render_pairs(values))
 
-    @router.post("/metrics", openapi_extra=_JSON_BODY)
+    @router.post("/metrics", openapi_extra=describe_rows(router, MetricsRequest, "value", "label", "payloads"))
     async def metrics(request: Request) -> Response:
         """The metric picker, with what the builder offers for each."""
         asked = await datasource().read(request, MetricsRequest)
         return await _json(request, editor.render_picker(datasource().editor.entries(asked)))
 
-    @router.post("/metric-payload-options", openapi_extra=_JSON_BODY)
+    @router.post("/metric-payload-options", openapi_extra=describe_rows(router, OptionsRequest, "label", "value"))
     async def metric_payload_options(request: Request) -> Response:
         """The entries of one list in the builder."""
         asked = await datasource().read(request, OptionsRequest)
         return await _json(request, editor.render_choices(await datasource().editor.choices(asked)))
 
-    @router.post("/query", openapi_extra=_JSON_BODY)
+    @router.post("/query", openapi_extra=describe_rows(router, QueryRequest))
     async def query(request: Request) -> Response:
         """What panels, Explore and annotations ask for."""
         asked = await datasource().read(request, QueryRequest)
@@ -104,7 +105,7 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
             return await _array(request, response.render_annotations(outcomes, asked.annotation_name))
         return await _array(request, response.render_elements(outcomes))
 
-    @router.post("/variable", openapi_extra=_JSON_BODY)
+    @router.post("/variable", openapi_extra=describe_rows(router, VariableRequest, "__text", "__value"))
     async def variable(request: Request) -> Response:
         """The values of a dashboard variable."""
         asked = await datasource().read(request, VariableRequest)
@@ -112,20 +113,20 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
             request, editor.render_variable(await datasource().variable_values(asked.payload, asked.range))
         )
 
-    @router.post("/annotations", openapi_extra=_JSON_BODY)
+    @router.post("/annotations", openapi_extra=describe_rows(router, AnnotationsRequest))
     async def annotations_of_the_first_plugin(request: Request) -> Response:
         """The first plugin's annotations."""
         asked = await datasource().read(request, AnnotationsRequest)
         outcomes = await datasource().runner.answer(asked.as_query())
         return await _array(request, annotations.render_event_objects(outcomes, asked.annotation))
 
-    @router.post("/tag-keys", openapi_extra=_JSON_BODY)
+    @router.post("/tag-keys", openapi_extra=describe_rows(router, TagRequest, "text", "value"))
     async def tag_keys(request: Request) -> Response:
         """The labels that ad-hoc filters offer."""
         asked = await datasource().read(request, TagRequest)
         return await _json(request, editor.render_tags(await datasource().tags.keys(asked)))
 
-    @router.post("/tag-values", openapi_extra=_JSON_BODY)
+    @router.post("/tag-values", openapi_extra=describe_rows(router, TagRequest, "text", "value"))
     async def tag_values(request: Request) -> Response:
         """The values that an ad-hoc filter offers."""
         asked = await datasource().read(request, TagRequest)
@@ -133,9 +134,9 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
 
     paths = router.list_paths("POST")
     # At the root GET /metrics is the service's own exposition.
-    router.refuse_other_methods(kept={} if prefix else {"/metrics": frozenset(["GET", "HEAD"])})
+    router.refuse_other_methods(kept={} if prefix else {"/metrics": frozenset(["GET"])})
     if prefix:
-        router.refuse(["/{path:path}"], lambda request: _unknown_path(request, prefix, paths))
+        router.refuse(["/{path:any_path}"], lambda request: _unknown_path(request, prefix, paths))
     return router
 
 
@@ -178,9 +179,7 @@ def _render_error(error: ServiceError, request: Request) -> Response:
         log.warning("A list of the query editor stays empty: %s", printable(error.sentence))
     root = error.root
     body = {"message": error.sentence, "error": {"code": root.code, "message": error.sentence}}
-    # Panels show 422 no better than 400, and proxies take it for a fault of theirs.
-    status = 400 if root.status == 422 else root.status
-    return Response(orjson.dumps(body), status, error_headers(root), "application/json")
+    return Response(orjson.dumps(body), status_of(type(root)), error_headers(root), "application/json")
 
 
 def _unknown_path(request: Request, prefix: str, paths: Iterable[str]) -> ServiceError:

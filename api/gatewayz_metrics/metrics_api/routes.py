@@ -9,20 +9,19 @@ from gatewayz_metrics.http.compression import compress
 from gatewayz_metrics.http.route import ROUTE_LABEL, SurfaceRouter, render_json_error
 from gatewayz_metrics.metrics_api.docs import render_docs, render_index
 from gatewayz_metrics.metrics_api.exposition import render_exposition
-from gatewayz_metrics.metrics_api.formats import FORMAT, DataFormat, parse_data_format
-from gatewayz_metrics.metrics_api.parameters import (
-    CATEGORY,
-    CATEGORY_PATH,
-    SOURCES,
-    TIME,
-    VALUES,
-    described,
-    negotiate_format,
-    parse_params,
+from gatewayz_metrics.metrics_api.formats import DataFormat, parse_data_format
+from gatewayz_metrics.metrics_api.openapi import (
+    describe_category,
+    describe_docs,
+    describe_index,
+    describe_page,
+    describe_series,
+    describe_summary,
 )
+from gatewayz_metrics.metrics_api.parameters import negotiate_format, parse_moment, parse_params
 from gatewayz_metrics.metrics_api.rows import render_summary_rows
 from gatewayz_metrics.metrics_api.series import read_series
-from gatewayz_metrics.metrics_api.series_parameters import END, NAME, START, STEP, parse_series_params
+from gatewayz_metrics.metrics_api.series_parameters import parse_series_params
 from gatewayz_metrics.metrics_api.series_rendering import render_series_table
 from gatewayz_metrics.metrics_api.summary import render_summary
 from gatewayz_metrics.query import Snapshot
@@ -44,13 +43,13 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
     @router.head("/", include_in_schema=False)
     @router.get("/", include_in_schema=False)
     @router.head("", include_in_schema=False)
-    @router.get("")
+    @router.get("", openapi_extra=describe_index(router))
     async def index() -> Response:
         """The list of these routes."""
         return Response(render_index(services.get().layer.catalogue), media_type="application/json")
 
     @router.head("/summary", include_in_schema=False)
-    @router.get("/summary", openapi_extra=described(CATEGORY, VALUES, SOURCES, FORMAT, TIME))
+    @router.get("/summary", openapi_extra=describe_summary(router))
     async def summary(request: Request) -> Response:
         """Every statistic, one number each."""
         layer = services.get().layer
@@ -69,7 +68,7 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         return Response(body, headers={"Content-Type": form.media_type, **_headers(snapshot)})
 
     @router.head("/series", include_in_schema=False)
-    @router.get("/series", openapi_extra=described(NAME, START, END, STEP, FORMAT))
+    @router.get("/series", openapi_extra=describe_series(router))
     async def series(request: Request) -> Response:
         """Statistics and families over time."""
         service = services.get()
@@ -81,13 +80,13 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         return await compress(request, 200, body, headers)
 
     @router.head("/all", include_in_schema=False)
-    @router.get("/all", openapi_extra=described(TIME))
+    @router.get("/all", openapi_extra=describe_page(router))
     async def all_families(request: Request) -> Response:
         """Every family, each once, as exposition text."""
         return await render_page(request, None)
 
     @router.head("/docs", include_in_schema=False)
-    @router.get("/docs")
+    @router.get("/docs", openapi_extra=describe_docs(router))
     async def docs() -> Response:
         """What can be asked for, in Markdown."""
         layer = services.get().layer
@@ -95,7 +94,7 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
 
     # One route for all categories: which there are stands in the catalogue, and that is read when the service starts.
     @router.head("/{category}", include_in_schema=False)
-    @router.get("/{category}", openapi_extra=described(CATEGORY_PATH, TIME))
+    @router.get("/{category}", openapi_extra=describe_category(router))
     async def category_families(request: Request) -> Response:
         """The families of one category, as exposition text."""
         # Not a parameter of the function: FastAPI's reading of it costs a tenth of a warm answer.
@@ -107,9 +106,9 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
 
     async def render_page(request: Request, category: str | None) -> Response:
         layer = services.get().layer
-        params = parse_params(request.scope["query_string"])
+        at = parse_moment(request.scope["query_string"])
         form = negotiate_format(request.headers.get("accept", ""))
-        snapshot = await layer.families(category, params.at)
+        snapshot = await layer.families(category, at)
         families = layer.catalogue.in_category(category)
         body = snapshot.once(form, lambda: render_exposition(families, snapshot, form))
         return Response(body, headers={"Content-Type": form.value, "Vary": "Accept", **_headers(snapshot)})
@@ -121,7 +120,7 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
             return MethodNotAllowed(request.method, "GET, HEAD")
         return UnknownRoute(f"There is no {PREFIX}/{page[:100]}; there are {', '.join(pages)}.")
 
-    router.refuse(["", "/{path:path}"], explain_path)
+    router.refuse(["", "/{path:any_path}"], explain_path)
     return router
 
 

@@ -3,9 +3,17 @@
 import orjson
 from fastapi import Request, Response
 
+from gatewayz_metrics.http.openapi import JSON, describe_answer
 from gatewayz_metrics.http.route import SurfaceRouter, render_json_error
+from gatewayz_metrics.operations.openapi import add_security
+from gatewayz_metrics.operations.purge import create_purge_router
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.telemetry import CONTENT_TYPE
+
+_STATUS = {"type": "object", "properties": {"status": {"enum": ["ok", "degraded"]}}, "required": ["status"]}
+_HEALTH = {"200": describe_answer("The state.", {JSON: _STATUS})}
+_PAGE = {"200": describe_answer("Exposition text.", {CONTENT_TYPE: {"type": "string"}})}
+_DOCUMENT = {"200": describe_answer("An OpenAPI document.", {JSON: {"type": "object", "required": ["openapi"]}})}
 
 
 def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
@@ -18,28 +26,30 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
         guard=services.check_token,
     )
 
-    @router.get("/livez")
+    @router.get("/livez", openapi_extra={"responses": _HEALTH})
     async def live() -> Response:
         """The process runs; whether the upstream does is no reason to restart it."""
         return _json({"status": "ok"})
 
-    @router.get("/readyz")
+    @router.get("/readyz", openapi_extra=router.describe(_HEALTH))
     async def ready() -> Response:
         """The service can answer: `degraded` while the upstream is down, which the answers then explain."""
         failure = await services.get().layer.probe()
         return _json({"status": "degraded", "reason": failure.sentence} if failure else {"status": "ok"})
 
-    @guarded.get("/metrics")
+    @guarded.get("/metrics", openapi_extra=guarded.describe(_PAGE))
     async def own_metrics() -> Response:
         """What the service measures about itself, for a scraper."""
         return Response(services.telemetry.page(), headers={"Content-Type": CONTENT_TYPE})
 
-    @guarded.get("/openapi.json", include_in_schema=False)
+    @guarded.get("/openapi.json", openapi_extra=guarded.describe(_DOCUMENT))
     async def schema(request: Request) -> Response:
         """The OpenAPI description of every route."""
-        return _json(request.app.openapi())
+        document = request.app.openapi()
+        return _json(document if services.get().tokens.open else add_security(document))
 
     router.include_router(guarded)
+    router.include_router(create_purge_router(services))
     return router
 
 

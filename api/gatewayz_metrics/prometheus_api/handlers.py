@@ -10,7 +10,7 @@ from fastapi import Request
 from gatewayz_metrics.caller_limits import check_length, check_lookback, check_points, check_range, earliest_start
 from gatewayz_metrics.errors import NotServed, PromqlOff, RequestError, UpstreamError
 from gatewayz_metrics.prometheus_api.envelope import render_success
-from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
+from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_label, read_params
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import format_seconds, parse_time
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
@@ -66,28 +66,31 @@ class ApiHandlers:
             return ApiReply(200, render_success(_UNSCOPED[endpoint]))
         self._check_promql(endpoint, form)
         self._check_length(form)
-        form = self._limit_range(endpoint, form)
-        call = ApiRequest(endpoint, form.pairs, request.path_params.get("name", ""), tenant)
+        query = form.get("query") if endpoint in _QUERIES else None
+        text = None if query is None else QueryText(query)
+        form = self._limit_range(endpoint, form, text)
+        call = ApiRequest(endpoint, form.pairs, read_label(request), tenant, text=text)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
+        renew = _wants_new(request)
         match endpoint:
             case Endpoint.QUERY_RANGE:
-                return await self._range(call, form, is_alert=is_alert)
+                return await self._range(call, form, is_alert=is_alert, renew=renew)
             case Endpoint.BUILDINFO:
-                return await self._buildinfo(call)
+                return await self._buildinfo(call, renew=renew)
             case _:
-                return await self._whole(call, fresh=is_alert and endpoint is Endpoint.QUERY)
+                return await self._whole(call, fresh=is_alert and endpoint is Endpoint.QUERY, renew=renew)
 
-    async def _whole(self, call: ApiRequest, *, fresh: bool) -> ApiReply:
-        raw, age = await self._answers.get(call, fresh=fresh)
+    async def _whole(self, call: ApiRequest, *, fresh: bool, renew: bool) -> ApiReply:
+        raw, age = await self._answers.get(call, fresh=fresh, renew=renew)
         headers = {"X-Cache": "miss"} if age is None else {"X-Cache": "hit", "Age": f"{age:.0f}"}
         return ApiReply(raw.status, raw.body, headers)
 
-    async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool) -> ApiReply:
+    async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool, renew: bool) -> ApiReply:
         asked = parse_range(form)
         if asked is not None:
             check_points(asked, self._settings.max_points)
         if asked is None or form.get("query") is None:
-            raw, _ = await self._answers.get(call)
+            raw, _ = await self._answers.get(call, renew=renew)
             return ApiReply(raw.status, raw.body, _cache_headers(CacheStatus("bypass", "parameters")))
         bypass = "alert" if is_alert else "request" if form.get("nocache") == "1" else ""
         extra = form.without("query", "start", "end", "step")
@@ -100,14 +103,16 @@ class ApiHandlers:
                 call.tenant,
                 bypass,
                 given,
+                call.text,
+                renew=renew,
             )
         )
         return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status))
 
-    async def _buildinfo(self, call: ApiRequest) -> ApiReply:
+    async def _buildinfo(self, call: ApiRequest, *, renew: bool) -> ApiReply:
         """The upstream's version without `features`, by which Grafana would offer to edit rules."""
         try:
-            raw, _ = await self._answers.get(call)
+            raw, _ = await self._answers.get(call, renew=renew)
             body = _without_features(raw)
         except NotServed:
             return ApiReply(200, render_success({"version": _ASSUMED_VERSION}))
@@ -131,21 +136,21 @@ class ApiHandlers:
 
     def _check_length(self, form: RequestParams) -> None:
         longest = self._settings.max_query_length
-        check_length(len(form.get("query") or ""), longest)
-        check_length(sum(len(value) for name, value in form.pairs if name == "match[]"), longest)
+        for text in ("query", "match[]"):
+            check_length(sum(len(value) for name, value in form.pairs if name == text), longest)
         rest = sum(len(name) + len(value) for name, value in form.pairs if name not in ("query", "match[]"))
         if rest > _LONGEST_REST:
             raise RequestError(
                 f"The parameters beside query and match[] have {rest:,} characters; {_LONGEST_REST:,} are allowed."
             )
 
-    def _limit_range(self, endpoint: Endpoint, form: RequestParams) -> RequestParams:
+    def _limit_range(self, endpoint: Endpoint, form: RequestParams, query: QueryText | None) -> RequestParams:
         """The request, if it reads no more time than MAX_RANGE allows; a list without a start gets one."""
         longest = self._settings.max_range
         if not longest:
             return form
         if endpoint in _QUERIES:
-            check_lookback(QueryText(form.get("query") or ""), longest)
+            check_lookback(query or QueryText(""), longest)
         if endpoint not in _RANGED:
             return form
         if endpoint is Endpoint.QUERY_RANGE:
@@ -159,6 +164,12 @@ class ApiHandlers:
         start = parse_time(form.get("start") or "")
         check_range(None if start is None or end is None else end - start, longest)
         return form
+
+
+def _wants_new(request: Request) -> bool:
+    """Whether a caller takes no answer that was kept (RFC 9111, 5.2.1.4)."""
+    directives = ",".join(request.headers.getlist("cache-control")).lower().split(",")
+    return "no-cache" in map(str.strip, directives)
 
 
 def _cache_headers(status: CacheStatus) -> dict[str, str]:

@@ -6,22 +6,17 @@ before the URL's, and a parameter that is read once is the first of them.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fastapi import Request
 
-from gatewayz_metrics.errors import LimitExceeded, RequestError
+from gatewayz_metrics.errors import InvalidParameter, LimitExceeded
 from gatewayz_metrics.http.bodies import read_body
+from gatewayz_metrics.http.openapi import FORM
+from gatewayz_metrics.prometheus_api.vocabulary import READ_ONCE
 from gatewayz_metrics.promql.times import TimeRange, parse_duration, parse_time
 from gatewayz_metrics.upstream.request import Pairs
 
-# Read once by every engine. Of anything else all values go on, as some are lists: match[], file[], extra_filters[].
-_READ_ONCE = """
-    query start end step time timeout limit lookback_delta stats metric limit_per_metric type exclude_alerts
-    group_limit group_next_token nocache dedup partial_response max_source_resolution
-"""
-_SINGLE = frozenset(_READ_ONCE.split())
-_FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 1000
 _FRAME = 2**16
 
@@ -48,12 +43,23 @@ class RequestParams:
 async def read_params(request: Request, max_query_length: int) -> RequestParams:
     """The merged parameters. Raises LimitExceeded for a body that no allowed query could need."""
     url = request.scope["query_string"].decode("latin-1")
-    if request.method != "POST" or not request.headers.get("content-type", "").lower().startswith(_FORM):
+    if request.method != "POST" or not request.headers.get("content-type", "").lower().startswith(FORM):
         return merge_params(url)
     # Percent-encoding triples a query.
     limit = 3 * max_query_length + _FRAME
     error = LimitExceeded(f"The body has more than {limit:,} bytes", "MAX_QUERY_LENGTH", f"{max_query_length:,}")
     return merge_params(url, (await read_body(request, limit, error)).decode("latin-1"))
+
+
+def read_label(request: Request) -> str:
+    """The label that a path names, or nothing; bytes that are no UTF-8 stay what they are."""
+    name: str = request.path_params.get("name", "")
+    if "\ufffd" not in name:
+        return name
+    # Servers decode paths leniently; the path as it was sent is optional.
+    sent = unquote_to_bytes(request.scope.get("raw_path") or b"").decode("utf-8", "surrogateescape")
+    _, found, rest = sent.partition("/api/v1/label/")
+    return rest.removesuffix("/values") if found else name
 
 
 def merge_params(url: str, body: str = "") -> RequestParams:
@@ -69,11 +75,12 @@ def _pairs(text: str) -> Iterable[tuple[str, str]]:
         # Bytes that are no UTF-8 reach the engine as they came: it has words for them.
         return parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=_MOST_FIELDS)
     except ValueError:
-        raise RequestError(f"The request has more than {_MOST_FIELDS} parameters.") from None
+        raise InvalidParameter(f"The request has more than {_MOST_FIELDS} parameters.") from None
 
 
 def _counting(name: str, values: list[str]) -> Iterable[str]:
-    if name in _SINGLE:
+    # Of what no engine is known to read once all values go on, as some are lists: file[], extra_filters[].
+    if name in READ_ONCE:
         return values[:1]
     return sorted(set(values)) if name.endswith("[]") else values
 

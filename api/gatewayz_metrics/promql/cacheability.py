@@ -22,8 +22,9 @@ _PROMETHEUS = """
     stdvar_over_time step sum_over_time tan tanh time timestamp ts_of_first_over_time ts_of_last_over_time
     ts_of_max_over_time ts_of_min_over_time vector year
 """
-_FUNCTIONS = frozenset(_PROMETHEUS.split()) | AGGREGATORS
-_PURE = _FUNCTIONS - frozenset(_CLOCK.split())
+# What reads its arguments and, at most, the clock: no series of its own.
+FUNCTIONS = frozenset(_PROMETHEUS.split()) | AGGREGATORS
+_PURE = FUNCTIONS - frozenset(_CLOCK.split())
 
 
 class BypassReason(StrEnum):
@@ -37,6 +38,7 @@ class BypassReason(StrEnum):
     SMOOTHED = "smoothed"
     LIMIT = "limit"
     FUNCTION = "function"
+    NAME_LABEL = "name-label"
 
 
 _FEATURES = {
@@ -45,6 +47,8 @@ _FEATURES = {
     Feature.BOUNDS: BypassReason.BOUNDS,
     Feature.EXPRESSION: BypassReason.EXPRESSION,
     Feature.SMOOTHED: BypassReason.SMOOTHED,
+    # With Prometheus' promql-delayed-name-removal whether a name is left depends on the first step of the range.
+    Feature.NAME_LABEL: BypassReason.NAME_LABEL,
 }
 
 
@@ -101,4 +105,4 @@ def _find_reason(syntax: Syntax) -> BypassReason | None:
     if syntax.calls & _LIMITS:
         return BypassReason.LIMIT
     # info() is experimental and looks at the whole range; MetricsQL has functions that do, too.
-    return None if syntax.calls <= _FUNCTIONS else BypassReason.FUNCTION
+    return None if syntax.calls <= FUNCTIONS else BypassReason.FUNCTION

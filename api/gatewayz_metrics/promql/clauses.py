@@ -28,6 +28,7 @@ class Feature(StrEnum):
     SMOOTHED = "smoothed or anchored"
     METRICSQL = "MetricsQL"
     MACRO = "a macro"
+    NAME_LABEL = "__name__ as a grouping label"
 
 
 class Modifiers:
@@ -213,35 +214,41 @@ class _Braces:
 FILLING = frozenset(["fill", "fill_left", "fill_right"])
 
 
-def read_labels(cursor: Cursor) -> None:
-    """A list of label names in parentheses, as after `by`; the names are no selectors."""
+def read_labels(cursor: Cursor) -> bool:
+    """A list of label names in parentheses, as after `by`; the names are no selectors. Whether `__name__` is in it."""
     cursor.expect("(")
+    holds_name = False
     while cursor.peek().text != ")":
         label = cursor.expect_kind((Kind.WORD, Kind.STRING))
         if label.kind is Kind.WORD:
             if not LABEL_NAME.fullmatch(label.text):
                 raise cursor.misplaced(label)
             cursor.mark(Kind.LABEL)
+        # An escape in a string can write it in many ways.
+        holds_name = holds_name or label.text.strip("\"'`") == NAME_LABEL or "\\" in label.text
         if cursor.peek().text != ")":
             cursor.expect(",")
     cursor.expect(")")
+    return holds_name
 
 
-def read_matching(cursor: Cursor) -> None:
-    """`bool`, `on (...) group_left (...)` and `fill (...)`, each where PromQL has it."""
+def read_matching(cursor: Cursor) -> bool:
+    """`bool`, `on (...) group_left (...)` and `fill (...)`, each where PromQL has it; whether a list has `__name__`."""
+    holds_name = False
     if cursor.word() == "bool":
         cursor.mark_next(Kind.KEYWORD)
     if cursor.word() in ("on", "ignoring") and cursor.peek(1).text == "(":
         cursor.mark_next(Kind.KEYWORD)
-        read_labels(cursor)
+        holds_name = read_labels(cursor)
         if cursor.word() in ("group_left", "group_right"):
             cursor.mark_next(Kind.KEYWORD)
             # A parenthesis here is always the list, never the right side.
             if cursor.peek().text == "(":
-                read_labels(cursor)
+                holds_name |= read_labels(cursor)
     while cursor.word() in FILLING and cursor.peek(1).text == "(":
         cursor.mark_next(Kind.KEYWORD)
         _read_fill(cursor)
+    return holds_name
 
 
 def _read_fill(cursor: Cursor) -> None:

@@ -164,7 +164,7 @@ class _Reader:
         cursor.mark(Kind.AGGREGATOR if is_aggregation else Kind.FUNCTION)
         if is_grouped:
             cursor.mark_next(Kind.KEYWORD)
-            read_labels(cursor)
+            self._read_labels()
         if is_aggregation and call not in AGGREGATORS:
             self._use(Feature.METRICSQL)
         self.calls.add(call)
@@ -197,7 +197,7 @@ class _Reader:
             return self._word_after_operand(token, may_group=may_group)
         if token.text in _SIGNS:
             self._note_difference(before, token)
-            read_matching(cursor)
+            self._read_matching()
             return True
         if token.text == "," and self._levels and self._levels[-1].call:
             self._levels[-1].argument += 1
@@ -218,17 +218,25 @@ class _Reader:
         if word in _METRICSQL_OPERATORS or word == "keep_metric_names":
             self._use(Feature.METRICSQL)
         if word in _SET_OPERATORS or word in _METRICSQL_OPERATORS:
-            read_matching(cursor)
+            self._read_matching()
             return True
         if word == "offset":
             self._operand_ms += self.modifiers.offset()
         elif word in _GROUPING and may_group:
-            read_labels(cursor)
+            self._read_labels()
         elif word in ("smoothed", "anchored"):
             self._use(Feature.SMOOTHED)
         elif word != "keep_metric_names":
             raise cursor.misplaced(token)
         return False
+
+    def _read_labels(self) -> None:
+        if read_labels(self.cursor):
+            self._use(Feature.NAME_LABEL)
+
+    def _read_matching(self) -> None:
+        if read_matching(self.cursor):
+            self._use(Feature.NAME_LABEL)
 
     def _note_difference(self, before: Token, sign: Token) -> None:
         # `2h-5m` is one duration to VictoriaMetrics and a difference to Prometheus.

@@ -6,15 +6,16 @@ points of one expression on one grid (step and phase) may be put together from s
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 from gatewayz_metrics.bounded_store import BoundedStore
 from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused
 from gatewayz_metrics.promql.cacheability import CacheTraits
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
+from gatewayz_metrics.range_cache.annotations import merge_notes
 from gatewayz_metrics.range_cache.entry import CacheEntry
 from gatewayz_metrics.range_cache.matrix import (
     CachedSeries,
@@ -24,20 +25,24 @@ from gatewayz_metrics.range_cache.matrix import (
     parse_matrix,
     render_matrix,
 )
-from gatewayz_metrics.range_cache.plan import FetchPlan, bypass_reason, plan_fetches, unexpired
+from gatewayz_metrics.range_cache.plan import FetchPlan, Lifetime, bypass_reason, clip, plan_fetches, unexpired
 from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.upstream.clock import Moment, TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
-# Extents read within this share of their lifetime count as read together.
-_SLACK = 1 / 8
 # One entry may take this share of the bytes: a single huge panel must not push everything else out.
 _LARGEST_SHARE = 0.25
 # Points up to which a range query costs about as much as an instant query: what a refresh asks for.
 _SHORT_STEPS = 60
+# Seconds for which points are believed that came with a warning about the query's own data.
+_WARNED_SECONDS = 10.0
+# Seconds for which a refusal is repeated, and the bytes of all of them.
+_REFUSAL_SECONDS = 5.0
+_REFUSAL_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,11 @@ class CacheKey:
         """The bytes that it takes, about."""
         return 500 + len(self.query) + sum(len(name) + len(value) for name, value in self.extra)
 
+    @property
+    def shift(self) -> float:
+        """A number from 0 to 1 that is another for most other keys."""
+        return crc32(f"{self.query} {self.grid.step_ms}".encode("utf-8", "surrogatepass")) / 2**32
+
 
 @dataclass(frozen=True, slots=True)
 class RangeLookup:
@@ -62,6 +72,9 @@ class RangeLookup:
     query: RangeQuery
     key: CacheKey
     traits: CacheTraits
+    begun: Moment
+    # How often everything had been forgotten by then.
+    generation: int
 
     @property
     def window(self) -> tuple[int, int]:
@@ -79,18 +92,21 @@ class FetchedPiece:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ReusableAnswer:
+    """An answer, when (on the monotonic clock) it was asked for, and for how many seconds it may be repeated."""
+
+    answer: RangeAnswer
+    asked_at: float
+    seconds: float
+    # Bytes, about.
+    weight: int
+
+
 class RangeCache:
     """An exact cache of range queries; it belongs to the event loop in which it is made."""
 
-    def __init__(
-        self,
-        gate: QueryLimiter,
-        settings: Settings,
-        telemetry: Telemetry,
-        *,
-        now: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, gate: QueryLimiter, settings: Settings, telemetry: Telemetry, clock: TrustedClock) -> None:
         self._gate = gate
         self._is_on = settings.cache_range
         self._lifetime = settings.cache_range_ttl
@@ -99,36 +115,70 @@ class RangeCache:
         self._always = settings.engine.range_parameters
         self._telemetry = telemetry
         self._observe = telemetry.of_cache("ranges")
-        self._now = now
-        self._clock = clock
+        self._time = clock
+        self._jumps = clock.jumps
+        self._generation = 0
         self.store: BoundedStore[CacheEntry] = BoundedStore(
             settings.cache_range_bytes, _LARGEST_SHARE, telemetry.range_bytes.set
         )
-        self._answers: SingleFlightCache[RangeAnswer] = SingleFlightCache(lambda _answer: 0.0, clock)
-        self._pieces: SingleFlightCache[FetchedPiece] = SingleFlightCache(lambda _piece: 0.0, clock)
+        self._answers: SingleFlightCache[ReusableAnswer] = SingleFlightCache(
+            lambda kept: kept.seconds, clock.monotonic, weigh=lambda kept: kept.weight, capacity=_REFUSAL_BYTES
+        )
+        self._pieces: SingleFlightCache[FetchedPiece] = SingleFlightCache(lambda _piece: 0.0, clock.monotonic)
 
     async def answer(self, query: RangeQuery) -> RangeAnswer:
         """The envelope of a range query, as the upstream would write it now."""
-        found = await self._answers.get(query, lambda: self._answer(query))
+        begun = self._begin()
+        if query.renew:
+            self._answers.discard(replace(query, renew=False).identity)
+
+        async def produce() -> ReusableAnswer:
+            answer = await self._answer(query, begun)
+            may_repeat = self._is_on and not (query.bypass or query.renew) and answer.status in (400, 422)
+            weight = 1000 + len(answer.body) + 2 * len(query.query) + 2 * sum(map(len, sum(query.extra, ())))
+            return ReusableAnswer(answer, begun.monotonic, _REFUSAL_SECONDS if may_repeat else 0.0, weight)
+
+        kept = await self._answers.get(query.identity, produce, renew=query.renew)
+        found = kept.answer
+        if kept.asked_at < begun.monotonic and kept.seconds:
+            found = RangeAnswer(found.raw, CacheStatus("hit", "refused", age=begun.monotonic - kept.asked_at))
         self._observe(found.cache_status.result)
         if found.cache_status.reason:
             self._telemetry.range_fetches.labels(found.cache_status.reason).inc()
         return found
 
     def purge(self) -> None:
-        """Forget every point, as after deletions or a back-fill."""
+        """Forget every point, as after deletions or a back-fill; what is under way is not kept either."""
+        self._generation += 1
         self.store.clear()
+        self._answers.clear()
+        self._pieces.clear()
 
-    async def _answer(self, query: RangeQuery) -> RangeAnswer:
+    def _begin(self) -> Moment:
+        """The moment that it is; what was kept before our clock went back is forgotten."""
+        begun = self._time.begin()
+        if begun.jumps != self._jumps:
+            self._jumps = begun.jumps
+            self.purge()
+        return begun
+
+    async def _answer(self, query: RangeQuery, begun: Moment) -> RangeAnswer:
         if not self._is_on:
             return await self._past(query, "off")
         grid = StepGrid.of(query.range)
         key = CacheKey(query.query, grid, query.extra, query.tenant)
         entry = self.store.get(key) or CacheEntry()
-        if reason := bypass_reason(query, self._horizon_ms(), entry.traits):
+        horizon_ms = self._horizon_ms(begun.time)
+        if reason := bypass_reason(query, horizon_ms, entry.traits):
             return await self._past(query, reason)
-        lookup = RangeLookup(query, key, entry.traits or query.parsed.traits)
-        wanted = plan_fetches(unexpired(entry.coverage, self._clock() - self._lifetime), *lookup.window)
+        lookup = RangeLookup(query, key, entry.traits or query.parsed.traits, begun, self._generation)
+        first, last = lookup.window
+        if query.renew:
+            return await self._missed(lookup, FetchPlan(((first, last),), (), "renewed"))
+        # What the clocks have not reached (any more) is not settled, whatever they said before.
+        settled = min(last, grid.index(horizon_ms - lookup.traits.lookahead_ms))
+        known = clip(unexpired(entry.coverage, begun.monotonic), first, settled)
+        wanted = plan_fetches(known, first, last)
         if wanted.gaps and not wanted.kept:
             return await self._missed(lookup, wanted)
         return await self._merge_with_cached(lookup, entry, wanted)
@@ -157,11 +207,14 @@ class RangeCache:
         if len(found) < len(pieces):
             # Points that stand elsewhere make sense only together, and only a whole answer can say that it is partial.
             return await self._past(lookup.query, next(piece.reason for piece in pieces if piece.reason))
+        self._begin()
+        if lookup.generation != self._generation:
+            return await self._past(lookup.query, "forgotten")
         first, last = lookup.window
         body = self._merged(entry, found, wanted, (first, last))
         missing = sum(end - begin + 1 for begin, end in wanted.gaps)
         self._count(fetched=missing, cached=last - first + 1 - missing)
-        age = self._clock() - min(extent.read_at for extent in wanted.kept)
+        age = self._time.monotonic() - min(extent.read_at for extent in wanted.kept)
         reason = next((piece.reason for piece in pieces if piece.reason), "")
         return RangeAnswer(ApiResponse(200, body), CacheStatus("partial" if pieces else "hit", reason, times, age))
 
@@ -169,11 +222,8 @@ class RangeCache:
         for piece in found:
             entry = replace(entry, series=entry.overlaid(piece))
         self._gate.check_series(sum(_is_in(series, window) for series in entry.series.values()))
-        warnings = [note for piece in found for note in piece.notes.warnings]
-        infos = [note for kept in wanted.kept for note in kept.infos] + [
-            note for piece in found for note in piece.notes.infos
-        ]
-        body = render_matrix(entry.series, *window, warnings, infos)
+        notes = merge_notes([*(kept.notes for kept in wanted.kept), *(piece.notes for piece in found)])
+        body = render_matrix(entry.series, *window, notes.warnings, notes.infos)
         if len(body) > self._limit:
             raise AnswerTooLarge(self._limit)
         return body
@@ -181,7 +231,7 @@ class RangeCache:
     async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> list[FetchedPiece]:
         """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
         found = await asyncio.gather(
-            *(self._piece(lookup, gap, self._part(lookup.key, gap)) for gap in gaps), return_exceptions=True
+            *(self._piece(lookup, gap, self._part(lookup, gap)) for gap in gaps), return_exceptions=True
         )
         pieces: list[FetchedPiece] = []
         for piece in found:
@@ -192,11 +242,12 @@ class RangeCache:
 
     async def _piece(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
         """A stretch of the grid from the upstream, stored; a call under way for the same is shared."""
-        return await self._pieces.get((lookup.key, gap), lambda: self._ask(lookup, gap, call))
+        renew = lookup.query.renew
+        return await self._pieces.get((lookup.key, gap, renew), lambda: self._ask(lookup, gap, call))
 
     async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
         # Before the question: what arrives at the upstream while it answers may be in it or not.
-        horizon_ms, read_at = self._horizon_ms(), self._clock()
+        begun = self._begin()
         raw = await self._gate.forward(call)
         if raw.status != 200:
             return FetchedPiece(raw, None, "refused")
@@ -207,39 +258,51 @@ class RangeCache:
             return FetchedPiece(raw, None, "off-grid")
         except QueryRefused:
             return FetchedPiece(raw, None, "refused")
-        if not found.notes.is_complete or not raw.cacheable:
+        if not found.notes.is_repeatable or not raw.cacheable:
             return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete")
-        newest = min(gap[1], grid.index(horizon_ms - lookup.traits.lookahead_ms))
-        return FetchedPiece(raw, found, "" if self._keep(lookup, found, newest, read_at) else "too-large")
+        return FetchedPiece(raw, found, self._keep(lookup, found, begun))
 
-    def _keep(self, lookup: RangeLookup, found: Matrix, newest: int, read_at: float) -> bool:
-        """Store the settled part of a piece in what is the entry by now."""
+    def _keep(self, lookup: RangeLookup, found: Matrix, begun: Moment) -> str:
+        """Store the settled part of a piece in what is the entry by now; why nothing can be stored, or nothing."""
+        certain = self._time.settle(begun)
+        if certain is None or lookup.generation != self._generation:
+            return "forgotten"
+        horizon_ms, grid = self._horizon_ms(certain), lookup.key.grid
+        if not lookup.traits.is_settled(horizon_ms):
+            return "fixed-time"
+        newest = min(found.last, grid.index(horizon_ms - lookup.traits.lookahead_ms))
         if newest < found.first:
-            return True
+            return ""
         settled = found
         if newest < found.last:
             series = {labels: one.only(found.first, newest) for labels, one in found.series.items()}
             settled = replace(found, last=newest, series=series)
-        known = (self.store.get(lookup.key) or CacheEntry()).pruned(self._clock() - self._lifetime)
-        entry = replace(known, traits=lookup.traits).with_piece(settled, read_at, _SLACK * self._lifetime)
-        return self.store.put(lookup.key, entry, entry.size + lookup.key.size)
+        lifetime = Lifetime(
+            min(self._lifetime, _WARNED_SECONDS) if found.notes.warnings else self._lifetime, lookup.key.shift
+        )
+        known = (self.store.get(lookup.key) or CacheEntry()).pruned(self._time.monotonic())
+        entry = replace(known, traits=lookup.traits).with_piece(settled, begun.monotonic, lifetime)
+        return "" if self.store.put(lookup.key, entry, entry.size + lookup.key.size) else "too-large"
 
     def _whole(self, query: RangeQuery) -> ApiRequest:
         given = query.given or _range(query.range)
-        return self._call(query.query, given, query.extra, query.tenant, steps=query.range.steps)
+        return self._call(query, given, steps=query.range.steps)
 
-    def _part(self, key: CacheKey, gap: tuple[int, int]) -> ApiRequest:
-        begin, end = (key.grid.time_ms(place) for place in gap)
-        span = TimeRange(begin, end, key.grid.step_ms)
-        return self._call(key.query, _range(span), key.extra, key.tenant, steps=span.steps)
+    def _part(self, lookup: RangeLookup, gap: tuple[int, int]) -> ApiRequest:
+        grid = lookup.key.grid
+        begin, end = (grid.time_ms(place) for place in gap)
+        span = TimeRange(begin, end, grid.step_ms)
+        return self._call(lookup.query, _range(span), steps=span.steps)
 
-    def _call(self, promql: str, span: Pairs, extra: Pairs, tenant: Tenant, *, steps: int) -> ApiRequest:
-        always = tuple(pair for pair in self._always if pair not in extra)
-        parameters = (("query", promql), *span, *extra, *always)
-        return ApiRequest(Endpoint.QUERY_RANGE, parameters, tenant=tenant, is_short=steps <= _SHORT_STEPS)
+    def _call(self, query: RangeQuery, span: Pairs, *, steps: int) -> ApiRequest:
+        always = tuple(pair for pair in self._always if pair not in query.extra)
+        pairs = (("query", query.query), *span, *query.extra, *always)
+        is_short = steps <= _SHORT_STEPS
+        return ApiRequest(Endpoint.QUERY_RANGE, pairs, tenant=query.tenant, text=query.read, is_short=is_short)
 
-    def _horizon_ms(self) -> int:
-        return int(self._now() * 1000) - self._freshness_ms
+    def _horizon_ms(self, moment: float) -> int:
+        """Up to when points stay as they are, at a Unix time that both clocks have reached."""
+        return int(moment * 1000) - self._freshness_ms
 
     def _count(self, fetched: int = 0, cached: int = 0) -> None:
         self._telemetry.range_points.labels("fetched").inc(fetched)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from gatewayz_metrics.promql.cacheability import CacheTraits
 from gatewayz_metrics.range_cache.matrix import CachedSeries, Labels, Matrix
-from gatewayz_metrics.range_cache.plan import Coverage, Extent, add_extent, find_gaps, unexpired
+from gatewayz_metrics.range_cache.plan import Coverage, Extent, Lifetime, add_extent, find_gaps, unexpired
 
 # Bytes, about: an entry without series, its key and its place in the store.
 _OVERHEAD = 2000
@@ -38,15 +38,19 @@ class CacheEntry:
         merged |= {labels: series for labels, series in piece.series.items() if labels not in merged}
         return merged
 
-    def with_piece(self, piece: Matrix, read_at: float, slack: float) -> "CacheEntry":
+    def with_piece(self, piece: Matrix, read_at: float, lifetime: Lifetime) -> "CacheEntry":
         """The entry with a piece added, which replaces what it overlaps; `read_at` is monotonic seconds."""
-        extent = Extent(piece.first, piece.last, read_at, piece.notes.infos)
+        whole = Extent(piece.first, piece.last, read_at, piece.notes)
+        is_large = 2 * whole.steps > sum(extent.steps for extent in self.coverage)
+        coverage = self.coverage
+        for extent in lifetime.divide(whole, is_large=is_large):
+            coverage = add_extent(coverage, extent, lifetime.slack)
         series = {labels: found for labels, found in self.overlaid(piece).items() if not found.is_empty}
-        return replace(self, coverage=add_extent(self.coverage, extent, slack), series=series)
+        return replace(self, coverage=coverage, series=series)
 
-    def pruned(self, since: float) -> "CacheEntry":
-        """The entry without what was read before `since` (monotonic seconds)."""
-        coverage = unexpired(self.coverage, since)
+    def pruned(self, now: float) -> "CacheEntry":
+        """The entry without what is no longer believed at `now` (monotonic seconds)."""
+        coverage = unexpired(self.coverage, now)
         if coverage == self.coverage or not coverage:
             return self if coverage else CacheEntry()
         first, last = coverage[0].first, coverage[-1].last

@@ -15,10 +15,12 @@ import orjson
 
 from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.range_cache.points import PointColumn
+from gatewayz_metrics.upstream.response import NO_NOTES, AnswerNotes
 
 _HEAD = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":'
 _EMPTY = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
 _TAIL = b"]}}"
+_NOTES = (b']},"warnings":[', b']},"infos":[')
 _NEXT = b',{"metric":'
 _VALUES = b',"values":[['
 _FLOAT_CHARACTERS = b'0123456789.,"[]+-eINanf'
@@ -39,13 +41,30 @@ def format_timestamp(time_ms: int) -> bytes:
     return b'%d.%03d,"' % (whole, ms) if ms else b'%d,"' % whole
 
 
+def split_notes(body: bytes) -> tuple[bytes, AnswerNotes]:
+    """An envelope without its warnings and infos, where they stand behind the data, and these.
+
+    Raises UnexpectedLayout.
+    """
+    body = body.rstrip()
+    if body.endswith(_TAIL):
+        return body, NO_NOTES
+    at = min((found for start in _NOTES if (found := body.find(start)) >= 0), default=-1)
+    try:
+        notes = orjson.loads(b"{" + body[at + 3 :])
+    except orjson.JSONDecodeError as exc:
+        raise UnexpectedLayout from exc
+    if at < 0 or not isinstance(notes, dict) or not notes.keys() <= {"warnings", "infos"}:
+        raise UnexpectedLayout
+    return body[: at + 2] + b"}", AnswerNotes.of(notes)
+
+
 def scan_matrix(body: bytes, indices: dict[bytes, int]) -> Iterator[Scanned]:
     """Each series as its labels (text and decoded) and its points.
 
     `indices` gives the grid index for every timestamp that may occur, as format_timestamp writes it.
     Raises UnexpectedLayout, possibly after some series, which must then be discarded.
     """
-    body = body.rstrip()
     if body == _EMPTY:
         return
     if not body.startswith(_HEAD):
@@ -76,10 +95,12 @@ def _scan_labels(metric: bytes) -> dict[str, Any] | None:
 def _scan_points(values: bytes, indices: dict[bytes, int]) -> PointColumn | None:
     """The points of one series; None when they are not floats in ascending order on the grid."""
     points = values.split(b"],[")
-    # Timestamps of one response mostly have one length, so a slice finds each; those of another length are not found.
+    # Timestamps of one response mostly have one length, so a slice finds each; only where it does not is each measured.
     # Splitting every point in two would create tuples that keep the garbage collector busy.
     length = points[0].find(b'"') + 1
     found = [indices.get(point[:length], -1) for point in points]
+    if -1 in found:
+        found = [indices.get(point[: point.find(b'"') + 1], -1) for point in points]
     if (
         # Any other character would be a histogram, an escape or a different layout.
         values.translate(None, _FLOAT_CHARACTERS)

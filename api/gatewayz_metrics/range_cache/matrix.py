@@ -12,7 +12,7 @@ import orjson
 
 from gatewayz_metrics.errors import BadAnswer
 from gatewayz_metrics.promql.times import TimeRange
-from gatewayz_metrics.range_cache.fast_parse import UnexpectedLayout, format_timestamp, scan_matrix
+from gatewayz_metrics.range_cache.fast_parse import UnexpectedLayout, format_timestamp, scan_matrix, split_notes
 from gatewayz_metrics.range_cache.points import EMPTY, PointColumn
 from gatewayz_metrics.upstream.response import NO_NOTES, AnswerNotes, parse_envelope
 
@@ -101,7 +101,8 @@ def parse_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generato
     indices = {format_timestamp(grid.time_ms(index)): index for index in range(first, last + 1)}
     series: dict[Labels, CachedSeries] = {}
     try:
-        for number, (metric, labels, values) in enumerate(scan_matrix(body, indices), 1):
+        data, notes = split_notes(body)
+        for number, (metric, labels, values) in enumerate(scan_matrix(data, indices), 1):
             series[_sort_labels(labels)] = CachedSeries(metric, values)
             if len(series) < number:
                 # A series that occurs twice: the decoder refuses the body.
@@ -109,7 +110,7 @@ def parse_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generato
             yield
     except UnexpectedLayout:
         return _decode_matrix(body, grid, first, last)
-    return Matrix(first, last, series)
+    return Matrix(first, last, series, notes)
 
 
 def _decode_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Matrix:
@@ -187,4 +188,8 @@ def _render_annotations(name: str, texts: Iterable[str]) -> bytes:
     # One more is left as it is: Prometheus' own list ends with such a sentence.
     if len(found) > _MOST_ANNOTATIONS + 1:
         found[_MOST_ANNOTATIONS:] = [f"{len(found) - _MOST_ANNOTATIONS} more {name[:-1]} annotations omitted"]
-    return f',"{name}":'.encode() + orjson.dumps(found)
+    text = orjson.dumps(found)
+    # As Go writes JSON.
+    for character in "<>&":
+        text = text.replace(character.encode(), f"\\u{ord(character):04x}".encode())
+    return f',"{name}":'.encode() + text

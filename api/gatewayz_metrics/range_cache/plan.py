@@ -1,23 +1,34 @@
 """Which parts of a grid are known, which queries go past the cache, and what the others have to ask for."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from gatewayz_metrics.promql.cacheability import CacheTraits
+from gatewayz_metrics.range_cache.annotations import are_alike, merge_notes
 from gatewayz_metrics.range_cache.range_query import RangeQuery
+from gatewayz_metrics.upstream.response import NO_NOTES, AnswerNotes
+
+# Many small questions cost more than one large.
+_MOST_GAPS = 4
+_LARGEST_MISSING_SHARE = 0.6
+_SMALLEST_PIECE = 20
 
 # The parts of the grid that are known, apart from what was found there: nothing found is known as well.
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A stretch of the grid, both ends included, and when (on the monotonic clock) it was read."""
+    """A stretch of the grid, both ends included; times are those of the monotonic clock."""
 
     first: int
     last: int
     read_at: float
     # What the engine remarked on it; repeated whenever it is used.
-    infos: tuple[str, ...] = ()
+    notes: AnswerNotes = NO_NOTES
+    # Until when it is believed.
+    expires_at: float = math.inf
 
     @property
     def steps(self) -> int:
@@ -28,9 +39,9 @@ class Extent:
 Coverage = tuple[Extent, ...]
 
 
-def unexpired(coverage: Coverage, since: float) -> Coverage:
-    """What was read no earlier than that."""
-    return tuple(extent for extent in coverage if extent.read_at >= since)
+def unexpired(coverage: Coverage, now: float) -> Coverage:
+    """What is still believed at a moment of the monotonic clock."""
+    return tuple(extent for extent in coverage if now <= extent.expires_at)
 
 
 def clip(coverage: Coverage, first: int, last: int) -> Coverage:
@@ -58,7 +69,7 @@ def find_gaps(coverage: Coverage, first: int, last: int) -> list[tuple[int, int]
 def add_extent(coverage: Coverage, new: Extent, slack: float) -> Coverage:
     """The coverage with one more extent, which wins where it overlaps others.
 
-    Neighbours read within `slack` seconds of one another become one that is as old as the
+    Neighbours that expire within `slack` seconds of one another become one that is as old as the
     older: a panel that refreshes would otherwise leave an extent behind every time.
     """
     parts = [*_around(coverage, new), new]
@@ -66,8 +77,7 @@ def add_extent(coverage: Coverage, new: Extent, slack: float) -> Coverage:
     joined: list[Extent] = []
     for extent in parts:
         if joined and _are_alike(joined[-1], extent, slack):
-            read_at = min(joined[-1].read_at, extent.read_at)
-            joined[-1] = replace(joined[-1], last=extent.last, read_at=read_at)
+            joined[-1] = _join(joined[-1], extent)
         else:
             joined.append(extent)
     return tuple(joined)
@@ -83,13 +93,54 @@ def _around(coverage: Coverage, new: Extent) -> Iterator[Extent]:
 
 
 def _are_alike(left: Extent, right: Extent, slack: float) -> bool:
-    return left.last + 1 == right.first and left.infos == right.infos and abs(left.read_at - right.read_at) <= slack
+    return (
+        left.last + 1 == right.first
+        and are_alike(left.notes, right.notes)
+        and (left.expires_at == right.expires_at or abs(left.expires_at - right.expires_at) <= slack)
+    )
 
 
-# Many small questions cost more than one large.
-_MOST_GAPS = 4
-_LARGEST_MISSING_SHARE = 0.6
-_SMALLEST_PIECE = 20
+def _join(left: Extent, right: Extent) -> Extent:
+    return Extent(
+        left.first,
+        right.last,
+        min(left.read_at, right.read_at),
+        merge_notes([left.notes, right.notes]),
+        min(left.expires_at, right.expires_at),
+    )
+
+
+# A large piece is believed in so many parts, the first of which expires after half of the lifetime: a dashboard whose
+# panels were all read in one moment would otherwise be read anew in one moment.
+_SLICES = 8
+_SPREAD = 0.5
+# Extents that expire within this share of the lifetime count as one; parts of one piece are twice as far apart.
+_SLACK = 1 / 32
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """For how long points are believed: `seconds` at most; `shift`, from 0 to 1, says which part expires first."""
+
+    seconds: float
+    shift: float = 0.0
+
+    @property
+    def slack(self) -> float:
+        """Seconds by which neighbours may expire apart and still be one extent."""
+        return _SLACK * self.seconds
+
+    def divide(self, whole: Extent, *, is_large: bool) -> list[Extent]:
+        """An extent in parts that expire one after the other, or as it is where it is small beside others."""
+        number = max(1, min(_SLICES, whole.steps // _SMALLEST_PIECE)) if is_large else 1
+        bounds = [whole.first + part * whole.steps // number for part in range(number + 1)]
+        return [
+            replace(whole, first=begin, last=after - 1, expires_at=whole.read_at + self._of_part(part / number))
+            for part, (begin, after) in enumerate(pairwise(bounds))
+        ]
+
+    def _of_part(self, place: float) -> float:
+        return self.seconds * (1 - _SPREAD * ((place + self.shift) % 1))
 
 
 def bypass_reason(query: RangeQuery, horizon_ms: int, known: CacheTraits | None = None) -> str:

@@ -1,5 +1,6 @@
 """What a range cache is asked, and what it answers."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -27,11 +28,23 @@ class RangeQuery:
     given: Pairs = field(default=(), compare=False)
     # The query as the caller has it, where it may have been read already.
     text: QueryText | None = field(default=None, compare=False, repr=False)
+    # Whether the caller wants nothing that was kept; what comes instead is kept for others.
+    renew: bool = False
+
+    @property
+    def identity(self) -> Hashable:
+        """What two queries have in common that may share one answer."""
+        return self.query, self.range, self.extra, self.tenant, self.bypass, self.renew
 
     @cached_property
+    def read(self) -> QueryText:
+        """The query, read once for everything that a request does with it."""
+        return self.text or QueryText(self.query)
+
+    @property
     def parsed(self) -> ParsedQuery:
         """What is in the query."""
-        return (self.text or QueryText(self.query)).parsed
+        return self.read.parsed
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,10 @@ from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.auth import UpstreamAuth
 from gatewayz_metrics.upstream.breaker import CallerPauses, CircuitBreaker, may_be_outage
+from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.deadline import Deadline, start_deadline
 from gatewayz_metrics.upstream.failures import to_error, translate
+from gatewayz_metrics.upstream.isolation import narrow
 from gatewayz_metrics.upstream.places import FairPlaces, QueryKind
 from gatewayz_metrics.upstream.principal import current_principal
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiResponse, Endpoint, check_envelope
@@ -75,8 +77,10 @@ class UpstreamClient:
     Raises QueryRefused when the server refuses a query and an UpstreamError when it gives no usable answer.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, clock: TrustedClock | None = None) -> None:
+        """The `clock` is told the Date of every answer."""
         self._settings = settings
+        self._clock = clock or TrustedClock(telemetry)
         self._base = _check_url(settings.prometheus_url)
         self._host = urlsplit(self._base).netloc
         self._telemetry = telemetry
@@ -118,12 +122,14 @@ class UpstreamClient:
         """The envelope of a request as the upstream wrote it: a success, a refusal, or nothing (204).
 
         Raises NotServed when the upstream has no such path, TooBusy when others take the places, an UpstreamError
-        when the body is no envelope.
+        when the body is no envelope, and a RequestError when the request cannot be kept to its tenant's data.
         """
         caller = current_principal() if call.tenant == UNRESTRICTED else call.tenant
+        # Here, where every request passes, so that no surface can forget it.
+        narrowed = narrow(call, self._settings.max_query_length)
 
         async def fetch(deadline: Deadline) -> ApiResponse:
-            return self._to_response(call, *await self._fetch(call, deadline), deadline)
+            return self._to_response(narrowed, *await self._fetch(narrowed, deadline), deadline)
 
         is_long = call.endpoint is Endpoint.QUERY_RANGE and not call.is_short
         return await self._observe(call, QueryKind.LONG if is_long else QueryKind.SHORT, caller, fetch)
@@ -269,6 +275,7 @@ class UpstreamClient:
                 else self._client.build_request("GET", url, headers=headers)
             )
             response = await self._client.send(request, stream=True)
+            self._clock.note_date(response.headers.get("date"))
             try:
                 return (
                     response.status_code,

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from gatewayz_metrics.errors import BadAnswer, InvalidParameter, QueryRefused
+from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.response import parse_refusal
 
@@ -22,15 +23,16 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Headers and parameters that every upstream request of a tenant carries."""
+    """Headers and parameters that every upstream request of a tenant carries, and the matcher of its selectors."""
 
     headers: Pairs = ()
     parameters: Pairs = ()
+    matcher: str = ""
 
     @property
     def is_label_restricted(self) -> bool:
-        """Whether only parameters restrict it, which answers without series do not heed."""
-        return bool(self.parameters)
+        """Whether only a label restricts it, which answers without series do not heed."""
+        return bool(self.parameters or self.matcher)
 
 
 UNRESTRICTED = Tenant()
@@ -39,14 +41,16 @@ UNRESTRICTED = Tenant()
 def tenants_by_token(settings: Settings) -> dict[str, Tenant]:
     """The tenants by the token that their callers show."""
     isolation = settings.engine.isolation
-    if isolation is None:
-        return {}
     named = {token: tenant.get_secret_value() for token, tenant in settings.tenants.items()}
-    return {token: Tenant(isolation.headers(name), isolation.parameters(name)) for token, name in named.items()}
+    return {
+        token: Tenant(isolation.headers(name), isolation.parameters(name), isolation.matcher(name))
+        for token, name in named.items()
+    }
 
 
 # Every upstream path there is: no path is ever built from a request's text.
 
+_GO_ESCAPES = {'"': '\\"', "\\": "\\\\", **dict(zip("\a\b\f\n\r\t\v", map("\\{}".format, "abfnrtv"), strict=True))}
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_:]+")
 
 
@@ -104,12 +108,28 @@ def _segment(name: str) -> str:
     if len(name) > _LONGEST_LABEL:
         raise InvalidParameter(f"invalid label name: {len(name):,} characters, {_LONGEST_LABEL:,} are allowed")
     if name in ("", ".", "..") or not name.isprintable():
-        raise InvalidParameter(f"invalid label name: {name[:100]!a}")
+        raise InvalidParameter(f"invalid label name: {_quote_as_go(name[:100])}")
     if "/" in name:
         # Routers decode %2F and see another path, so the name goes in Prometheus' own escaping (UTF-8 names,
         # https://prometheus.io/docs/guides/utf8/#querying).
         return "U__" + "".join(map(_escaped, name))
     return quote(name, safe="")
+
+
+def _quote_as_go(name: str) -> str:
+    """A name as Prometheus' own refusals show it (https://pkg.go.dev/strconv#Quote)."""
+    return '"' + "".join(map(_quote_character, name)) + '"'
+
+
+def _quote_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if character in _GO_ESCAPES:
+        return _GO_ESCAPES[character]
+    if character.isprintable():
+        return character
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _escaped(character: str) -> str:
@@ -136,6 +156,13 @@ class ApiRequest:
     tenant: Tenant = UNRESTRICTED
     # A range query of few points, which costs about as much as an instant query.
     is_short: bool = field(default=False, compare=False)
+    # The query as the caller has it, where it may have been read already.
+    text: QueryText | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def query(self) -> QueryText:
+        """The expression that it asks for."""
+        return self.text or QueryText(self.get("query") or "")
 
     def get(self, name: str) -> str | None:
         """The first value of a parameter, which is the one that engines read."""

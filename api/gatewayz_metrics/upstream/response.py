@@ -24,6 +24,8 @@ SERIES_START = b'{"metric":{'
 # How much of what an answer says about itself is shown to people: engines bound it, but what they quote may be long.
 _MOST_NOTES = 20
 _LONGEST_NOTE = 500
+# How warnings of Prometheus' engine begin; those of its storage, such as a remote one that failed, do not.
+_OF_QUERY = "PromQL warning:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class AnswerNotes:
     def is_complete(self) -> bool:
         """Whether nothing says that something is missing; infos are about the query, not about the answer."""
         return not (self.warnings or self.is_partial or self.is_malformed)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same data give the same answer: its warnings, if any, are about the query and its data alone."""
+        return not (self.is_partial or self.is_malformed) and all(
+            warning.startswith(_OF_QUERY) for warning in self.warnings
+        )
 
     def to_sentences(self, *, with_infos: bool = False) -> tuple[str, ...]:
         """The notes for people: so many, so long."""

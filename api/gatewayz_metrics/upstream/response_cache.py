@@ -1,14 +1,14 @@
 """Whole answers, shared by equal requests and kept for as long as they stay true, whichever surface asks."""
 
 import re
-import time
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import parse_time
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
+from gatewayz_metrics.upstream.clock import Moment, TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
 from gatewayz_metrics.upstream.response import AnswerNotes, decode_object
@@ -63,52 +63,63 @@ class ResponseCache:
         gate: QueryLimiter,
         settings: Settings,
         telemetry: Telemetry,
-        *,
-        now: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
+        clock: TrustedClock,
     ) -> None:
         self._gate = gate
         self._observe = telemetry.of_cache("responses")
         self._keeps = settings.cache_ttl > 0
         self._freshness = settings.cache_freshness
-        self._now = now
-        self._clock = clock
+        self._time = clock
+        self._jumps = clock.jumps
+        self._clock = clock.monotonic
         self._shared: SingleFlightCache[CachedResponse] = SingleFlightCache(
             lambda kept: kept.seconds,
-            clock,
+            clock.monotonic,
             size=_MOST_ANSWERS,
             weigh=lambda kept: kept.weight,
             capacity=_CAPACITY,
         )
 
     async def get(
-        self, request: ApiRequest, *, query: QueryText | None = None, fresh: bool = False
+        self, request: ApiRequest, *, query: QueryText | None = None, fresh: bool = False, renew: bool = False
     ) -> tuple[ApiResponse, float | None]:
         """The answer to a request and, when it was kept or shared, how many seconds ago it was asked for.
 
         `query` is the request's own as the caller has it, where it may have been read already. A `fresh`
-        request gets no answer that was kept, and leaves none.
+        request gets no answer that was kept, and leaves none; one that is to `renew` leaves its own.
         """
+        jumps = self._time.begin().jumps
+        if jumps != self._jumps:
+            # Settled was what our clock called so before it went back.
+            self._jumps = jumps
+            self.purge()
         begun = self._clock()
         asked = False
 
         async def produce() -> CachedResponse:
             nonlocal asked
             asked = True
+            moment = self._time.begin()
             asked_at = self._clock()
             raw = await self._gate.forward(request)
             # A query's answer may be large: it is only decoded where it might be kept.
             is_whole = None if request.endpoint.is_core or not raw.is_success else is_complete(raw)
             # Only now, as reading a query costs more than finding its answer.
-            seconds = 0.0 if is_whole is False else self._lifetime(request, raw, query, fresh=fresh)
+            seconds = 0.0 if is_whole is False else self._lifetime(request, raw, query, moment, fresh=fresh)
             return CachedResponse(raw, asked_at, self._clock(), seconds, len(raw.body) + request.size + _OVERHEAD)
 
-        kept = await self._shared.get((_identify(request), fresh), produce)
+        kept = await self._shared.get((_identify(request), fresh), produce, renew=renew)
         result = "miss" if asked else "coalesced" if kept.came_at > begun else "hit"
         self._observe(result)
         return kept.raw, None if asked else self._clock() - kept.asked_at
 
-    def _lifetime(self, request: ApiRequest, raw: ApiResponse, query: QueryText | None, *, fresh: bool) -> float:
+    def purge(self) -> None:
+        """Forget every answer; what is under way is not kept either."""
+        self._shared.clear()
+
+    def _lifetime(
+        self, request: ApiRequest, raw: ApiResponse, query: QueryText | None, asked: Moment, *, fresh: bool
+    ) -> float:
         if not self._keeps:
             return 0.0
         if raw.status == 400:
@@ -118,17 +129,20 @@ class ResponseCache:
         is_instant = request.endpoint is Endpoint.QUERY
         if not is_instant:
             return _SECONDS.get(request.endpoint, 0.0)
-        seconds = self._of_instant(request, query)
+        seconds = self._of_instant(request, query, asked)
         return seconds if seconds and is_complete(raw) else 0.0
 
-    def _of_instant(self, request: ApiRequest, query: QueryText | None) -> float:
+    def _of_instant(self, request: ApiRequest, query: QueryText | None, asked: Moment) -> float:
         """For how long the answer to an instant query stays what the upstream would say."""
-        traits = (query or QueryText(request.get("query") or "")).parsed.traits
+        traits = (query or request.query).parsed.traits
         if traits.is_plain:
             return _PLAIN_SECONDS
         at_ms = parse_time(request.get("time") or "")
-        horizon_ms = int((self._now() - self._freshness) * 1000)
-        if at_ms is None or not traits.cacheable or not traits.is_settled(horizon_ms):
+        certain = self._time.settle(asked)
+        if at_ms is None or certain is None or not traits.cacheable:
+            return 0.0
+        horizon_ms = int((certain - self._freshness) * 1000)
+        if not traits.is_settled(horizon_ms):
             return 0.0
         return _SETTLED_SECONDS if at_ms + traits.lookahead_ms <= horizon_ms else 0.0
 

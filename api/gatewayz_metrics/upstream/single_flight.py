@@ -40,12 +40,13 @@ class SingleFlightCache(Generic[T]):
     weigh: Callable[[T], int] = lambda _value: 0
     capacity: int = 0
     _weight: int = 0
+    _cleared: int = 0
     _kept: OrderedDict[Hashable, _Kept[T]] = field(default_factory=OrderedDict)
     _flights: dict[Hashable, _Flight[T]] = field(default_factory=dict)
 
-    async def get(self, key: Hashable, produce: Callable[[], Awaitable[T]]) -> T:
-        """The kept value, the value of a call under way, or that of a new call."""
-        kept = self._kept.get(key)
+    async def get(self, key: Hashable, produce: Callable[[], Awaitable[T]], *, renew: bool = False) -> T:
+        """The kept value, the value of a call under way, or that of a new call; `renew` wants none that was kept."""
+        kept = None if renew else self._kept.get(key)
         if kept is not None and self.clock() < kept.until:
             self.observe("hit")
             return kept.value
@@ -56,10 +57,24 @@ class SingleFlightCache(Generic[T]):
             flight.task.add_done_callback(lambda _: self._forget(key, flight))
         return await self._wait(key, flight)
 
-    async def _produce(self, key: Hashable, produce: Callable[[], Awaitable[T]]) -> T:
-        value = await produce()
+    def discard(self, key: Hashable) -> None:
+        """Forget one value; a call under way goes on."""
         if key in self._kept:
             self._weight -= self.weigh(self._kept.pop(key).value)
+
+    def clear(self) -> None:
+        """Forget every value; calls under way serve those who wait, and nobody else."""
+        self._kept.clear()
+        self._flights.clear()
+        self._weight = 0
+        self._cleared += 1
+
+    async def _produce(self, key: Hashable, produce: Callable[[], Awaitable[T]]) -> T:
+        cleared = self._cleared
+        value = await produce()
+        if cleared != self._cleared:
+            return value
+        self.discard(key)
         lifetime = self.lifetime(value)
         if lifetime > 0 and self.weigh(value) <= self.capacity:
             self._kept[key] = _Kept(value, self.clock() + lifetime)
