@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gatewayz_metrics.promql.build import aggregate
+from gatewayz_metrics.promql.build import aggregate, first_of
 
 from dashboards import theme
 from dashboards.alerting import Alert, AlertScope
@@ -22,8 +22,11 @@ def _burn(long: str, short: str, factor: float) -> Callable[[AlertScope], str]:
 
 
 def _down(scope: AlertScope) -> str:
+    by = (*scope.by, "provider")
     available = scope.everywhere.where('source!="prometheus_data"').series("provider_availability")
-    return aggregate("max", (*scope.by, "provider"), available)
+    # Where nothing writes that: a provider whose breaker is open is down.
+    is_open = scope.everywhere.where('state="open"').foreign("circuit_breaker_current_state")
+    return first_of([aggregate("max", by, available), f"1 - {aggregate('max', by, is_open)}"], scope.by)
 
 
 def _failing_calls(scope: AlertScope) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
-from gatewayz_metrics.catalogue import Catalogue, Family, Slots, Statistic, build_terms, grafana_unit
+from gatewayz_metrics.catalogue import Catalogue, Family, Slots, Statistic, build_heatmap, build_terms, grafana_unit
 from gatewayz_metrics.promql import build
 from gatewayz_metrics.telemetry import Telemetry
 
@@ -96,10 +96,17 @@ class Metrics:
         return next((owner for owner, part in owners if owner and part in _PARTS.get(owner.type, ())), None)
 
     def _noted(self, family: Family) -> Family:
-        # An expression over other families shows those as well: a mean is all that is to be seen of a summary.
-        read = (self._exporter(series, _PARTS["histogram"]) for series in family.sources)
-        self.asked.update((family.name, *(each.name for each in read if each)))
+        self.asked.add(family.name)
+        self.note_sources(family)
         return family
+
+    def note_sources(self, entry: Family | Statistic) -> None:
+        """An expression over other families shows those as well: a mean is all that is to be seen of a summary."""
+        # A fallback stands in for a family and shows none of its own.
+        first = entry.choices[0]
+        templates = [first] if isinstance(first, str) else [term.template for term in first]
+        read = (self._exporter(series, _PARTS["histogram"]) for series in build.find_metrics(" ".join(templates)))
+        self.asked.update(each.name for each in read if each)
 
     def statistic(self, name: str) -> Statistic:
         """A statistic of the summary. Raises NotInCatalogue."""
@@ -140,6 +147,12 @@ class Selection:
         """A gauge as the catalogue defines it."""
         return self.as_defined(self.metrics.family(name, "gauge"))
 
+    def number(self, name: str) -> Expression:
+        """A statistic, in PromQL; it shows the families that it reads."""
+        found = self.metrics.statistic(name)
+        self.metrics.note_sources(found)
+        return Expression(self._filled(found.template), grafana_unit(found.unit), found.help)
+
     def as_defined(self, family: Family) -> Expression:
         """A family's values as they are."""
         template = build_terms(family, "raw", family.by)[0].template
@@ -153,17 +166,19 @@ class Selection:
     def quantile(self, quantile: float, name: str, by: Iterable[str] = (), window: str = RATE) -> Expression:
         """A quantile of a histogram; nothing, rather than NaN, where nothing was observed."""
         family = self.metrics.family(name, "histogram")
-        template = build.quantile_of(name, quantile, by, _growth(window))
+        template = build.first_of([build.quantile_of(each, quantile, by, _growth(window)) for each in family.metrics])
         return self._expression(f"{template} >= 0", family, window)
 
     def mean(self, name: str, by: Sequence[str] = (), window: str = RATE) -> Expression:
         """The mean of a histogram or a summary."""
         family = self.metrics.family(name, "histogram", "summary")
-        return self._expression(build.mean_of(name, by, _growth(window)), family, window)
+        means = [build.mean_of(each, by, _growth(window)) for each in family.metrics]
+        return self._expression(build.first_of(means), family, window)
 
     def buckets(self, name: str) -> Expression:
         """How much every bucket of a histogram grew, for a heatmap."""
-        return self._expression(build.bucket_growth("increase", name), self.metrics.family(name, "histogram"))
+        family = self.metrics.family(name, "histogram")
+        return self._expression(build_heatmap(family).template, family)
 
     def share(self, part: "Selection", name: str, by: Sequence[str] = (), window: str = RATE) -> Expression:
         """The share of a counter's growth that another source sees, 0 to 1; zero where there is none of it."""

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, Response
-from gatewayz_demo import processes
-from gatewayz_metrics import Settings, create_app
+from gatewayz_demo import history, processes
+from gatewayz_demo.simulator import Simulator
+from gatewayz_metrics import Settings, create_app, setup_prometheus_routes
 from gatewayz_metrics.catalogue import load
 
 from tests.support import samples
@@ -21,15 +23,19 @@ NOW = "now, whenever that is"
 
 
 @pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The service over an engine whose samples end now."""
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An engine whose samples end now."""
     data = tmp_path_factory.mktemp("fresh")
     begin = int(time.time()) // samples.STEP * samples.STEP - 3600
     processes.backfill(samples.openmetrics(data / "fresh.om", start=begin), data / "tsdb")
-    with (
-        processes.start_prometheus(data / "tsdb") as engine,
-        running(create_app(Settings(prometheus_url=engine.url, selector='env="production"')), listening()) as url,
-    ):
+    with processes.start_prometheus(data / "tsdb") as engine:
+        yield engine.url
+
+
+@pytest.fixture(scope="module")
+def healthy(fresh: str) -> Iterator[str]:
+    """The service over that engine."""
+    with running(create_app(Settings(prometheus_url=fresh, selector='env="production"')), listening()) as url:
         yield url
 
 
@@ -50,6 +56,84 @@ def failures(url: str) -> set[tuple[str, str]]:
 
 def test_a_healthy_service_passes(healthy: str) -> None:
     assert failures(healthy) == set()
+
+
+def test_the_other_surfaces_are_asked(healthy: str) -> None:
+    _, text = check(healthy, "--json")
+    findings = {(f["route"], f["what"]): f for f in json.loads(text)["findings"]}
+
+    for path in ("status/buildinfo", "query", "query_range", "labels"):
+        assert findings["/api/v1", path]["detail"].startswith("HTTP 200"), path
+    for path in ("/", "/search", "/query"):
+        assert findings["json", path]["detail"].startswith("HTTP 200"), path
+
+
+def test_a_deployment_of_the_real_gateway_passes(tmp_path: Path) -> None:
+    now = time.time()
+    with (tmp_path / "history.om").open("w", encoding="utf-8") as file:
+        history.write_history(file, Simulator(epoch=now - 1200), since=now - 1200, until=now)
+    processes.backfill(tmp_path / "history.om", tmp_path / "tsdb")
+    with (
+        processes.start_prometheus(tmp_path / "tsdb") as engine,
+        running(create_app(Settings(prometheus_url=engine.url)), listening()) as url,
+    ):
+        assert failures(url) == set()
+        assert "trial_active" in check(url, "--json")[1]
+
+
+def test_a_category_without_any_series_is_no_failure(tmp_path: Path) -> None:
+    found = [series for series in samples.deployments() if series.labels["env"] == "bare"]
+    begin = int(time.time()) // samples.STEP * samples.STEP - 3600
+    processes.backfill(samples.openmetrics(tmp_path / "bare.om", start=begin, found=found), tmp_path / "tsdb")
+    with (
+        processes.start_prometheus(tmp_path / "tsdb") as engine,
+        running(create_app(Settings(prometheus_url=engine.url)), listening()) as url,
+    ):
+        assert failures(url) == set()
+
+
+def test_watching_repeats(healthy: str) -> None:
+    command = [sys.executable, "-m", "gatewayz_metrics", "check", healthy, "--watch", "0.1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        titles = (line for line in watching.stdout if " pass, " in line)
+        assert [next(titles), next(titles)]
+        watching.kill()
+
+
+def hosted(upstream: str) -> FastAPI:
+    """A host with a catch-all, where the Prometheus API and the JSON datasource are below prefixes."""
+    app = FastAPI()
+
+    @app.api_route("/{path:path}", methods=["GET", "POST"])
+    async def anything(path: str) -> dict[str, str]:
+        return {"status": "success", "page": path}
+
+    settings = Settings(prometheus_url=upstream, selector='env="production"')
+    setup_prometheus_routes(app, settings=settings, prometheus_api="/prometheus", json_datasource="/grafana")
+    return app
+
+
+def test_what_a_host_serves_elsewhere_is_looked_for_there(fresh: str) -> None:
+    with running(hosted(fresh), listening()) as url:
+        at_root = json.loads(check(url, "--json")[1])["findings"]
+        told = ("--prometheus-api", "/prometheus/", "--json-datasource", "/grafana")
+        there = json.loads(check(url, "--json", *told)[1])["findings"]
+        wrong = json.loads(check(url, "--json", "--prometheus-api", "/elsewhere")[1])["findings"]
+
+    # The host's own pages at the root are no surfaces of ours that went wrong.
+    found = {finding["route"]: finding for finding in at_root}
+    assert (found["/api/v1"]["detail"], found["json"]["detail"]) == ("not served here", "not served here")
+    assert [f for f in (*at_root, *there) if not f["ok"] and f["what"] != "latency"] == []
+    assert [f["what"] for f in there if f["route"] == "json"] == ["/", "/search", "/query"]
+    assert {f["ok"] for f in wrong if f["route"] == "/api/v1"} == {False}
+
+
+def test_a_token_that_nobody_asks_for_is_a_failure(healthy: str) -> None:
+    _, text = check(healthy, "--json", "--token", "s3cret")
+    findings = {(f["route"], f["what"]): f["ok"] for f in json.loads(text)["findings"]}
+
+    assert not findings["token", "is required"]
 
 
 def test_the_table_is_for_people(healthy: str) -> None:
@@ -82,6 +166,8 @@ def _page(name: str) -> Iterator[str]:
         yield f"# TYPE {family.name} {family.type}"
         if family.type in ("counter", "gauge"):
             yield f"{family.name} 1"
+        else:
+            yield from (f"{family.name}_sum 1", f"{family.name}_count 1")
 
 
 def _metrics(value: str) -> dict[str, dict[str, Any]]:
@@ -123,7 +209,8 @@ def test_lies_are_caught(change: Callable[[str, str], str], caught: set[tuple[st
 def test_nobody_there_fails_every_route() -> None:
     with listening() as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    assert {what for _, what in failures(url)} == {"answers"}
+    surfaces = {"status/buildinfo", "query", "query_range", "labels", "/", "/search", "/query"}
+    assert {what for _, what in failures(url)} == {"answers", *surfaces}
 
 
 def test_a_token_is_shown() -> None:
@@ -132,8 +219,9 @@ def test_a_token_is_shown() -> None:
         assert ("docs", "answers") in failures(url)
         _, text = check(url, "--json", "--token", "s3cret")
 
-    docs = [f for f in json.loads(text)["findings"] if f["route"] == "docs" and f["what"] == "answers"]
-    assert docs[0]["ok"]
+    findings = {(f["route"], f["what"]): f["ok"] for f in json.loads(text)["findings"]}
+    assert findings["docs", "answers"]
+    assert findings["token", "is required"]
 
 
 @pytest.mark.parametrize(("url", "sentence"), [("localhost:8000", "is not a URL such as http://localhost:8000")])

@@ -1,4 +1,4 @@
-"""The simulated gateway as a web service with two metrics pages.
+"""The simulated gateway as a web service with its metrics pages.
 
 `python -m gatewayz_demo.gateway --port 8001` runs it alone.
 """
@@ -13,7 +13,6 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from gatewayz_demo import scrape
 from gatewayz_demo.metric_store import MetricStore
 from gatewayz_demo.simulator import Simulator
 
@@ -21,11 +20,10 @@ Clock = Callable[[], float]
 
 
 def create_gateway_app(simulator: Simulator, *, clock: Clock = time.time) -> FastAPI:
-    """An application with the two pages that Prometheus scrapes; `clock` returns Unix seconds."""
+    """An application with the pages that Prometheus scrapes; `clock` returns Unix seconds."""
     app = FastAPI(title="Simulated GatewayZ", docs_url=None, redoc_url=None, openapi_url=None)
-    pages = {scrape.METRICS.path: simulator.metrics, scrape.DATA_METRICS.path: simulator.data}
-    for path, store in pages.items():
-        app.add_api_route(path, _create_page(simulator, store, clock))
+    for target, store in simulator.stores.items():
+        app.add_api_route(target.path, _create_page(simulator, store, clock))
     return app
 
 
@@ -54,9 +52,12 @@ def main(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     seed: Annotated[int, typer.Option(help="Seed of the random generators; another seed gives other numbers.")] = 7,
     epoch: Annotated[float | None, typer.Option(help="Unix time at which all counters were zero.")] = None,
+    spec_families: Annotated[
+        bool, typer.Option("--spec-families", help="Also the specification's families that the real gateway lacks.")
+    ] = False,
 ) -> None:
     """Runs the simulated gateway alone; the same seed and epoch continue the same counters."""
-    simulator = Simulator(seed=seed, epoch=time.time() if epoch is None else epoch)
+    simulator = Simulator(seed=seed, epoch=time.time() if epoch is None else epoch, spec_families=spec_families)
     uvicorn.run(create_gateway_app(simulator), host=host, port=port, log_level="warning", server_header=False)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from gatewayz_demo import scrape
-from gatewayz_demo.metric_store import MetricStore, StoredSeries
+from gatewayz_demo.metric_store import ExportedFamily, MetricStore, StoredSeries
 from gatewayz_demo.scrape import ScrapeTarget
 from gatewayz_demo.simulator import Simulator
 
@@ -19,45 +19,51 @@ def write_history(file: TextIO, simulator: Simulator, *, since: float, until: fl
     Advances the simulator to the last of them.
     """
     times: list[float] = []
-    rows: dict[ScrapeTarget, list[list[float]]] = {scrape.METRICS: [], scrape.DATA_METRICS: []}
-    stores = {scrape.METRICS: simulator.metrics, scrape.DATA_METRICS: simulator.data}
+    stores = simulator.stores
+    rows: dict[ScrapeTarget, list[tuple[float, ...]]] = {target: [] for target in stores}
     time = since
     while time <= until:
         simulator.advance(time)
         times.append(time)
         for target, store in stores.items():
-            rows[target].append(list(store.values))
+            rows[target].append(tuple(store.values))
         time += scrape.INTERVAL
     timestamps = [f" {time:.3f}\n" for time in times]
     # Written at the end: the format wants a family in one block, not a scrape.
     file.writelines(_format_families(stores, rows, timestamps))
     file.writelines(_format_up(stores, timestamps))
     file.write("# EOF\n")
-    return len(timestamps) * sum(len(store.values) + 1 for store in stores.values())
+    return sum(len(row) + 1 for scraped in rows.values() for row in scraped)
 
 
 def _format_families(
-    stores: dict[ScrapeTarget, MetricStore], rows: dict[ScrapeTarget, list[list[float]]], timestamps: list[str]
+    stores: dict[ScrapeTarget, MetricStore], rows: dict[ScrapeTarget, list[tuple[float, ...]]], timestamps: list[str]
 ) -> Iterator[str]:
     """One block per family, as the format demands, even when both pages export it."""
-    blocks: dict[str, list[str]] = {}
+    blocks: dict[str, list[tuple[ScrapeTarget, ExportedFamily]]] = {}
     for target, store in stores.items():
-        for family, children in store.families.items():
-            block = blocks.setdefault(family.title, [f"# TYPE {family.title} {family.kind}\n"])
-            for child in children:
-                block.extend(_format_child(child, target, rows[target], timestamps))
-    for block in blocks.values():
-        yield from block
+        for family in store.families:
+            blocks.setdefault(family.title, []).append((target, family))
+    for title, exported in blocks.items():
+        yield f"# TYPE {title} {exported[0][1].kind}\n"
+        for target, family in exported:
+            for child in stores[target].families[family]:
+                yield from _format_child(child, target, rows[target], timestamps)
 
 
 def _format_child(
-    child: list[StoredSeries], target: ScrapeTarget, rows: list[list[float]], timestamps: list[str]
+    child: list[StoredSeries], target: ScrapeTarget, rows: list[tuple[float, ...]], timestamps: list[str]
 ) -> Iterator[str]:
     """The samples of one child by time: the format wants all samples of a point in time together."""
-    heads = [(f"{name}{_format_labels(labels, target)} ", position) for name, labels, position in child]
+    # One formatting per scrape instead of one per sample. Labels are escaped: every line feed ends a line.
+    template = "".join(
+        f"{name}{_format_labels(labels, target)} ".replace("%", "%%") + "%r\n" for name, labels, _ in child
+    )
+    start, end = child[0].position, child[-1].position + 1
     for row, timestamp in zip(rows, timestamps, strict=True):
-        for head, position in heads:
-            yield f"{head}{row[position]!r}{timestamp}"
+        # A child that came later than the scrape is not in it.
+        if end <= len(row):
+            yield (template % row[start:end]).replace("\n", timestamp)
 
 
 def _format_up(stores: dict[ScrapeTarget, MetricStore], timestamps: list[str]) -> Iterator[str]:

@@ -34,7 +34,7 @@ MAX_GAP = 2 * 60.0
 MAX_AGE = 6 * 3600.0
 # Counters continue over a restart only when the same code simulates the same steps: raise it with every change of the
 # simulator.
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Origin:
     scraped: float
     version: int = SIMULATOR_VERSION
     seed: int = 7
+    spec_families: bool = False
 
     @classmethod
     def read(cls, folder: Path, *, now: float) -> Self | None:
@@ -65,25 +66,34 @@ class Origin:
 
     def create_simulator(self) -> Simulator:
         """The simulator at its epoch."""
-        return Simulator(seed=self.seed, epoch=self.epoch)
+        return Simulator(seed=self.seed, epoch=self.epoch, spec_families=self.spec_families)
 
 
 @asynccontextmanager
 async def embedded_upstream(
-    *, progress: Progress = print, environ: Mapping[str, str] = os.environ, hours: float = HOURS
+    *,
+    progress: Progress = print,
+    environ: Mapping[str, str] = os.environ,
+    hours: float = HOURS,
+    spec_families: bool = False,
 ) -> AsyncIterator[str]:
     """Runs Prometheus and the gateway until the block ends, and gives the URL of the Prometheus.
 
-    `hours` is the length of the history. Raises EngineUnavailable or EngineFailed.
+    `hours` is the length of the history; `spec_families` adds what the specification names and the real gateway does
+    not write. Raises EngineUnavailable or EngineFailed.
     """
     async with AsyncExitStack() as stack:
         engine = await asyncio.to_thread(_find_engine, progress, environ)
         folder = stack.enter_context(_lock_data_folder(fetch.create_cache_folder(environ) / "demo", progress))
-        simulator = await asyncio.to_thread(_prepare_history, folder, hours, progress, environ)
+        simulator = await asyncio.to_thread(
+            _prepare_history, folder, hours, progress, environ, spec_families=spec_families
+        )
         stack.enter_context(_save_last_scrape(simulator, folder))
         address = await stack.enter_async_context(_serve(gateway.create_gateway_app(simulator)))
         progress(f"A simulated gateway answers on http://{address}{scrape.METRICS.path}.")
-        server = stack.enter_context(await _start_prometheus(engine, folder, address))
+        server = stack.enter_context(
+            await _start_prometheus(engine, folder, scrape.render_config(address, simulator.stores))
+        )
         progress(f"Prometheus answers on {server.url}.")
         yield server.url
 
@@ -107,13 +117,17 @@ def _lock_data_folder(folder: Path, progress: Progress) -> Iterator[Path]:
             yield Path(scratch, "data")
 
 
-def _prepare_history(folder: Path, hours: float, progress: Progress, environ: Mapping[str, str]) -> Simulator:
+def _prepare_history(
+    folder: Path, hours: float, progress: Progress, environ: Mapping[str, str], *, spec_families: bool
+) -> Simulator:
     """The simulator as of now; the data folder holds its samples up to now, or nearly."""
     now = time.time()
     origin = Origin.read(folder, now=now)
+    if origin and origin.spec_families != spec_families:
+        origin = None
     if not origin or now - origin.scraped > MAX_GAP:
         epoch = origin.epoch if origin else _align(now - hours * 3600)
-        return _write_history(folder, Origin(epoch, now), hours, progress, environ)
+        return _write_history(folder, Origin(epoch, now, spec_families=spec_families), hours, progress, environ)
     simulator = origin.create_simulator()
     simulator.advance(now)
     progress(f"The history of the last run, which ended {now - origin.scraped:.0f} s ago, goes on.")
@@ -148,7 +162,9 @@ def _save_last_scrape(simulator: Simulator, folder: Path) -> Iterator[None]:
         yield
     finally:
         if simulator.now > before:
-            Origin(simulator.epoch, simulator.now, seed=simulator.seed).write(folder)
+            Origin(simulator.epoch, simulator.now, seed=simulator.seed, spec_families=simulator.spec_families).write(
+                folder
+            )
 
 
 def _align(time_s: float) -> float:
@@ -159,11 +175,10 @@ def _align(time_s: float) -> float:
     return math.floor(time_s / scrape.INTERVAL) * scrape.INTERVAL
 
 
-async def _start_prometheus(engine: Engine, folder: Path, address: str) -> EngineProcess:
+async def _start_prometheus(engine: Engine, folder: Path, config: str) -> EngineProcess:
     """The running Prometheus; it is stopped again when the wait for it is cancelled."""
 
     def start() -> EngineProcess:
-        config = scrape.render_config(address)
         return processes.start_prometheus(folder, config, retention=RETENTION, engine=engine)
 
     # Shielded, as a thread cannot be cancelled: it is awaited, and what it started is stopped.

@@ -1,6 +1,7 @@
 """How Prometheus scrapes the simulated gateway: interval, the two pages, and the labels of their targets."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # Seconds.
@@ -28,7 +29,7 @@ DATA_METRICS = ScrapeTarget(
 )
 
 
-def render_config(address: str) -> str:
+def render_config(address: str, targets: Iterable[ScrapeTarget]) -> str:
     """The configuration of a Prometheus that scrapes a gateway at this address, as JSON, which is valid YAML."""
     jobs = [
         {
@@ -37,7 +38,7 @@ def render_config(address: str) -> str:
             # A fixed instance label: the port differs after every start, and the history has to continue.
             "static_configs": [{"targets": [address], "labels": target.labels}],
         }
-        for target in (METRICS, DATA_METRICS)
+        for target in targets
     ]
     globals_ = {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "10s"}
     return json.dumps({"global": globals_, "scrape_configs": jobs}, indent=2) + "\n"

@@ -7,22 +7,23 @@ exporter and an exporter that is started again agree.
 
 import math
 from bisect import bisect
-from collections import Counter
 from itertools import accumulate
 from random import Random
 
-from gatewayz_demo import topology
+from gatewayz_demo import scrape, topology
 from gatewayz_demo.counters import (
     SPREAD,
     STEP,
-    BusinessCounters,
     Incident,
+    LoadCounters,
     ModelCounters,
     ProviderCounters,
     RouteCounters,
     StorageCounters,
 )
 from gatewayz_demo.metric_store import MetricStore
+from gatewayz_demo.scrape import ScrapeTarget
+from gatewayz_demo.specified import SpecifiedCounters
 
 REQUESTS_PER_STEP = 42.0
 # Seconds; one incident lies within each period of this length.
@@ -32,26 +33,44 @@ FAILOVER = 0.6
 
 
 class Simulator:
-    """A simulated gateway and its two exporters: `metrics` and `data` hold the values of the current step."""
+    """A simulated gateway: `metrics` holds the values of the current step, and `data` those of a second page.
 
-    def __init__(self, *, seed: int = 7, epoch: float) -> None:
+    It exports what the real gateway does. With `spec_families` it is a deployment that also writes the families of
+    the specification which the real one registers at most, and has the second page.
+    """
+
+    def __init__(self, *, seed: int = 7, epoch: float, spec_families: bool = False) -> None:
         """Starts at the epoch (Unix seconds) with all counters at zero."""
-        self.seed, self.epoch = seed, epoch
+        self.seed, self.epoch, self.spec_families = seed, epoch, spec_families
         self.metrics = MetricStore(created=epoch)
         self.data = MetricStore(created=epoch)
         self._steps = 0
         self._routes = [RouteCounters(self.metrics, route) for route in topology.ROUTES]
         self._route_weights = list(accumulate(route.weight for route in topology.ROUTES))
-        self._exceptions = [
-            self.metrics.add_cell(topology.EXCEPTIONS_TOTAL, topology.APP, e) for e in topology.EXCEPTIONS
-        ]
         self._models = [ModelCounters(self.metrics, model) for model in topology.MODELS]
         self._model_weights = list(accumulate(model.weight for model in topology.MODELS))
-        self._providers = {name: ProviderCounters(self.metrics, self.data, name) for name in topology.PROVIDERS}
-        self._provider_counts = {k: self.metrics.add_cell(f) for k, f in topology.PROVIDER_COUNTS.items()}
-        self._storage = StorageCounters(self.metrics)
-        self._business = BusinessCounters(self.metrics)
+        self._providers = {name: ProviderCounters(self.metrics, name) for name in topology.PROVIDERS}
+        self._specified = (
+            SpecifiedCounters(self.metrics, self.data, self._providers.values()) if spec_families else None
+        )
+        self._exceptions = [
+            self.metrics.add_cell(topology.EXCEPTIONS_TOTAL, topology.APP, e)
+            for e in topology.EXCEPTIONS
+            if spec_families
+        ]
+        self._load = LoadCounters(self.metrics)
+        self._server_errors = 0
+        self._daily_costs = {name: self.metrics.add_cell(topology.DAILY_COST, name) for name in topology.PROVIDERS}
+        self._storage = StorageCounters(self.metrics, self._specified)
+        for family in topology.REGISTERED:
+            self.metrics.declare(family)
         self._update_gauges(0.0)
+
+    @property
+    def stores(self) -> dict[ScrapeTarget, MetricStore]:
+        """The pages that Prometheus scrapes."""
+        second = {scrape.DATA_METRICS: self.data} if self.spec_families else {}
+        return {scrape.METRICS: self.metrics, **second}
 
     @property
     def now(self) -> float:
@@ -84,8 +103,9 @@ class Simulator:
             provider.start_step(incident)
         for _ in range(_count_requests(rng, elapsed)):
             self._simulate_request(rng)
-        for counters in self._routes:
-            counters.finish_step()
+        in_progress = sum(counters.finish_step() for counters in self._routes)
+        self._load.finish_step(elapsed + STEP, in_progress, self._server_errors)
+        self._server_errors = 0
         self._update_gauges(elapsed + STEP)
 
     def _simulate_request(self, rng: Random) -> None:
@@ -101,8 +121,12 @@ class Simulator:
                 seconds += model_seconds
             seconds += self._storage.record_queries(route, rng)
         elif status == "500":
-            self._exceptions[rng.randrange(len(self._exceptions))].add()
-        counters.record(status, seconds)
+            # Drawn in either shape, so that both simulate the same requests.
+            kind = rng.randrange(len(topology.EXCEPTIONS))
+            if self._exceptions:
+                self._exceptions[kind].add()
+        self._server_errors += status[0] == "5"
+        counters.record(status, seconds, rng)
 
     def _call_model(self, rng: Random) -> tuple[str, float]:
         """The status and the seconds of a model call, including the attempt at a second provider."""
@@ -111,6 +135,8 @@ class Simulator:
         for _ in range(2 if rng.random() < FAILOVER else 1):
             counters = self._models[bisect(self._model_weights, rng.random() * self._model_weights[-1])]
             provider = self._providers[counters.model.provider]
+            if provider.breaker.refuses():
+                continue
             failed = rng.random() < provider.failure_rate
             seconds = counters.model.seconds * provider.slowdown * rng.lognormvariate(0, SPREAD)
             total += seconds
@@ -122,12 +148,16 @@ class Simulator:
 
     def _update_gauges(self, elapsed: float) -> None:
         """Sets the gauges at the end of a step, those of the routes aside."""
-        by_health = Counter(provider.finish_step() for provider in self._providers.values())
-        by_health["total"] = len(self._providers)
-        for health, cell in self._provider_counts.items():
-            cell.set(by_health[health])
+        for provider in self._providers.values():
+            provider.breaker.finish_step()
+        spent = dict.fromkeys(self._daily_costs, 0.0)
+        for counters in self._models:
+            spent[counters.model.provider] += counters.spent
+        for name, cell in self._daily_costs.items():
+            cell.set(round(spent[name] * 86_400 / max(elapsed, STEP), 6))
         self._storage.finish_step(elapsed)
-        self._business.finish_step(elapsed)
+        if self._specified is not None:
+            self._specified.finish_step(elapsed)
 
 
 def _count_requests(rng: Random, elapsed: float) -> int:

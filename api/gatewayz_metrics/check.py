@@ -1,4 +1,4 @@
-"""The acceptance check of a deployment: requests every metrics route and reads the content.
+"""The acceptance check of a deployment: requests every metrics route and the other surfaces, and reads the content.
 
 A status of 200 is not enough: a service that answers "N/A" everywhere fails. Expositions are read
 by the parser of prometheus_client, which is independent of the code that writes them.
@@ -7,7 +7,8 @@ by the parser of prometheus_client, which is independent of the code that writes
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -50,11 +51,24 @@ class Page:
 
 
 class Check:
-    """Checks one deployment against a catalogue; the client has its base URL and its token."""
+    """Checks one deployment against a catalogue; the client has its base URL and its token.
 
-    def __init__(self, client: httpx.Client, catalogue: Catalogue) -> None:
+    `prometheus_api` and `json_datasource` are the paths below which the other surfaces are served. With None they may
+    be at the root or missing, as in a host that serves the metrics routes alone.
+    """
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        catalogue: Catalogue,
+        *,
+        prometheus_api: str | None = None,
+        json_datasource: str | None = None,
+    ) -> None:
         self._client = client
         self._catalogue = catalogue
+        self._prometheus_api = prometheus_api
+        self._json_datasource = json_datasource
 
     def run(self) -> Iterator[Finding]:
         """Every finding, route by route."""
@@ -63,6 +77,79 @@ class Check:
             yield from self._check_route(category, "text/plain", _CATEGORY_LIMIT, self._check_text)
         yield from self._check_route("all", "text/plain", _PAGE_LIMIT, self._check_text)
         yield from self._check_route("docs", "text/markdown", _PAGE_LIMIT, self._check_docs)
+        yield from self._check_prometheus_api()
+        yield from self._check_json_datasource()
+        yield from self._check_token()
+
+    def _check_prometheus_api(self) -> Iterator[Finding]:
+        """What Grafana's Prometheus datasource asks for first."""
+        base = f"{_without_slash(self._prometheus_api)}/api/v1"
+        if self._prometheus_api is None and self._is_foreign(f"{base}/status/buildinfo", _is_success):
+            yield Finding("/api/v1", "is served", ok=True, detail="not served here")
+            return
+        now = time.time()
+        span = {"query": "vector(1)", "start": now - 300, "end": now, "step": 60}
+        for path, params, kind in (
+            ("status/buildinfo", {}, dict),
+            ("query", {"query": "vector(1)"}, dict),
+            ("query_range", span, dict),
+            ("labels", {"start": now - 300, "end": now}, list),
+        ):
+            is_right = partial(_is_success, kind=kind)
+            yield self._ask("/api/v1", path, f"{base}/{path}", is_right, "GET", params=params)
+
+    def _check_json_datasource(self) -> Iterator[Finding]:
+        """Save & test, the list of metrics, and one statistic of the catalogue."""
+        base = _without_slash(self._json_datasource)
+        if self._json_datasource is None and self._is_foreign("/", _is_ready):
+            yield Finding("json", "is served", ok=True, detail="not served here")
+            return
+        yield self._ask("json", "/", f"{base}/", _is_ready, "GET")
+        yield self._ask(
+            "json", "/search", f"{base}/search", lambda body: isinstance(body, list) and bool(body), json={}
+        )
+        to = datetime.now(UTC)
+        ask: dict[str, Any] = {
+            "range": {"from": (to - timedelta(minutes=5)).isoformat(), "to": to.isoformat()},
+            "intervalMs": 15_000,
+            "maxDataPoints": 20,
+            "targets": [{"refId": "A", "target": each.name} for each in self._catalogue.statistics[:1]],
+        }
+        yield self._ask("json", "/query", f"{base}/query", lambda body: isinstance(body, list), json=ask)
+
+    def _check_token(self) -> Iterator[Finding]:
+        """Whether a service that was shown a token refuses whoever shows none."""
+        if "authorization" not in self._client.headers:
+            return
+        request = self._client.build_request("GET", f"{_PREFIX}/docs")
+        del request.headers["authorization"]
+        try:
+            status = self._client.send(request).status_code
+        except httpx.HTTPError as exc:
+            yield Finding("token", "is required", ok=False, detail=f"{type(exc).__name__}: {exc}")
+            return
+        yield Finding("token", "is required", status == 401, f"HTTP {status} without it")
+
+    def _is_foreign(self, url: str, is_ours: Callable[[Any], bool]) -> bool:
+        """Whether there is nothing at a URL, or a page of the host that we are a guest of."""
+        try:
+            response = self._client.get(url)
+            return response.status_code in (404, 405) or (response.status_code == 200 and not is_ours(response.json()))
+        except httpx.HTTPError:
+            return False
+        except ValueError:
+            return True
+
+    def _ask(
+        self, route: str, what: str, url: str, is_right: Callable[[Any], bool], method: str = "POST", **request: Any
+    ) -> Finding:
+        """One request to another surface."""
+        try:
+            response = self._client.request(method, url, **request)
+            ok = response.status_code == 200 and is_right(response.json())
+        except (httpx.HTTPError, ValueError) as exc:
+            return Finding(route, what, ok=False, detail=f"{type(exc).__name__}: {exc}")
+        return Finding(route, what, ok, f"HTTP {response.status_code}: {response.text[:80].strip()}")
 
     def _check_route(self, name: str, media_type: str, limit: float, check: ContentCheck) -> Iterator[Finding]:
         try:
@@ -106,7 +193,7 @@ class Check:
         outage = document.get("error")
         yield Finding(name, "upstream answers", not outage and not failures, outage or _join(failures) or "yes")
         known = sum(value not in (None, MISSING) for value in values)
-        yield Finding(name, "has values", known > 0, f"{known} of {len(values)}; the others have no data")
+        yield Finding(name, "has values", known > 0, f"{known} of {len(values)}; the others are absent, expected")
 
     def _check_text(self, name: str, response: httpx.Response) -> Iterator[Finding]:
         try:
@@ -123,12 +210,30 @@ class Check:
         yield Finding(name, "families", not missing, _join(missing) or "all present or named as absent")
         failed = [line[2:] for line in comments if _is_failure(line, families)]
         with_data = any(line and not line.startswith("#") for line in response.text.splitlines())
-        yield Finding(name, "upstream answers", with_data and not failed, _join(failed) or f"samples: {with_data}")
+        # Absence is a deployment's normal case, as long as it is told for each family and not for all there are.
+        absent = [f.name for f in families if f"# {f.name}: no data" in comments]
+        is_told = name != "all" and len(absent) == len(families)
+        found = f"absent, expected: {_join(absent)}" if absent else f"samples: {with_data}"
+        yield Finding(name, "upstream answers", (with_data or is_told) and not failed, _join(failed) or found)
 
     def _check_docs(self, name: str, response: httpx.Response) -> Iterator[Finding]:
         names = [entry.name for entry in (*self._catalogue.families, *self._catalogue.statistics)]
         missing = [entry for entry in names if f"`{entry}`" not in response.text]
         yield Finding(name, "documents everything", not missing, _join(missing) or f"all {len(names)}")
+
+
+def _without_slash(path: str | None) -> str:
+    return (path or "").rstrip("/")
+
+
+def _is_ready(body: Any) -> bool:
+    """Whether a body is what the JSON datasource's connection test gets."""
+    return bool(body == {"status": "ok"})
+
+
+def _is_success(body: Any, kind: type = dict) -> bool:
+    """Whether a body is Prometheus' envelope around data of a kind."""
+    return isinstance(body, dict) and body.get("status") == "success" and isinstance(body.get("data"), kind)
 
 
 def _parsed_name(family: Family) -> str:

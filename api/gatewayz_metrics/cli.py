@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -13,10 +14,11 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.check import Check
+from gatewayz_metrics.check import Check, Finding
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.logs import OneLineFormatter
 from gatewayz_metrics.main import create_app
@@ -51,24 +53,41 @@ def serve() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    spec_families: Annotated[
+        bool, typer.Option("--spec-families", help="Also the specification's families that the real gateway lacks.")
+    ] = False,
+) -> None:
     """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
         _run(_serve(read_settings(), is_demo=True))
     else:
-        _simulate()
+        _simulate(spec_families=spec_families)
 
 
 @app.command()
 def check(
     url: Annotated[str, typer.Argument(help="Where the service is, such as http://localhost:8000.")],
+    *,
     token: Annotated[str, typer.Option(envvar="API_TOKEN", help="Bearer token to show.")] = "",
     catalogue: Annotated[Path | None, typer.Option(help="The deployment's catalogue, if it has its own.")] = None,
+    prometheus_api: Annotated[str | None, typer.Option(help="The path above /api/v1, if not the root.")] = None,
+    json_datasource: Annotated[str | None, typer.Option(help="The JSON datasource's path, if not the root.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    watch: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Repeat after so long, until stopped.")] = 0,
 ) -> None:
     """Ask every route of a deployment and judge the answers; exit code 1 when something fails."""
     with _connect(url, token) as client:
-        findings = list(Check(client, load(catalogue)).run())
+        checks = Check(client, load(catalogue), prometheus_api=prometheus_api, json_datasource=json_datasource)
+        failed = _report(url, list(checks.run()), as_json=as_json)
+        while watch:
+            time.sleep(watch)
+            failed = _report(url, list(checks.run()), as_json=as_json)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _report(url: str, findings: list[Finding], *, as_json: bool) -> int:
+    """Prints the findings and returns how many are failures."""
     failed = sum(not finding.ok for finding in findings)
     if as_json:
         typer.echo(json.dumps({"ok": not failed, "findings": [finding.as_dict() for finding in findings]}, indent=2))
@@ -76,9 +95,10 @@ def check(
         table = Table("Route", "What", "", "Found", title=f"{url}: {len(findings) - failed} pass, {failed} fail")
         for finding in findings:
             verdict = "[green]pass[/]" if finding.ok else "[bold red]FAIL[/]"
-            table.add_row(finding.route, finding.what, verdict, finding.detail)
+            # Markup would eat what stands in brackets in an answer.
+            table.add_row(finding.route, finding.what, verdict, escape(finding.detail))
         Console().print(table)
-    raise typer.Exit(1 if failed else 0)
+    return failed
 
 
 @app.command()
@@ -120,12 +140,14 @@ def catalogue(
         families.add_row(*row)
     statistics = Table("Statistic", "Unit", "Meaning", "Expression", title=f"{found.title}: statistics")
     for statistic in found.statistics:
-        statistics.add_row(statistic.name, statistic.unit, statistic.help, slots.fill(statistic.expr))
+        statistics.add_row(
+            statistic.name, statistic.unit, statistic.help, slots.fill("\nelse ".join(statistic.choices))
+        )
     # Piped into a file, a table keeps its columns instead of squeezing them into 80 characters.
     Console(width=None if sys.stdout.isatty() else 240).print(families, statistics)
 
 
-def _simulate() -> None:
+def _simulate(*, spec_families: bool) -> None:
     # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
     try:
         from gatewayz_demo.errors import DemoError  # noqa: PLC0415
@@ -137,7 +159,7 @@ def _simulate() -> None:
 
     async def simulate() -> None:
         bound = bind_socket(read_settings())
-        async with embedded_upstream(progress=_say) as url:
+        async with embedded_upstream(progress=_say, spec_families=spec_families) as url:
             await _serve(read_settings(prometheus_url=url), bound, is_demo=True)
 
     try:

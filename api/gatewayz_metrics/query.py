@@ -7,7 +7,7 @@ is halved until the expression at fault is alone, so one bad expression loses it
 import asyncio
 import logging
 import time as clocks
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
@@ -47,10 +47,14 @@ class NamedSample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The samples of one statistic or family, or the error; with neither there is no data."""
+    """The samples of one statistic or family, or the error; with neither there is no data.
+
+    `choice` is the place of the source that has them among the entry's `choices`.
+    """
 
     samples: tuple[NamedSample, ...] = ()
     error: ServiceError | None = None
+    choice: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,35 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class BatchPart:
-    """Expressions that must stay in one query, as (sample name, PromQL).
+    """Expressions that must stay in one query, as (sample name, PromQL), for each source that is to be tried.
 
-    `names` are the statistics or families that get their reading from it, `weight` its share of the cost.
+    `names` are the statistics or families that get their reading from the first source that has samples, `weight`
+    is the part's share of the cost.
     """
 
     names: tuple[str, ...]
-    expressions: tuple[tuple[str, str], ...]
+    choices: tuple[tuple[tuple[str, str], ...], ...]
     weight: int
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """All of them, under names that tell the sources apart."""
+        for choice, expressions in enumerate(self.choices):
+            for name, promql in expressions:
+                yield _label_of(name, choice), promql
+
+    def read(self, found: Mapping[str, list[NamedSample]]) -> Reading:
+        """The samples of the first source that has some."""
+        for choice, expressions in enumerate(self.choices):
+            names = dict.fromkeys(name for name, _ in expressions)
+            samples = tuple(s._replace(name=name) for name in names for s in found[_label_of(name, choice)])
+            if samples:
+                return Reading(samples, choice=choice)
+        return Reading()
+
+
+def _label_of(name: str, choice: int) -> str:
+    """The part label of a sample name; no metric name has a `#`."""
+    return f"{name}#{choice}" if choice else name
 
 
 class QueryLayer:
@@ -135,7 +160,7 @@ class QueryLayer:
 
     async def probe(self) -> UpstreamError | None:
         """The upstream's current error, or None when it answers."""
-        part = BatchPart(("probe",), (("probe", "vector(1)"),), 1)
+        part = BatchPart(("probe",), ((("probe", "vector(1)"),),), 1)
         return (await self._snapshots.get("probe", lambda: self._read([[part]], None))).outage
 
     def purge(self) -> None:
@@ -144,13 +169,15 @@ class QueryLayer:
 
     def _group_statistics(self, sections: frozenset[str]) -> list[list[BatchPart]]:
         """A part per distinct expression, in groups of about equal weight."""
-        # Statistics with the same expression share one part.
-        names: dict[str, list[Statistic]] = {}
+        # Statistics with the same expressions share one part.
+        names: dict[tuple[str, ...], list[Statistic]] = {}
         for statistic in self.catalogue.in_sections(sections):
-            names.setdefault(self.slots.fill(statistic.expr), []).append(statistic)
+            names.setdefault(tuple(map(self.slots.fill, statistic.choices)), []).append(statistic)
         parts = [
-            BatchPart(tuple(s.name for s in same), ((same[0].name, promql),), same[0].weight)
-            for promql, same in names.items()
+            BatchPart(
+                tuple(s.name for s in same), tuple(((same[0].name, promql),) for promql in choices), same[0].weight
+            )
+            for choices, same in names.items()
         ]
         return balance(parts, min(_STATISTIC_GROUPS, ceil(len(parts) / _STATISTICS_PER_GROUP)))
 
@@ -159,7 +186,7 @@ class QueryLayer:
         parts = [
             BatchPart(
                 (family.name,),
-                tuple((term.sample, self.slots.fill(term.template)) for term in family.terms),
+                tuple(tuple((t.sample, self.slots.fill(t.template)) for t in terms) for terms in family.choices),
                 family.weight,
             )
             for family in self.catalogue.in_category(category)
@@ -206,7 +233,7 @@ class _BatchRun:
     async def query(self, parts: Sequence[BatchPart]) -> _BatchResult:
         """A reading for every name of the parts; an error becomes a reading, too."""
         try:
-            promql = batch(expression for part in parts for expression in part.expressions)
+            promql = batch(expression for part in parts for expression in part.expressions())
             vector = await self.source.instant(promql, self.time)
             return _BatchResult(_split_samples(parts, vector.samples), vector.warnings)
         except (QueryRefused, AnswerTooLarge) as exc:
@@ -233,7 +260,7 @@ def _split_samples(parts: Sequence[BatchPart], samples: Iterable[Sample]) -> dic
 
     Raises BadAnswer for a sample of no expression in the batch.
     """
-    found: dict[str, list[NamedSample]] = {name: [] for part in parts for name, _ in part.expressions}
+    found: dict[str, list[NamedSample]] = {name: [] for part in parts for name, _ in part.expressions()}
     for sample in samples:
         labels = sample.labels
         labels.pop("__name__", None)
@@ -243,7 +270,5 @@ def _split_samples(parts: Sequence[BatchPart], samples: Iterable[Sample]) -> dic
         found[name].append(NamedSample(name, labels, sample.value))
     readings: dict[str, Reading] = {}
     for part in parts:
-        sample_names = dict.fromkeys(name for name, _ in part.expressions)
-        reading = Reading(tuple(sample for name in sample_names for sample in found[name]))
-        readings |= dict.fromkeys(part.names, reading)
+        readings |= dict.fromkeys(part.names, part.read(found))
     return readings

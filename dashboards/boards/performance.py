@@ -64,9 +64,10 @@ def _latency(v: BoardVariables) -> Row:
 
 
 def _cache(v: BoardVariables) -> Row:
+    rate = v.gateway.number("database.cache_hit_rate").scaled("({}) / 100", "percentunit")
     ratio = v.gateway.now("cache_hit_ratio")
     return "Cache", [
-        dial("Hit rate", Line(_hit_rate(v), "hits"), steps=theme.below(0.5, 0.8), size=(6, 8)),
+        dial("Hit rate", Line(rate, "hits"), steps=theme.below(0.5, 0.8), size=(6, 8)),
         graph("Hit rate by cache", Line(ratio, f"{{{{{CACHE}}}}}"), size=(6, 8)),
         graph(
             "Look-ups",
@@ -107,10 +108,3 @@ def _within_a_second(v: BoardVariables) -> Expression:
     fast = v.http.where('le=~"1|1.0"').series(f"{HTTP}_bucket")
     some, every = (aggregate("sum", (), growth("rate", each, RATE)) for each in (fast, v.http.series(f"{HTTP}_count")))
     return Expression(ratio(some, every), "percentunit", "Share of requests that were answered within a second.")
-
-
-def _hit_rate(v: BoardVariables) -> Expression:
-    hits, misses = v.gateway.rate("cache_hits_total"), v.gateway.rate("cache_misses_total")
-    some = f"({hits.promql} or vector(0))"
-    promql = ratio(some, f"({some} + ({misses.promql} or vector(0)))")
-    return Expression(promql, "percentunit", "Share of cache look-ups that found their value, all caches together.")

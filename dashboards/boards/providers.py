@@ -48,7 +48,7 @@ def _health(v: BoardVariables) -> Row:
             links=[links.to_provider()],
         ),
         ranking("Time available", Line(over_range, "{{provider}}"), steps=theme.below(0.95, 0.99), note=_PICKED),
-        *(number(title, v.gateway.now(f"gatewayz_providers_{state}"), note=_EXPORTER) for state, title in _COUNTS),
+        *(number(title, v.gateway.number(f"providers.{state}_providers")) for state, title in _COUNTS),
         dial("Lowest health score", _lowest_score(v), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(8, 4)),
     ]
 
@@ -103,7 +103,7 @@ def _lowest_score(v: BoardVariables) -> Line:
 
 _PICKED = "Over the selected range."
 _EXPORTER = "From an exporter that few deployments run: N/A where there is none."
-_COUNTS = (("total", "Known"), ("healthy", "Healthy"), ("degraded", "Degraded"), ("down", "Down"))
+_COUNTS = (("total", "Known"), ("healthy", "Healthy"), ("degraded", "Degraded"), ("unavailable", "Down"))
 _STATUS_PAGES = (
     "[OpenAI](https://status.openai.com) · [Anthropic](https://status.anthropic.com) · "
     "[OpenRouter](https://status.openrouter.ai) · [Google Cloud](https://status.cloud.google.com) · "

@@ -14,7 +14,7 @@ from tests.support.samples import END
 
 CATALOGUE = load()
 EXPRESSIONS = [term.template for family in CATALOGUE.families for term in family.terms]
-EXPRESSIONS += [statistic.expr for statistic in CATALOGUE.statistics]
+EXPRESSIONS += [statistic.template for statistic in CATALOGUE.statistics]
 
 SPECIFIED = {
     "system": "fastapi_requests_total fastapi_requests_duration_seconds fastapi_requests_in_progress "
@@ -75,6 +75,11 @@ def _selectors(node: object) -> list[promql_parser.VectorSelector]:
     [
         ("= nonsense", "is not valid TOML"),
         (HEAD + family() + family(), "not valid TOML"),
+        (HEAD + family(more="fallbacks = ['2x']"), "its fallbacks must be metric names; '2x' is none"),
+        (
+            HEAD + family(more="expr = 'sold{$selector}'\nfallbacks = ['sold']"),
+            "the expression 'sold' lacks a $selector",
+        ),
         (HEAD + family("2x"), "the family 2x '2x' is not a metric name"),
         (HEAD + family(more="expr = 'sold'"), "the family sold, expr: the expression 'sold' lacks a $selector"),
         (

@@ -52,9 +52,27 @@ def test_a_histogram_has_its_buckets_for_heatmaps(prometheus: Engine) -> None:
 
 
 def test_the_grouping_of_an_expression_is_exchanged() -> None:
+    (term,) = build_terms(named("active_api_keys"), "raw", ("region",))
+
+    assert term == ("active_api_keys", "max by (region) (active_api_keys{$selector})")
+
+
+def test_a_grouping_is_exchanged_in_every_fallback() -> None:
     (term,) = build_terms(named("provider_error_rate"), "raw", ("region",))
 
-    assert term == ("provider_error_rate", "max by (region) (provider_error_rate{$selector})")
+    assert "by (region) (provider_error_rate" in term.template
+    assert "by (region) (rate(model_inference_requests_total" in term.template
+    assert "by (provider)" not in term.template
+
+
+def test_a_function_reads_the_first_metric_that_has_series() -> None:
+    (term,) = build_terms(named("provider_response_time_seconds"), "increase", ("a",))
+    first, second = (
+        f"sum by (a) (increase(provider_response_{name}_seconds_count{{$selector}}[$window]))"
+        for name in ("time", "duration")
+    )
+
+    assert term == ("provider_response_time_seconds", f"({first} or ({second} unless on () ({first})))")
 
 
 def test_an_expression_that_groups_by_nothing_keeps_to_it() -> None:
@@ -68,15 +86,15 @@ def test_an_expression_that_groups_by_nothing_keeps_to_it() -> None:
         ("fastapi_requests_total", "raw", "sum by (a) (fastapi_requests_total{$selector})"),
         ("fastapi_requests_total", "rate", "sum by (a) (rate(fastapi_requests_total{$selector}[$window]))"),
         (
-            "provider_response_time_seconds",
+            "model_inference_duration_seconds",
             "increase",
-            "sum by (a) (increase(provider_response_time_seconds_count{$selector}[$window]))",
+            "sum by (a) (increase(model_inference_duration_seconds_count{$selector}[$window]))",
         ),
         (
-            "provider_response_time_seconds",
+            "model_inference_duration_seconds",
             "p99",
             "histogram_quantile(0.99, "
-            "sum by (a, le) (rate(provider_response_time_seconds_bucket{$selector}[$window])))",
+            "sum by (a, le) (rate(model_inference_duration_seconds_bucket{$selector}[$window])))",
         ),
         (
             "database_query_duration_seconds",

@@ -27,25 +27,28 @@ class Stage:
 
     client: httpx.Client
     now: float
+    # Whether the simulated gateway writes what the specification names and the real one does not.
+    spec_families: bool = False
 
 
-@pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+@pytest.fixture(scope="session", params=[False, True], ids=["real", "specified"])
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     data = tmp_path_factory.mktemp("dashboards")
     ours = listening()
-    _write_history(data)
+    _write_history(data, spec_families=request.param)
     with processes.start_prometheus(data / "tsdb", _config(address(ours))) as engine:
         app = create_app(Settings(prometheus_url=engine.url, cache_ttl=0))
         with running(app, ours) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
             _scraped(client)
-            yield Stage(client, time.time())
+            yield Stage(client, time.time(), spec_families=request.param)
 
 
-def _write_history(data: Path) -> None:
+def _write_history(data: Path, *, spec_families: bool) -> None:
     now = time.time()
     text = data / "history.om"
     with text.open("w", encoding="utf-8") as file:
-        history.write_history(file, Simulator(epoch=now - HISTORY), since=now - HISTORY, until=now)
+        simulator = Simulator(epoch=now - HISTORY, spec_families=spec_families)
+        history.write_history(file, simulator, since=now - HISTORY, until=now)
     processes.backfill(text, data / "tsdb")
 
 

@@ -50,10 +50,16 @@ def _defined(catalogue: Catalogue) -> Iterator[Metric]:
 
 
 def _read(catalogue: Catalogue) -> Iterator[Metric]:
-    """What only an expression of the catalogue knows: it must have the labels that the family keeps."""
+    """What only an expression of the catalogue knows: it must have the labels that its family keeps."""
+    exported = {m.name: m for e in _exported() for m in _series(e.name, e.kind, frozenset(e.labels))}
     for family in catalogue.families:
         for name in family.sources:
-            yield from _series(name, "unknown", frozenset(family.by))
+            if name in exported:
+                yield exported[name]
+            else:
+                yield from _series(name, "unknown", frozenset(family.by))
+    for statistic in catalogue.statistics:
+        yield from (exported[name] for name in statistic.sources if name in exported)
 
 
 def _exported() -> Iterator[ExportedFamily]:

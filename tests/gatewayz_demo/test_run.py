@@ -58,6 +58,20 @@ def test_values_are_there_at_once_and_a_second_start_goes_on(environ: dict[str, 
     assert any("goes on" in line for line in said)
 
 
+def test_another_shape_starts_a_history_of_its_own(environ: dict[str, str]) -> None:
+    async def visit(*, spec_families: bool) -> tuple[float, float]:
+        start = embedded_upstream
+        async with start(progress=lambda _: None, environ=environ, hours=0.1, spec_families=spec_families) as url:
+            return await value(url, "sum(up)"), await value(url, "count(provider_availability)")
+
+    real, specified = asyncio.run(visit(spec_families=False)), asyncio.run(visit(spec_families=True))
+
+    assert real[0] == 1
+    assert real[1] != real[1]  # no series, which `value` tells as NaN
+    assert specified[0] == 2
+    assert specified[1] > 16
+
+
 def test_everything_ends_with_an_exception(environ: dict[str, str]) -> None:
     urls: list[str] = []
 
@@ -81,7 +95,7 @@ def test_two_demos_at_once_do_not_share_data(environ: dict[str, str]) -> None:
             start(progress=said.append, environ=environ, hours=0.1) as one,
             start(progress=said.append, environ=environ, hours=0.1) as two,
         ):
-            return one != two and await value(one, "sum(up)") == await value(two, "sum(up)") == 2
+            return one != two and await value(one, "sum(up)") == await value(two, "sum(up)") == 1
 
     assert asyncio.run(visit())
     assert "Another demo is running; this one keeps its data in a temporary folder." in said

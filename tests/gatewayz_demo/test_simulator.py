@@ -1,8 +1,10 @@
 """The simulated gateway: pure, complete, and the same in its history as on its page."""
 
+import csv
 import subprocess
 from collections.abc import Iterable
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -43,6 +45,19 @@ SPECIFIED = {
     "cache_misses": "counter",
 }
 
+WRITTEN_BY_NOBODY = {
+    "active_api_keys",
+    "cache_hits_total",
+    "cache_misses_total",
+    "cache_size_bytes",
+    "fastapi_exceptions_total",
+    "provider_availability",
+    "provider_error_rate",
+    "provider_response_time_seconds",
+    "subscription_count",
+    "trial_active",
+}
+
 Key = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -64,9 +79,9 @@ def shown(store: MetricStore) -> dict[Key, float]:
     return keyed(sample for family in parse(page(store)) for sample in family.samples)
 
 
-def written(until: float) -> tuple[int, str]:
-    text = StringIO()
-    return history.write_history(text, Simulator(epoch=EPOCH), since=EPOCH, until=until), text.getvalue()
+def written(until: float, *, spec_families: bool = False) -> tuple[int, str]:
+    text, simulator = StringIO(), Simulator(epoch=EPOCH, spec_families=spec_families)
+    return history.write_history(text, simulator, since=EPOCH, until=until), text.getvalue()
 
 
 def at(moment: float, text: str) -> list[Sample]:
@@ -77,12 +92,19 @@ def at(moment: float, text: str) -> list[Sample]:
     return [sample for family in families for sample in family.samples]
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Simulator:
+@pytest.fixture(scope="module", params=[False, True], ids=["real", "specified"])
+def simulator(request: pytest.FixtureRequest) -> Simulator:
     """A simulator after two hours."""
-    simulator = Simulator(epoch=EPOCH)
+    simulator = Simulator(epoch=EPOCH, spec_families=request.param)
     simulator.advance(EPOCH + 2 * HOUR)
     return simulator
+
+
+def recorded() -> dict[str, tuple[str, frozenset[str], str]]:
+    """The families of the real gateway's page: type, labels and bucket bounds by name."""
+    with (Path(__file__).parent / "backend_families.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {row["name"]: (row["type"], frozenset(row["labels"].split()), row["buckets"]) for row in rows}
 
 
 def total(simulator: Simulator, name: str, **labels: str) -> float:
@@ -93,12 +115,20 @@ def total(simulator: Simulator, name: str, **labels: str) -> float:
 
 
 def test_a_replay_gives_the_same_page(simulator: Simulator) -> None:
-    again = Simulator(epoch=EPOCH)
+    again = Simulator(epoch=EPOCH, spec_families=simulator.spec_families)
     for minute in range(1, 121):
         again.advance(EPOCH + minute * 60)
 
     assert page(again.metrics) == page(simulator.metrics)
     assert page(again.data) == page(simulator.data)
+
+
+def test_both_shapes_simulate_the_same_requests(simulator: Simulator) -> None:
+    other = Simulator(epoch=EPOCH, spec_families=not simulator.spec_families)
+    other.advance(EPOCH + 2 * HOUR)
+
+    for name in ("fastapi_requests_total", "tokens_used_total", "circuit_breaker_state_transitions_total"):
+        assert total(other, name) == total(simulator, name) > 0
 
 
 def test_another_seed_gives_other_numbers(simulator: Simulator) -> None:
@@ -115,19 +145,58 @@ def test_time_does_not_run_backwards(simulator: Simulator) -> None:
     assert page(simulator.metrics) == before
 
 
-def test_every_specified_family_is_there_but_the_health_score(simulator: Simulator) -> None:
-    kinds = {family.title: family.kind for family in simulator.metrics.families}
+def test_every_specified_family_is_there_but_the_health_score() -> None:
+    kinds = {family.title: family.kind for family in Simulator(epoch=EPOCH, spec_families=True).metrics.families}
 
-    assert kinds == SPECIFIED
+    assert kinds.items() >= SPECIFIED.items()
+
+
+def test_it_exports_nothing_that_the_real_gateway_does_not() -> None:
+    real = recorded()
+
+    for family in Simulator(epoch=EPOCH).metrics.families:
+        kind, labels, buckets = real[family.name]
+        assert family.kind == kind, family.name
+        assert set(family.labels) == labels, family.name
+        assert family.buckets == tuple(map(float, buckets.split())), family.name
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN_BY_NOBODY))
+def test_what_the_real_gateway_only_registers_has_no_sample(name: str) -> None:
+    simulator = Simulator(epoch=EPOCH)
+    simulator.advance(EPOCH + HOUR)
+
+    assert name in recorded()
+    assert f"# TYPE {name} " in page(simulator.metrics)
+    assert not any(series.name.startswith(name) for series in simulator.metrics.series())
+
+
+def test_the_second_page_belongs_to_the_specification() -> None:
+    assert list(Simulator(epoch=EPOCH).stores) == [scrape.METRICS]
+    assert list(Simulator(epoch=EPOCH, spec_families=True).stores) == [scrape.METRICS, scrape.DATA_METRICS]
 
 
 def test_its_size_is_that_of_a_gateway(simulator: Simulator) -> None:
-    assert 1000 < len(simulator.metrics.values) < 1500
+    assert 1000 < len(simulator.metrics.values) < 6000
 
 
-def test_trials_are_registered_and_never_counted(simulator: Simulator) -> None:
-    assert "# TYPE trial_active gauge\n" in page(simulator.metrics)
-    assert "\ntrial_active{" not in page(simulator.metrics)
+def test_a_breaker_has_series_from_its_first_change_on() -> None:
+    simulator = Simulator(epoch=EPOCH)
+    outage = next(i for i in map(simulator.find_incident, range(0, 7200, 5)) if i and i.outage)
+    simulator.advance(EPOCH + outage.start)
+    before = page(simulator.metrics)
+    simulator.advance(EPOCH + outage.end)
+
+    def state(name: str) -> float:
+        return total(simulator, "circuit_breaker_current_state", provider=outage.provider, state=name)
+
+    assert f'circuit_breaker_current_state{{provider="{outage.provider}"' not in before
+    assert "# TYPE circuit_breaker_current_state gauge" in before
+    assert state("closed") == 0
+    assert state("open") + state("half_open") == 1
+    assert total(simulator, "circuit_breaker_rejected_requests_total", provider=outage.provider) > 0
+    changes = {"from_state": "closed", "to_state": "open"}
+    assert total(simulator, "circuit_breaker_state_transitions_total", provider=outage.provider, **changes) == 1
 
 
 @pytest.mark.parametrize("labels", [{"provider": "featherless"}, {"model": "minimax/minimax-m1-80k"}])
@@ -150,12 +219,13 @@ def test_every_kind_of_status_occurs(simulator: Simulator) -> None:
 
 
 def test_an_outage_shows_everywhere() -> None:
-    simulator = Simulator(epoch=EPOCH)
+    simulator = Simulator(epoch=EPOCH, spec_families=True)
     outage = next(i for i in map(simulator.find_incident, range(0, 7200, 5)) if i and i.outage)
     simulator.advance(EPOCH + outage.end - 10)
 
     assert total(simulator, "provider_availability", provider=outage.provider) == 0
-    assert total(simulator, "provider_error_rate", provider=outage.provider) > 0.3
+    # The breaker keeps most calls from the provider, so that few failures are left to count.
+    assert total(simulator, "provider_error_rate", provider=outage.provider) > 0.2
     assert total(simulator, "gatewayz_providers_down") == 1
     healthy = total(simulator, "gatewayz_providers_healthy") + total(simulator, "gatewayz_providers_degraded")
     assert healthy == len(topology.PROVIDERS) - 1
@@ -178,12 +248,12 @@ def test_promtool_has_only_remarks_about_names(simulator: Simulator) -> None:
 
 
 def test_history_is_what_the_pages_showed() -> None:
-    count, text = written(EPOCH + 300)
+    count, text = written(EPOCH + 1500, spec_families=True)
     source = ("source", "prometheus_data")
 
     assert count == sum(line[0] != "#" for line in text.splitlines())
-    for moment in (EPOCH, EPOCH + 15, EPOCH + 150, EPOCH + 300):
-        simulator = Simulator(epoch=EPOCH)
+    for moment in (EPOCH, EPOCH + 15, EPOCH + 150, EPOCH + 1500):
+        simulator = Simulator(epoch=EPOCH, spec_families=True)
         simulator.advance(moment)
         then = [sample for sample in at(moment, text) if sample.name != "up"]
         data = {(name, labels | {source}): value for (name, labels), value in shown(simulator.data).items()}
@@ -202,7 +272,7 @@ def test_history_carries_the_labels_of_the_scrape() -> None:
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
 def test_the_pages_follow_the_clock(accept: str) -> None:
     now = [EPOCH]
-    client = TestClient(gateway.create_gateway_app(Simulator(epoch=EPOCH), clock=lambda: now[0]))
+    client = TestClient(gateway.create_gateway_app(Simulator(epoch=EPOCH, spec_families=True), clock=lambda: now[0]))
     first = client.get("/metrics", headers={"accept": accept})
     now[0] += 60
     second = client.get("/metrics", headers={"accept": accept})

@@ -68,7 +68,7 @@ def direct(engine: Engine, name: str, promql: str, **span: object) -> Points:
 
 def expected(engine: Engine, name: str, **span: object) -> Points:
     entry, slots = CATALOGUE.by_name[name], Slots(PRODUCTION)
-    terms = entry.terms if isinstance(entry, Family) else ((entry.name, entry.expr),)
+    terms = entry.terms if isinstance(entry, Family) else ((entry.name, entry.template),)
     found: Points = {}
     for sample, template in terms:
         found |= direct(engine, sample, slots.fill(template), **span)
@@ -76,7 +76,7 @@ def expected(engine: Engine, name: str, **span: object) -> Points:
 
 
 def _templates(entry: Family | Statistic) -> list[str]:
-    return [term.template for term in entry.terms] if isinstance(entry, Family) else [entry.expr]
+    return [term.template for term in entry.terms] if isinstance(entry, Family) else [entry.template]
 
 
 def assert_same(engine: Engine, found: Points, truth: Points) -> None:

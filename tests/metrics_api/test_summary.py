@@ -1,9 +1,12 @@
 """The summary's numbers against the engine that computed them."""
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from gatewayz_demo import processes
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.promql.build import Slots
 
@@ -12,7 +15,7 @@ from tests.support.engine import Engine
 from tests.support.samples import END
 
 CATALOGUE = load()
-ENVIRONMENTS = ["production", "staging", "bare", "idle", "oneshot", "nowhere"]
+ENVIRONMENTS = ["production", "staging", "bare", "idle", "written", "calls", "oneshot", "nowhere"]
 SUMMARY = "/prometheus/metrics/summary"
 
 
@@ -37,11 +40,14 @@ def test_every_statistic_equals_its_expression_asked_alone(engine: Engine, env: 
 
     for statistic in CATALOGUE.statistics:
         found = document["metrics"][statistic.section][statistic.key]
-        direct = engine.value(slots.fill(statistic.expr), END)
+        direct = engine.value(slots.fill(statistic.template), END)
         if direct is None:
             assert found == "N/A", statistic.name
         elif statistic.format == "exact":
             assert Decimal(found) == Decimal(direct), statistic.name
+        elif statistic.format == "money":
+            assert abs(Decimal(found) - Decimal(direct)) <= Decimal("0.005"), statistic.name
+            assert len(found.partition(".")[2]) == 2, statistic.name
         else:
             assert float(found) == pytest.approx(float(direct), rel=5e-4), statistic.name
             assert len(found.replace(".", "").strip("-0")) <= 4, statistic.name
@@ -76,12 +82,44 @@ def test_every_statistic_equals_its_expression_asked_alone(engine: Engine, env: 
         ("oneshot", "database.cache_hit_rate", "100"),  # hits, but no miss yet
         ("oneshot", "providers.healthy_providers", "1"),
         ("oneshot", "providers.unavailable_providers", "0"),
-        ("oneshot", "providers.degraded_providers", "N/A"),  # no error rates, so nobody knows
+        ("oneshot", "providers.degraded_providers", "1"),  # from model calls, for providers report no error rates
         ("oneshot", "providers.avg_error_rate", "0.25"),  # from model calls where providers report none
+        ("written", "providers.total_providers", "4"),
+        ("written", "providers.healthy_providers", "2"),  # no breaker of theirs has ever opened
+        ("written", "providers.degraded_providers", "1"),  # half open
+        ("written", "providers.unavailable_providers", "1"),
+        ("written", "providers.avg_response_time_ms", "800"),
+        ("written", "providers.avg_error_rate", "0.55"),  # 2.2 of 4 calls
+        ("written", "database.cache_hit_rate", "80"),
+        ("calls", "providers.total_providers", "3"),
+        ("calls", "providers.healthy_providers", "2"),  # some calls succeed
+        ("calls", "providers.degraded_providers", "1"),
+        ("calls", "providers.unavailable_providers", "1"),  # every call fails
+        ("calls", "providers.avg_response_time_ms", "N/A"),
+        ("calls", "database.cache_hit_rate", "75"),
     ],
 )
 def test_a_number_means_what_its_help_says(prometheus: Engine, env: str, name: str, expected: str) -> None:
     assert value(prometheus, env, name) == expected
+
+
+def test_money_keeps_its_cents_and_counts_every_digit(tmp_path: Path) -> None:
+    lines = (
+        "# TYPE credits_used counter",
+        f'credits_used_total{{provider="openai",model="gpt-4"}} 137512.34 {END}',
+        "# TYPE tokens_used counter",
+        *(f'tokens_used_total{{token_type="{kind}"}} {n} {END}' for kind, n in (("input", 2**52), ("output", 1))),
+        "# EOF",
+    )
+    (tmp_path / "money.om").write_text("\n".join(lines) + "\n")
+    processes.backfill(tmp_path / "money.om", tmp_path / "tsdb")
+    with processes.start_prometheus(tmp_path / "tsdb") as engine, serving(engine.url) as client:
+        document = client.get(SUMMARY, params={"time": END}).json()["metrics"]
+        rows = client.get(SUMMARY, params={"time": END, "format": "csv", "category": "models"}).text
+
+    assert document["models"]["credits_used_total"] == document["business"]["total_credits_used"] == "137512.34"
+    assert document["models"]["tokens_used_total"] == document["business"]["total_tokens_used"] == "4503599627370497"
+    assert ",credits_used_total,137512.34," in rows
 
 
 def test_every_key_is_there_and_absence_has_a_reason(prometheus: Engine) -> None:
@@ -93,6 +131,44 @@ def test_every_key_is_there_and_absence_has_a_reason(prometheus: Engine) -> None
     assert "fastapi_requests_total" in document["absent"]["http.error_rate"]
     assert "error" not in document
     assert "errors" not in document
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "metric"),
+    [
+        ("production", "providers.total_providers", "gatewayz_providers_total"),
+        ("bare", "providers.total_providers", "provider_availability"),
+        ("written", "providers.total_providers", "model_inference_requests_total"),
+        ("written", "providers.unavailable_providers", "circuit_breaker_current_state"),
+        ("calls", "providers.unavailable_providers", "model_inference_requests_total"),
+        ("production", "database.cache_hit_rate", "cache_hits_total"),
+        ("written", "database.cache_hit_rate", "catalog_cache_hits_total"),
+        ("calls", "database.cache_hit_rate", "redis_keyspace_hits_total"),
+    ],
+)
+def test_a_value_tells_which_expression_gave_it(prometheus: Engine, env: str, name: str, metric: str) -> None:
+    answered = summary(prometheus, env, sources="true")["sources"][name]
+
+    assert re.findall(r"[a-z_]+(?=\{)", answered)[0] == metric
+    assert f'env="{env}"' in answered
+    assert prometheus.value(answered, END) is not None
+
+
+@pytest.mark.parametrize("asked", ["", "true", "1"])
+def test_sources_come_on_request_and_only_for_values(prometheus: Engine, asked: str) -> None:
+    document = summary(prometheus, "calls", sources=asked)
+
+    assert "sources" not in summary(prometheus, "calls")
+    assert "sources" not in summary(prometheus, "calls", sources="false")
+    assert document["sources"].keys() == {s.name for s in CATALOGUE.statistics} - document["absent"].keys()
+
+
+def test_absence_names_every_source_that_was_looked_for(prometheus: Engine) -> None:
+    reason = summary(prometheus, "nowhere")["absent"]["database.cache_hit_rate"]
+
+    for cache in ("cache", "catalog_cache", "redis_keyspace"):
+        assert f" {cache}_hits_total" in reason
+        assert f" {cache}_misses_total" in reason
 
 
 def test_a_category_narrows(prometheus: Engine) -> None:
@@ -110,7 +186,9 @@ def test_numbers_come_as_json_numbers_on_request(prometheus: Engine) -> None:
             assert as_numbers[section][key] == expected
 
 
-@pytest.mark.parametrize("params", [{"category": "https"}, {"values": "float"}, {"time": "yesterday"}, {"time": "nan"}])
+@pytest.mark.parametrize(
+    "params", [{"category": "https"}, {"values": "float"}, {"sources": "maybe"}, {"time": "yesterday"}, {"time": "nan"}]
+)
 def test_an_unknown_value_is_refused_with_a_sentence(params: dict[str, str]) -> None:
     with serving() as client:
         response = client.get(SUMMARY, params=params)

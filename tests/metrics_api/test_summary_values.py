@@ -1,6 +1,6 @@
 """Values as the summary writes them."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from math import isfinite
 
 import pytest
@@ -30,6 +30,34 @@ from hypothesis import strategies as st
 def test_known_values(text: str, exact: str | None, rounded: str | None) -> None:
     assert format_decimal(text, "exact") == exact
     assert format_decimal(text, "rounded") == rounded
+
+
+@pytest.mark.parametrize(
+    ("text", "cents"),
+    [
+        ("137512.34", "137512.34"),
+        ("137512.3", "137512.30"),
+        ("137512.345", "137512.35"),
+        ("0.004999", "0.00"),
+        ("-0.001", "0.00"),
+        ("-0.005", "-0.01"),
+        ("0", "0.00"),
+        ("1e+21", "1000000000000000000000.00"),
+        ("NaN", None),
+        ("+Inf", "+Inf"),
+    ],
+)
+def test_money_is_written_to_the_cent(text: str, cents: str | None) -> None:
+    assert format_decimal(text, "money") == cents
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_money_is_never_off_by_more_than_half_a_cent(value: float) -> None:
+    text = format_decimal(repr(value), "money")
+
+    assert text is not None
+    with localcontext(prec=400):
+        assert abs(Decimal(text) - Decimal(repr(value))) <= Decimal("0.005")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -18,7 +18,7 @@ from tests.support.engine import Engine
 from tests.support.samples import END, HOSTILE
 
 CATALOGUE = load()
-ENVIRONMENTS = ["production", "bare", "idle", "hostile", "nowhere"]
+ENVIRONMENTS = ["production", "bare", "idle", "written", "calls", "hostile", "nowhere"]
 PAGES = [*CATALOGUE.categories, "all"]
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -68,6 +68,28 @@ def test_every_sample_equals_its_expression_asked_alone(engine: Engine, env: str
         assert found[key] == pytest.approx(value, rel=1e-12, nan_ok=True), key
 
 
+@pytest.mark.parametrize(
+    ("env", "available", "failing"),
+    [
+        ("written", {"openai": 1, "groq": 0, "mistral": 1, "xai": 1}, {"openai": 0.2, "groq": 1, "mistral": 0}),
+        ("calls", {"openai": 1, "groq": 0, "mistral": 1}, {"openai": 0.2, "groq": 1, "mistral": 0}),
+    ],
+)
+def test_providers_are_told_from_what_the_gateway_writes(
+    prometheus: Engine, env: str, available: dict[str, float], failing: dict[str, float]
+) -> None:
+    found = samples(parse_text(page(prometheus, env, "providers")))
+    by_provider = {
+        name: {dict(labels)["provider"]: value for (each, labels), value in found.items() if each == name}
+        for name in ("provider_availability", "provider_error_rate", "provider_response_time_seconds_count")
+    }
+
+    assert by_provider["provider_availability"] == available
+    assert by_provider["provider_error_rate"] == pytest.approx(failing)
+    counted = set(by_provider["provider_response_time_seconds_count"])
+    assert counted == (set(available) if env == "written" else set())
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_openmetrics_says_the_same(prometheus: Engine, name: str) -> None:
     text = samples(parse_text(page(prometheus, "production", name)))
@@ -77,7 +99,7 @@ def test_openmetrics_says_the_same(prometheus: Engine, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("env", ["production", "hostile", "nowhere"])
+@pytest.mark.parametrize("env", ["production", "written", "calls", "hostile", "nowhere"])
 def test_promtool_accepts_the_page(prometheus: Engine, env: str, name: str) -> None:
     tool = engines.find_engine("promtool")
     done = subprocess.run(

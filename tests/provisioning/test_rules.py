@@ -83,6 +83,19 @@ CASES = {
         "20m",
         {"provider-down": [PRODUCTION | {"provider": "groq"}]},
     ),
+    "a breaker is open, where nothing writes the availability": Case(
+        WELL
+        | {
+            'provider_availability{env="staging",provider="groq"}': "1x30",
+            'circuit_breaker_current_state{env="staging",provider="groq",state="open"}': "1x30",
+            'circuit_breaker_current_state{env="production",provider="groq",state="open"}': "1x30",
+            'circuit_breaker_current_state{env="production",provider="groq",state="closed"}': "0x30",
+            'circuit_breaker_current_state{env="production",provider="xai",state="open"}': "0x30",
+            'circuit_breaker_current_state{env="production",provider="xai",state="half_open"}': "1x30",
+        },
+        "20m",
+        {"provider-down": [PRODUCTION | {"provider": "groq"}]},
+    ),
     "a provider is down for a moment": Case(
         WELL | {'provider_availability{env="production",provider="groq"}': "1x10 0x2 1x20"}, "15m"
     ),

@@ -4,6 +4,8 @@ production  everything present, two replicas, an exporter of provider counts
 staging     the same names with other numbers: what a missing selector would mix in
 bare        as real backends are: no provider counts, few families
 idle        counters that never move
+written     what the real backend writes, in place of the specification's provider and cache families
+calls       model calls and Redis, but no breaker and no catalogue cache
 oneshot     only cache hits, no 5xx, no provider error rate
 hostile     label values that break careless writers
 """
@@ -61,6 +63,8 @@ def deployments() -> Iterator[Series]:
     yield from _production("staging", 7.0)
     yield from _bare()
     yield from _idle()
+    yield from _written()
+    yield from _calls()
     yield from _oneshot()
     yield from _hostile()
 
@@ -72,6 +76,7 @@ def _production(env: str, scale: float) -> Iterator[Series]:
         yield from _models(base, scale)
         yield from _providers(base, scale)
         yield from _data(base, scale)
+        yield from _stack(base, scale)
 
 
 def _http(base: dict[str, str], scale: float) -> Iterator[Series]:
@@ -136,6 +141,37 @@ def _data(base: dict[str, str], scale: float) -> Iterator[Series]:
     yield Series("trial_active", base | {"status": "expired"}, flat(55 * scale))
 
 
+def _stack(base: dict[str, str], scale: float) -> Iterator[Series]:
+    """What the gateway writes beyond the specification."""
+    route = base | {"app_name": "gatewayz", "method": "POST", "path": "/v1/models"}
+    for name in ("fastapi_request_size_bytes", "fastapi_response_size_bytes"):
+        yield from histogram(name, route, {"100.0": 1, "1000.0": 5, "+Inf": 6}, 400, scale)
+    call = base | {"model": "gpt-4", "provider": "openai"}
+    for name in ("time_to_first_chunk_seconds", "backend_ttfb_seconds", "streaming_duration_seconds"):
+        yield from histogram(name, call, {"0.5": 3, "1.0": 7, "10.0": 9, "+Inf": 9}, 0.8, scale)
+    yield Series("gatewayz_api_cost_usd_total", call, steady(0.01 * scale))
+    yield from histogram("gatewayz_api_cost_per_request_usd", call, {"0.001": 3, "0.1": 9, "+Inf": 9}, 0.01, scale)
+    yield Series("gatewayz_daily_cost_estimate_usd", base | {"provider": "openai"}, flat(864 * scale))
+    breaker = base | {"provider": "openai"}
+    yield Series("circuit_breaker_current_state", breaker | {"state": "closed"}, flat(1))
+    changes = {"from_state": "half_open", "to_state": "closed"}
+    yield Series("circuit_breaker_state_transitions_total", breaker | changes, steady(0.01))
+    yield Series("circuit_breaker_rejected_requests_total", breaker, steady(0.1))
+    yield Series("velocity_mode_active", base, flat(0))
+    yield Series("velocity_mode_activations_total", base, steady(0.01))
+    yield from histogram("velocity_mode_duration_seconds", base, {"60.0": 1, "300.0": 3, "+Inf": 3}, 120)
+    yield Series("concurrency_active_requests", base, flat(7 * scale))
+    yield Series("concurrency_queued_requests", base, flat(2 * scale))
+    yield Series("concurrency_rejected_total", base | {"reason": "queue_full"}, steady(0.1))
+    for name, rate in {"hits": 9.0, "misses": 1.0}.items():
+        yield Series(f"catalog_cache_{name}_total", base | {"gateway": "openrouter"}, steady(rate * scale))
+        yield Series(f"redis_keyspace_{name}_total", base, steady(rate * scale))
+    yield Series("catalog_cache_size_bytes", base | {"gateway": "openrouter"}, flat(2**20))
+    yield Series("redis_up", base, flat(1))
+    yield Series("redis_connected_clients", base, flat(24))
+    yield Series("redis_memory_used_bytes", base, flat(2**25))
+
+
 def _bare() -> Iterator[Series]:
     base = {"env": "bare", "job": "gateway", "instance": "a"}
     for provider, up in {"openai": 1, "groq": 1, "xai": 0}.items():
@@ -153,6 +189,42 @@ def _idle() -> Iterator[Series]:
     yield Series("fastapi_requests_total", base | {"status_code": "200"}, flat(1234))
     yield from histogram("fastapi_requests_duration_seconds", base, {"1.0": 0, "+Inf": 0}, 1)
     yield Series("cache_hits_total", base | {"cache_name": "keys"}, flat(10))
+
+
+def _written() -> Iterator[Series]:
+    base = {"env": "written", "job": "gateway", "instance": "a"}
+    # xai has not been called for a while, groq fails every call, openai one of five.
+    for provider, (good, bad) in {"openai": (0.8, 0.2), "groq": (0, 2), "mistral": (1, 0), "xai": (0, 0)}.items():
+        yield from _calls_to(base, provider, good, bad)
+        labels = base | {"provider": provider, "model": "m", "status": "success"}
+        buckets = {"1.0": 3, "10.0": 4, "45.0": 4, "+Inf": 4}
+        yield from histogram("provider_response_duration_seconds", labels, buckets, 0.8)
+    # A breaker sets the state that it enters to 1 and the one that it leaves to 0; it starts closed, without a series.
+    for provider, states in {"groq": {"closed": 0, "open": 1}, "openai": {"open": 0, "half_open": 1}}.items():
+        for state, holds in states.items():
+            yield Series("circuit_breaker_current_state", base | {"provider": provider, "state": state}, flat(holds))
+    for gateway, (hits, misses) in {"openrouter": (7.0, 1.0), "groq": (1.0, 1.0)}.items():
+        yield Series("catalog_cache_hits_total", base | {"gateway": gateway}, steady(hits))
+        yield Series("catalog_cache_misses_total", base | {"gateway": gateway}, steady(misses))
+    yield from _redis(base)
+
+
+def _calls() -> Iterator[Series]:
+    base = {"env": "calls", "job": "gateway", "instance": "a"}
+    for provider, (good, bad) in {"openai": (0.8, 0.2), "groq": (0, 2), "mistral": (1, 0)}.items():
+        yield from _calls_to(base, provider, good, bad)
+    yield from _redis(base)
+
+
+def _calls_to(base: dict[str, str], provider: str, good: float, bad: float) -> Iterator[Series]:
+    for status, rate in {"success": good, "error": bad}.items():
+        labels = base | {"provider": provider, "model": "m", "status": status}
+        yield Series("model_inference_requests_total", labels, steady(rate))
+
+
+def _redis(base: dict[str, str]) -> Iterator[Series]:
+    yield Series("redis_keyspace_hits_total", base, steady(3))
+    yield Series("redis_keyspace_misses_total", base, steady(1))
 
 
 def _oneshot() -> Iterator[Series]:

@@ -7,6 +7,7 @@ import pytest
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import BadAnswer, QueryRefused
 from gatewayz_metrics.metrics_api.summary import ValueFormat, format_decimal, render_summary
+from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.query import NamedSample, Reading, Snapshot
 from gatewayz_metrics.upstream.response import AnswerNotes, Sample, Vector, parse_refusal, parse_vector
 from hypothesis import example, given
@@ -128,12 +129,13 @@ def test_a_value_that_is_taken_can_be_written(value: str) -> None:
     assert parse_vector(body_of(value)).samples[0].value == value
     assert len(format_decimal(value, "exact") or "") < 3000
     assert len(format_decimal(value, "rounded") or "") < 3000
+    assert len(format_decimal(value, "money") or "") < 3000
 
 
 def test_a_value_at_the_limit_reaches_the_summary() -> None:
     statistic = load().statistics[0]
     reading = Reading((NamedSample(statistic.name, {}, "9e999"),))
-    body = render_summary((statistic,), Snapshot(0, {statistic.name: reading}), ValueFormat.NUMBER, "5m")
+    body = render_summary((statistic,), Snapshot(0, {statistic.name: reading}), ValueFormat.NUMBER, Slots())
 
     assert json.loads(body)["metrics"][statistic.section][statistic.key] == 9 * 10**999
 

@@ -4,8 +4,10 @@ Every expression is a template whose selectors all have the slot, so a deploymen
 of our own exports stay in it.
 """
 
+from collections.abc import Callable
+
 from gatewayz_metrics.catalogue.model import Family, Term
-from gatewayz_metrics.promql.build import bucket_growth, mean_of, quantile_of, regroup, total_growth
+from gatewayz_metrics.promql.build import bucket_growth, first_of, mean_of, quantile_of, regroup, total_growth
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
@@ -30,17 +32,22 @@ def build_terms(family: Family, function: str, by: Labels) -> tuple[Term, ...]:
     Raises ValueError with a sentence when the family has an expression of its own that groups otherwise.
     """
     if function in QUANTILES:
-        return (Term(family.name, quantile_of(family.name, QUANTILES[function], by)),)
+        return _first(family, lambda metric: quantile_of(metric, QUANTILES[function], by))
     if function == "mean":
-        return (Term(family.name, mean_of(family.name, by)),)
+        return _first(family, lambda metric: mean_of(metric, by))
     if function in ("rate", "increase"):
-        counter = family.name if family.type == "counter" else f"{family.name}_count"
-        return (Term(family.name, total_growth(function, counter, by)),)
-    if family.expr is not None:
-        return (Term(family.name, family.expr if by == family.by else regroup(family.expr, family.by, by)),)
-    return family.model_copy(update={"by": by}).terms
+        part = "" if family.type == "counter" else "_count"
+        return _first(family, lambda metric: total_growth(function, f"{metric}{part}", by))
+    if family.expr is None or by == family.by:
+        return family.model_copy(update={"by": by}).terms
+    return tuple(Term(term.sample, regroup(term.template, family.by, by)) for term in family.terms)
 
 
 def build_heatmap(family: Family) -> Term:
     """The growth of every bucket of a histogram, other labels aside."""
-    return Term(family.name, bucket_growth("increase", family.name))
+    return _first(family, lambda metric: bucket_growth("increase", metric))[0]
+
+
+def _first(family: Family, build: Callable[[str], str]) -> tuple[Term, ...]:
+    """What is made of the first metric of the family that has series."""
+    return (Term(family.name, first_of([build(metric) for metric in family.metrics])),)

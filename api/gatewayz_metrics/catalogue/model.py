@@ -16,6 +16,7 @@ from gatewayz_metrics.promql.build import (
     Slots,
     count_selectors,
     find_metrics,
+    first_of,
     quantile_of,
     total,
     with_label,
@@ -24,10 +25,11 @@ from gatewayz_metrics.promql.lexer import LABEL_NAME, METRIC_NAME
 from gatewayz_metrics.promql.rewrite import find_selectors
 
 RESERVED_PAGES = frozenset({"summary", "series", "all", "docs"})
+_PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
 RESERVED_LABELS = frozenset({"le", "quantile", PART_LABEL, EXPORT_LABEL})
 
 FamilyType = Literal["counter", "gauge", "histogram", "summary"]
-NumberFormat = Literal["exact", "rounded"]
+NumberFormat = Literal["exact", "rounded", "money"]
 
 
 def _label(name: str) -> str:
@@ -83,6 +85,9 @@ class Family(CatalogueEntry):
     categories: tuple[str, ...] = Field(min_length=1)
     by: tuple[LabelName, ...] = ()
     expr: Expression | None = None
+    # Asked in this order where what comes before has no series: expressions for a family that has one, else the
+    # names of metrics with the same meaning, type and unit.
+    fallbacks: tuple[str, ...] = ()
     quantile_of: str | None = None
     quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
 
@@ -98,7 +103,15 @@ class Family(CatalogueEntry):
             raise ValueError(f"is a {self.type}, which consists of several series; it cannot have one expr.")
         if self.type == "counter" and not self.name.endswith("_total"):
             raise ValueError("is a counter, so its name must end in _total.")
+        self._check_fallbacks()
         return self
+
+    def _check_fallbacks(self) -> None:
+        for fallback in self.fallbacks:
+            if self.expr is not None:
+                _expression(fallback)
+            elif not METRIC_NAME.fullmatch(fallback):
+                raise ValueError(f"has no expr, so its fallbacks must be metric names; {fallback!r} is none.")
 
     def _check_quantile_family(self) -> None:
         if self.expr is not None or self.type != "gauge" or not self.quantiles:
@@ -107,31 +120,43 @@ class Family(CatalogueEntry):
             raise ValueError(f"holds quantiles of {self.quantile_of}, so it must be named {self.quantile_of}_quantile.")
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics to read, the first that exists: none for a family with an expression of its own."""
+        return () if self.expr is not None else (self.quantile_of or self.name, *self.fallbacks)
+
+    @property
+    def choices(self) -> tuple[tuple[Term, ...], ...]:
+        """The expressions that together give the family's samples, for each source in turn."""
+        if self.expr is not None:
+            return tuple((Term(self.name, template),) for template in (self.expr, *self.fallbacks))
+        return tuple(tuple(self._terms(metric)) for metric in self.metrics)
+
+    @property
     def terms(self) -> tuple[Term, ...]:
-        """The expressions that together give the family's samples."""
+        """The same as one expression per sample name, which takes the first source that has series."""
+        return tuple(
+            Term(same[0].sample, first_of([term.template for term in same])) for same in zip(*self.choices, strict=True)
+        )
+
+    def _terms(self, metric: str) -> Iterator[Term]:
         if self.quantile_of is not None:
-            return tuple(self._quantile(self.quantile_of, quantile) for quantile in self.quantiles)
-        if self.type == "histogram":
-            return (self._total("_bucket", "le"), self._total("_sum"), self._total("_count"))
-        if self.type == "summary":
-            return (self._total("_sum"), self._total("_count"))
-        return (Term(self.name, self.expr) if self.expr else self._total(),)
-
-    def _total(self, part: str = "", *labels: str) -> Term:
-        return Term(f"{self.name}{part}", total(f"{self.name}{part}", (*self.by, *labels)))
-
-    def _quantile(self, histogram: str, quantile: float) -> Term:
-        return Term(self.name, with_label(quantile_of(histogram, quantile, self.by), "quantile", f"{quantile:g}"))
+            for quantile in self.quantiles:
+                template = quantile_of(metric, quantile, self.by)
+                yield Term(self.name, with_label(template, "quantile", f"{quantile:g}"))
+            return
+        for part in _PARTS.get(self.type, ("",)):
+            labels = (*self.by, "le") if part == "_bucket" else self.by
+            yield Term(f"{self.name}{part}", total(f"{metric}{part}", labels))
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The metrics that its expressions read."""
-        return tuple(dict.fromkeys(name for term in self.terms for name in find_metrics(term.template)))
+        return find_metrics(" ".join(term.template for terms in self.choices for term in terms))
 
     @property
     def weight(self) -> int:
         """What it costs to ask, roughly in series per label combination."""
-        return sum(10 if "_bucket{" in term.template else 1 for term in self.terms)
+        return sum(10 if "_bucket{" in term.template else 1 for terms in self.choices for term in terms)
 
 
 class Statistic(CatalogueEntry):
@@ -139,6 +164,8 @@ class Statistic(CatalogueEntry):
 
     format: NumberFormat = "rounded"
     expr: Expression
+    # Asked in this order where what comes before has no series.
+    fallbacks: tuple[Expression, ...] = ()
 
     @property
     def section(self) -> str:
@@ -151,14 +178,24 @@ class Statistic(CatalogueEntry):
         return self.name.partition(".")[2]
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """Its expressions, each of another source."""
+        return (self.expr, *self.fallbacks)
+
+    @property
+    def template(self) -> str:
+        """One expression that takes the first source which has a value."""
+        return first_of(self.choices)
+
+    @property
     def sources(self) -> tuple[str, ...]:
-        """The metrics that its expression reads."""
-        return find_metrics(self.expr)
+        """The metrics that its expressions read."""
+        return find_metrics(" ".join(self.choices))
 
     @property
     def weight(self) -> int:
         """What it costs to ask: how many selectors the engine has to read."""
-        return count_selectors(self.expr)
+        return sum(map(count_selectors, self.choices))
 
 
 class Catalogue(BaseModel):

@@ -10,6 +10,7 @@ _UNITS = {
     "percent": "percent",
     "bytes": "bytes",
     "USD credits": "currencyUSD",
+    "USD": "currencyUSD",
     "requests/s": "reqps",
     "requests/min": "reqpm",
 }

@@ -162,7 +162,7 @@ class _TargetBuilder:
 
     def of(self, entry: Family | Statistic) -> list[TargetQuery]:
         if isinstance(entry, Statistic):
-            promql = self._slots().fill(entry.expr)
+            promql = self._slots().fill(entry.template)
             return [TargetQuery(entry.name, self._filtered(promql, self._chosen(())), entry.unit)]
         if self.form is OutputFormat.HEATMAP:
             return [self._heat(entry)]

@@ -56,7 +56,10 @@ def _page(catalogue: Catalogue, slots: Slots) -> Iterator[str]:
     yield "\n## Statistics of `summary`\n"
     yield (
         "`?category=` narrows to a section (it may be repeated), `?values=number` writes JSON numbers and null.\n"
-        "Counts keep every digit, other values four significant ones.\n"
+        "Counts keep every digit, money its cents, other values four significant ones.\n\n"
+        "Where a statistic or a family has several expressions, they are tried in this order: the first with data "
+        "gives the value, and two are never mixed. `?sources=true` (or `?sources`) tells under "
+        '`"sources"` which one it was.\n'
     )
     for section, meaning in catalogue.sections.items():
         yield f"### `{section}`\n\n{meaning}\n"
@@ -106,7 +109,7 @@ def render_statistics_table(statistics: Iterable[Statistic], slots: Slots) -> It
     yield "| Key | Unit | Meaning | Expression |"
     yield "|---|---|---|---|"
     for statistic in statistics:
-        expression = _code(slots.fill(statistic.expr))
+        expression = _in_order(_code(slots.fill(choice)) for choice in statistic.choices)
         yield f"| `{statistic.name}` | {statistic.unit} | {statistic.help} | {expression} |"
 
 
@@ -116,8 +119,15 @@ def render_families_table(families: Iterable[Family], slots: Slots) -> Iterator[
     yield "|---|---|---|---|---|---|"
     for family in families:
         labels = ", ".join(f"`{label}`" for label in family.by)
-        expressions = "<br>".join(_code(slots.fill(term.template)) for term in family.terms)
+        expressions = _in_order(
+            "<br>".join(_code(slots.fill(term.template)) for term in terms) for terms in family.choices
+        )
         yield f"| `{family.name}` | {family.type} | {family.unit} | {labels} | {family.help} | {expressions} |"
+
+
+def _in_order(choices: Iterable[str]) -> str:
+    """What is tried one after another, in one cell."""
+    return "<br>else ".join(choices)
 
 
 def _code(expression: str) -> str:

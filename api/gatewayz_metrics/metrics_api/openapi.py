@@ -5,7 +5,7 @@ from gatewayz_metrics.http.openapi import JSON, OpenApiObject, describe_answer
 from gatewayz_metrics.http.route import SurfaceRouter
 from gatewayz_metrics.metrics_api.exposition import ExpositionFormat
 from gatewayz_metrics.metrics_api.formats import FORMAT, DataFormat
-from gatewayz_metrics.metrics_api.parameters import CATEGORY, CATEGORY_PATH, TIME, VALUES
+from gatewayz_metrics.metrics_api.parameters import CATEGORY, CATEGORY_PATH, SOURCES, TIME, VALUES
 from gatewayz_metrics.metrics_api.series_parameters import END, NAME, START, STEP
 
 _TEXT: OpenApiObject = {"type": "string"}
@@ -35,7 +35,7 @@ def describe_docs(router: SurfaceRouter) -> OpenApiObject:
 def describe_summary(router: SurfaceRouter) -> OpenApiObject:
     """The summary."""
     answer = _describe_data("timestamp", "metrics")
-    return router.describe(answer, InvalidParameter, parameters=[CATEGORY, VALUES, FORMAT, TIME])
+    return router.describe(answer, InvalidParameter, parameters=[CATEGORY, VALUES, SOURCES, FORMAT, TIME])
 
 
 def describe_series(router: SurfaceRouter) -> OpenApiObject:

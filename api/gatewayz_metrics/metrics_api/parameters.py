@@ -40,6 +40,13 @@ VALUES = {
     "description": "Values as decimal strings, or as JSON numbers and null.",
     "schema": {"enum": [values.value for values in ValueFormat], "default": ValueFormat.STRING.value},
 }
+SOURCES = {
+    "name": "sources",
+    "in": "query",
+    "description": "Whether the answer tells which expression gave each value; the name alone means yes.",
+    "schema": {"type": "boolean", "default": False},
+}
+_FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +56,14 @@ class MetricsParams:
     categories: frozenset[str]
     values: ValueFormat
     at: float | None
+    sources: bool
 
 
 @remember_short(512)
 def parse_params(query_string: bytes) -> MetricsParams:
     """The parameters in a query string. Raises InvalidParameter with a sentence."""
     query = QueryParams(query_string)
-    return MetricsParams(frozenset(query.getlist("category")), _values(query), _at(query))
+    return MetricsParams(frozenset(query.getlist("category")), _values(query), _at(query), _sources(query))
 
 
 @remember_short(512)
@@ -71,6 +79,13 @@ def _values(query: QueryParams) -> ValueFormat:
     except ValueError:
         known = " and ".join(values.value for values in ValueFormat)
         raise InvalidParameter(f"The parameter values cannot be {text!r:.100}; there are {known}.") from None
+
+
+def _sources(query: QueryParams) -> bool:
+    text = query.get("sources", "false")
+    if text.lower() not in _FLAGS:
+        raise InvalidParameter(f"The parameter sources cannot be {text!r:.100}; there are true and false.")
+    return _FLAGS[text.lower()]
 
 
 def _at(query: QueryParams) -> float | None:

@@ -57,11 +57,14 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         form = parse_data_format(request.scope["query_string"])
         sections = _check_sections(params.categories, layer.catalogue.sections)
         snapshot = await layer.statistics(sections, params.at)
-        statistics, window = layer.catalogue.in_sections(sections), layer.catalogue.window
+        statistics, slots = layer.catalogue.in_sections(sections), layer.slots
         if form is DataFormat.JSON:
-            body = snapshot.once(params.values, lambda: render_summary(statistics, snapshot, params.values, window))
+            body = snapshot.once(
+                (params.values, params.sources),
+                lambda: render_summary(statistics, snapshot, params.values, slots, sources=params.sources),
+            )
         else:
-            body = snapshot.once(form, lambda: render_summary_rows(statistics, snapshot, window, form))
+            body = snapshot.once(form, lambda: render_summary_rows(statistics, snapshot, slots.window, form))
         return Response(body, headers={"Content-Type": form.media_type, **_headers(snapshot)})
 
     @router.head("/series", include_in_schema=False)

@@ -103,7 +103,7 @@ def _find(service: Service, name: str) -> Family | Statistic:
 
 
 def _terms_of(entry: Family | Statistic) -> tuple[Term, ...]:
-    return entry.terms if isinstance(entry, Family) else (Term(entry.name, entry.expr),)
+    return entry.terms if isinstance(entry, Family) else (Term(entry.name, entry.template),)
 
 
 def _labels_of(entry: Family | Statistic) -> tuple[str, ...]:

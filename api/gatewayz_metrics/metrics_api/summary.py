@@ -4,7 +4,7 @@ A value is a decimal string (or a JSON number on request), and where there is no
 object says which of the two it is: `errors` names what failed, `absent` what has no data.
 """
 
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
 from math import floor
 from typing import Any
@@ -15,12 +15,16 @@ from prometheus_client.utils import floatToGoString
 from gatewayz_metrics.catalogue import Statistic
 from gatewayz_metrics.catalogue.model import NumberFormat
 from gatewayz_metrics.errors import NotOneNumber
+from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.promql.times import format_rfc3339
 from gatewayz_metrics.query import Reading, Snapshot
 
 MISSING = "N/A"
-# Four significant digits: what the docs page says of all values but counts.
+# Four significant digits: what the docs page says of all values but counts and money.
 _FOUR_DIGITS = Context(prec=4)
+_CENT = Decimal("0.01")
+# More digits than the longest text that is taken for a number has before its point, and two after it.
+_ALL_DIGITS = 2000
 
 
 class ValueFormat(StrEnum):
@@ -30,11 +34,14 @@ class ValueFormat(StrEnum):
     NUMBER = "number"
 
 
-def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values: ValueFormat, window: str) -> bytes:
-    """The summary of a snapshot as JSON; `window` is the range of its rates, for the sentences under `absent`."""
+def render_summary(
+    statistics: tuple[Statistic, ...], snapshot: Snapshot, values: ValueFormat, slots: Slots, *, sources: bool = False
+) -> bytes:
+    """The summary of a snapshot as JSON, with the expression behind every value where `sources` asks for it."""
     metrics: dict[str, dict[str, Any]] = {}
     errors: dict[str, str] = {}
     absent: dict[str, str] = {}
+    answered: dict[str, str] = {}
     for statistic in statistics:
         reading = require_one_sample(snapshot.readings[statistic.name])
         text = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
@@ -42,7 +49,9 @@ def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values
         if reading.error is not None:
             errors[statistic.name] = reading.error.sentence
         elif text is None:
-            absent[statistic.name] = explain_absence(statistic, window)
+            absent[statistic.name] = explain_absence(statistic, slots.window)
+        else:
+            answered[statistic.name] = slots.fill(statistic.choices[reading.choice]).strip()
     document: dict[str, Any] = {"timestamp": format_rfc3339(floor(snapshot.at * 1000)), "metrics": metrics}
     # In an outage every statistic has the same error: it is given once.
     if snapshot.outage is not None:
@@ -51,6 +60,8 @@ def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values
         document["errors"] = errors
     if absent:
         document["absent"] = absent
+    if sources:
+        document["sources"] = answered
     if snapshot.warnings:
         document["warnings"] = snapshot.warnings
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
@@ -59,7 +70,7 @@ def render_summary(statistics: tuple[Statistic, ...], snapshot: Snapshot, values
 def format_decimal(text: str, form: NumberFormat) -> str | None:
     """An engine's value as a decimal without exponent; None for NaN, `+Inf` or `-Inf` for infinities.
 
-    `exact` keeps every digit, `rounded` four significant ones.
+    `exact` keeps every digit, `rounded` four significant ones, `money` the cents.
     """
     value = Decimal(text)
     if value.is_nan():
@@ -68,10 +79,19 @@ def format_decimal(text: str, form: NumberFormat) -> str | None:
         return "+Inf" if value > 0 else "-Inf"
     if form == "rounded":
         value = _FOUR_DIGITS.create_decimal(value)
+    if form == "money":
+        return _format_cents(value)
     if not value:
         return "0"
     plain = format(value, "f")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def _format_cents(value: Decimal) -> str:
+    """An amount with two digits after the point, half a cent rounded away from zero; zero without a sign."""
+    with localcontext(prec=_ALL_DIGITS):
+        cents = value.quantize(_CENT, ROUND_HALF_UP)
+    return format(cents if cents else abs(cents), "f")
 
 
 def format_go_float(value: float) -> str:

@@ -89,6 +89,14 @@ def histogram_quantile(quantile: float, buckets: str) -> str:
     return f"histogram_quantile({quantile:g}, {buckets})"
 
 
+def first_of(expressions: Sequence[str], per: Sequence[str] = ()) -> str:
+    """The series of the first expression that has any, chosen per combination of some labels: two are never mixed."""
+    first, *others = expressions
+    if not others:
+        return first
+    return f"({first} or ({first_of(others, per)} unless on ({', '.join(per)}) ({first})))"
+
+
 def top(count: int, expression: str) -> str:
     """The largest series."""
     return f"topk({count}, {expression})"
