@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-oldest test-py3112 test-hosts nightly check coverage structure bench dashboards readme clean
+.PHONY: run test test-oldest test-py3112 test-hosts nightly soak check coverage structure bench dashboards readme clean
 
 run: .venv/runs
 	@$(BIN)/gatewayz-metrics demo
@@ -26,6 +26,10 @@ test-hosts: .venv/develops
 # Campaigns too long for every run.
 nightly: .venv/develops test-hosts test-py3112
 	@$(BIN)/pytest -m nightly --timeout 7200
+
+# Ten minutes, five hundred clients, and an upstream that freezes, dies and comes back.
+soak: .venv/develops
+	@$(BIN)/python -m tests.soak
 
 check: .venv/develops
 	$(BIN)/ruff check

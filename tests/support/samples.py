@@ -244,12 +244,14 @@ def _hostile() -> Iterator[Series]:
         yield Series("model_inference_requests_total", labels, flat(number))
 
 
-def openmetrics(path: Path, *, start: int = START, found: Iterable[Series] | None = None) -> Path:
+def openmetrics(
+    path: Path, *, start: int = START, seconds: int = 3600, found: Iterable[Series] | None = None
+) -> Path:
     """All of it, or other series, as OpenMetrics text with timestamps, which `promtool` turns into blocks."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for series in sorted(found or deployments(), key=lambda series: series.name):
             head = f"{series.name}{{{_labels(series.labels)}}}"
-            file.writelines(f"{head} {series.curve(t)!r} {start + t}\n" for t in range(0, 3600 + STEP, STEP))
+            file.writelines(f"{head} {series.curve(t)!r} {start + t}\n" for t in range(0, seconds + STEP, STEP))
         file.write("# EOF\n")
     return path
 
