@@ -104,12 +104,19 @@ def _upstream(v: BoardVariables) -> Row:
             Line(v.service.rate(f"{PREFIX}_batch_splits_total"), "batches split"),
         ),
         graph(
+            "Clock of the upstream",
+            Line(v.service.total(f"{PREFIX}_upstream_clock_skew_seconds", ["instance"], "max"), "{{instance}}"),
+            size=(8, 8),
+        ),
+        graph(
             "Places at the upstream",
             Line(v.service.total(f"{PREFIX}_upstream_places", ["kind", "state"]), "{{kind}} {{state}}"),
+            size=(8, 8),
         ),
         graph(
             "Refused for want of a place",
             Line(v.service.rate(f"{PREFIX}_upstream_place_refusals_total", ["kind"]), "{{kind}}"),
+            size=(8, 8),
         ),
     ]
 

@@ -31,6 +31,7 @@ EMPTY = {
     "gw-business: Subscriptions against a week ago A": _AN_HOUR,
     "gw-business: Credits a day B": _AN_HOUR,
     "gw-service: Limits, warnings, batch splits A": _NOTHING_WRONG,
+    "gw-service: Limits, warnings, batch splits B": _NOTHING_WRONG,
     "gw-service: Refused for want of a place A": _NOTHING_WRONG,
     "alert no-data": "there is data: that is what it asks",
     "alert budget-burns-fast": "the budget does not burn: what it asks holds only while it does",

@@ -244,9 +244,7 @@ def _hostile() -> Iterator[Series]:
         yield Series("model_inference_requests_total", labels, flat(number))
 
 
-def openmetrics(
-    path: Path, *, start: int = START, seconds: int = 3600, found: Iterable[Series] | None = None
-) -> Path:
+def openmetrics(path: Path, *, start: int = START, seconds: int = 3600, found: Iterable[Series] | None = None) -> Path:
     """All of it, or other series, as OpenMetrics text with timestamps, which `promtool` turns into blocks."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for series in sorted(found or deployments(), key=lambda series: series.name):

@@ -116,7 +116,8 @@ class SurfaceRouter(APIRouter):
         if self._guarded:
             raised.append(Unauthorized)
         highest = _FAILED_IN_HOST if self._in_host else 599
-        operation: OpenApiObject = {"responses": describe_errors(raised, self._error_form, highest) | answers}
+        told = {str(min(int(status), highest)): answer for status, answer in answers.items()}
+        operation: OpenApiObject = {"responses": describe_errors(raised, self._error_form, highest) | told}
         if declared := list(parameters):
             operation["parameters"] = declared
         if body is not None:

@@ -4,10 +4,18 @@ import orjson
 from fastapi import Request, Response
 
 from gatewayz_metrics.errors import RequestError
+from gatewayz_metrics.http.openapi import JSON, describe_answer
 from gatewayz_metrics.http.route import Condition, SurfaceRouter, render_json_error
 from gatewayz_metrics.service import ServiceProvider
 
 PURGE = "/-/purge"
+
+_BODY = {
+    "type": "object",
+    "properties": {"status": {"const": "ok"}, "range_cache_bytes": {"type": "integer"}},
+    "required": ["status", "range_cache_bytes"],
+}
+_PURGED = {"200": describe_answer("How many bytes the range cache had.", {JSON: _BODY})}
 
 
 class PurgeClosed(RequestError):
@@ -35,7 +43,7 @@ def create_purge_router(
         condition=condition,
     )
 
-    @router.post(PURGE)
+    @router.post(PURGE, openapi_extra=router.describe(_PURGED, PurgeClosed))
     async def purge() -> Response:
         """Forget every kept answer and point; what is asked from now on comes from the upstream."""
         body = {"status": "ok", "range_cache_bytes": services.get().purge()}

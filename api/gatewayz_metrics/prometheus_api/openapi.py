@@ -95,6 +95,13 @@ def describe_post(router: SurfaceRouter, endpoint: Endpoint) -> OpenApiObject:
     return router.describe(_answers(endpoint), *_RAISED, parameters=_outside(endpoint), body=body)
 
 
+def describe_words(meaning: str, *, failing: bool = False) -> OpenApiObject:
+    """The answers of a probe, which are a line of text."""
+    line = {"text/plain": {"type": "string"}}
+    answers = {"200": describe_answer(meaning, line)}
+    return answers | {"503": describe_answer("It does not.", line)} if failing else answers
+
+
 def _outside(endpoint: Endpoint) -> list[OpenApiObject]:
     """What stands neither in the query string nor in a form."""
     name = [_LABEL_NAME] if endpoint is Endpoint.LABEL_VALUES else []

@@ -10,7 +10,7 @@ from gatewayz_metrics.http.compression import compress
 from gatewayz_metrics.http.route import EVERY_METHOD, Condition, SurfaceRouter, error_headers, requested_path
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.prometheus_api.handlers import ApiHandlers
-from gatewayz_metrics.prometheus_api.openapi import ERROR_FORM, describe_get, describe_post
+from gatewayz_metrics.prometheus_api.openapi import ERROR_FORM, describe_get, describe_post, describe_words
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.upstream.request import Endpoint
 
@@ -143,17 +143,19 @@ def create_prometheus_router(
 def _add_prometheus_words(router: SurfaceRouter, services: ServiceProvider) -> None:
     """What Prometheus answers where no query is asked, byte for byte."""
 
-    @router.options("/api/v1/{path:path}", include_in_schema=False)
+    @router.options("/api/v1/{path:any_path}", include_in_schema=False)
     async def options() -> Response:
         """No body, on every path of the API; CORS_ORIGINS adds the headers."""
         return Response(status_code=204)
 
-    @router.api_route("/-/healthy", methods=["GET", "HEAD"], include_in_schema=False)
+    @router.head("/-/healthy", include_in_schema=False)
+    @router.get("/-/healthy", openapi_extra=router.describe(describe_words("This service runs.")))
     async def healthy() -> Response:
         """This service runs."""
         return Response("Prometheus Server is Healthy.\n", media_type="text/plain")
 
-    @router.api_route("/-/ready", methods=["GET", "HEAD"], include_in_schema=False)
+    @router.head("/-/ready", include_in_schema=False)
+    @router.get("/-/ready", openapi_extra=router.describe(describe_words("The upstream answers.", failing=True)))
     async def ready() -> Response:
         """The upstream answers."""
         if await services.get().layer.probe():
