@@ -26,6 +26,10 @@ def main(names: list[str]) -> int:
 
 
 def _passes(environment: Environment) -> bool:
+    if environment.python and not _find_interpreter(environment.python):
+        # A machine need not have every Python; whoever runs the newest alone still sees all else tested.
+        _say(f"{environment.name}: SKIPPED, it needs Python {environment.python}, and none is on the PATH.")
+        return True
     begun = time.monotonic()
     if not _is_made(environment):
         _make(environment)
@@ -45,7 +49,9 @@ def _passes(environment: Environment) -> bool:
 
 def _make(environment: Environment) -> None:
     shutil.rmtree(environment.folder, ignore_errors=True)
-    subprocess.run([_interpreter(environment.python), "-m", "venv", environment.folder], check=True)
+    interpreter = _find_interpreter(environment.python)
+    assert interpreter
+    subprocess.run([interpreter, "-m", "venv", environment.folder], check=True)
     _install(environment, *environment.packages, "--group", "tests")
     before = _installed(environment)
     _install(environment, *environment.packages, "--editable", ".[server]")
@@ -87,13 +93,11 @@ def _python(environment: Environment) -> str:
     return str(environment.folder / "bin" / "python")
 
 
-def _interpreter(version: str) -> str:
+def _find_interpreter(version: str) -> str | None:
     """The Python of that version: the one that runs this, or one that is found by its name."""
     if not version or sys.version.startswith(f"{version}."):
         return sys.executable
-    if found := shutil.which(f"python{version}"):
-        return found
-    sys.exit(f"This environment needs Python {version}, and there is no python{version} on the PATH.")
+    return shutil.which(f"python{version}")
 
 
 def _say(text: str) -> None:
