@@ -9,6 +9,7 @@ from fastapi import Request
 
 from gatewayz_metrics.caller_limits import check_length, check_lookback, check_points, check_range, earliest_start
 from gatewayz_metrics.errors import NotServed, PromqlOff, RequestError, UpstreamError
+from gatewayz_metrics.http.rules import is_for_rule
 from gatewayz_metrics.prometheus_api.envelope import render_success
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_params
 from gatewayz_metrics.promql.parser import QueryText
@@ -71,7 +72,7 @@ class ApiHandlers:
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
         match endpoint:
             case Endpoint.QUERY_RANGE:
-                return await self._range(call, form, is_alert=is_alert)
+                return await self._range(call, form, is_alert=is_alert, for_rule=is_for_rule(request.headers))
             case Endpoint.BUILDINFO:
                 return await self._buildinfo(call)
             case _:
@@ -82,7 +83,7 @@ class ApiHandlers:
         headers = {"X-Cache": "miss"} if age is None else {"X-Cache": "hit", "Age": f"{age:.0f}"}
         return ApiReply(raw.status, raw.body, headers)
 
-    async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool) -> ApiReply:
+    async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool, for_rule: bool) -> ApiReply:
         asked = parse_range(form)
         if asked is not None:
             check_points(asked, self._settings.max_points)
@@ -99,7 +100,8 @@ class ApiHandlers:
                 extra,
                 call.tenant,
                 bypass,
-                given,
+                may_be_stale=not for_rule,
+                given=given,
             )
         )
         return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status))
@@ -167,7 +169,9 @@ def _cache_headers(status: CacheStatus) -> dict[str, str]:
         ranges = ",".join(f"{format_seconds(start)}-{format_seconds(end)}" for start, end in status.fetched)
         parts.append(f"fetched=[{ranges}]")
     headers = {"X-Cache": "; ".join(part for part in parts if part)}
-    return headers | {"Age": f"{status.age:.0f}"} if status.result in ("hit", "partial") else headers
+    if status.result == "stale":
+        headers["Cache-Control"] = "no-store"
+    return headers | {"Age": f"{status.age:.0f}"} if status.result in ("hit", "partial", "stale") else headers
 
 
 def _without_features(answer: ApiResponse) -> bytes:

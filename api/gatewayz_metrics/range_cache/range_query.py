@@ -8,7 +8,7 @@ from gatewayz_metrics.promql.parser import ParsedQuery, QueryText
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiResponse, Pairs, Tenant
 
-RangeResult = Literal["hit", "partial", "miss", "bypass"]
+RangeResult = Literal["hit", "partial", "miss", "bypass", "stale"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class RangeQuery:
     tenant: Tenant = UNRESTRICTED
     # A reason of the caller's own to go past the cache; a name from the code, it becomes a metric label.
     bypass: str = ""
+    # Whether the caller shows warnings to people, so that kept points may be the answer while the upstream is down.
+    may_be_stale: bool = False
     # start, end and step as the caller wrote them, for when the whole query goes on.
     given: Pairs = field(default=(), compare=False)
     # The query as the caller has it, where it may have been read already.

@@ -46,6 +46,8 @@ def start_deadline(call: ApiRequest, settings: Settings) -> Deadline:
     asked = _parse_timeout(call.get("timeout"))
     if asked is not None and asked + _ENGINES_WORDS < seconds:
         seconds, setting = asked + _ENGINES_WORDS, "the request's parameter timeout"
+    if call.seconds is not None:
+        seconds = min(seconds, call.seconds)
     return Deadline(seconds, setting, time.monotonic())
 
 

@@ -136,6 +136,8 @@ class ApiRequest:
     tenant: Tenant = UNRESTRICTED
     # A range query of few points, which costs about as much as an instant query.
     is_short: bool = field(default=False, compare=False)
+    # Seconds that are left of a deadline which several requests have together.
+    seconds: float | None = field(default=None, compare=False)
 
     def get(self, name: str) -> str | None:
         """The first value of a parameter, which is the one that engines read."""
