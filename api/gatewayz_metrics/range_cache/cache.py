@@ -27,7 +27,7 @@ from gatewayz_metrics.range_cache.matrix import (
 from gatewayz_metrics.range_cache.outage import find_timeout, is_outage, render_kept
 from gatewayz_metrics.range_cache.pieces import FetchedPiece, FetchedPieces, SlowQueries, plan_pieces
 from gatewayz_metrics.range_cache.plan import Coverage, FetchPlan, bypass_reason, clip, plan_fetches, unexpired
-from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery
+from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery, RangeResult
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.deadline import start_deadline
@@ -175,7 +175,8 @@ class RangeCache:
         self._count(fetched=missing, cached=last - first + 1 - missing)
         age = self._age(wanted.kept)
         reason = next((piece.reason for piece in pieces if piece.reason), wanted.reason if pieces else "")
-        return RangeAnswer(ApiResponse(200, body), CacheStatus("partial" if pieces else "hit", reason, times, age))
+        result: RangeResult = "hit" if not pieces else "partial" if wanted.kept else "miss"
+        return RangeAnswer(ApiResponse(200, body), CacheStatus(result, reason, times, age))
 
     def _merged(self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]) -> bytes:
         for piece in found:
