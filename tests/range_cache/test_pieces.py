@@ -1,6 +1,7 @@
 """A range query that takes too long is had in pieces: each is kept, and the next refresh asks for the others alone."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from math import inf
 
 import pytest
 from gatewayz_metrics.errors import ServiceError, TimedOut
-from gatewayz_metrics.promql.times import TimeRange
+from gatewayz_metrics.promql.times import TimeRange, format_rfc3339
 from gatewayz_metrics.range_cache import RangeAnswer, RangeQuery
+from gatewayz_metrics.range_cache import cache as cache_module
+from gatewayz_metrics.range_cache.cache import CacheKey
+from gatewayz_metrics.range_cache.matrix import StepGrid
 from gatewayz_metrics.range_cache.pieces import SlowQueries, plan_pieces
 from gatewayz_metrics.range_cache.plan import Extent
 
@@ -96,6 +100,24 @@ def hold_whole(exchange: Exchange) -> bool:
         exchange.wait(30)
         return True
     return False
+
+
+def test_a_dashboard_sees_what_came_before_its_patience_ended(
+    prometheus: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """peers.md 1.1: partly there, with a warning, instead of an error; the rest with the next refresh."""
+    # Too short for a second piece.
+    monkeypatch.setattr(cache_module, "DASHBOARD_PATIENCE", TIMEOUT)
+    panel = replace(SLOW, may_be_stale=True)
+    with rig(prometheus.url, time.time(), prometheus_range_timeout=3600) as cache:
+        cache.ranges._slow.timed_out(CacheKey(SLOW.query, StepGrid.of(SLOW.range), (), SLOW.tenant), POINTS)
+        partly = cache.ask(panel)
+        assert partly.cache_status.result == "stale"
+        assert f"missing: {format_rfc3339(SLOW.range.start_ms)} to " in json.loads(partly.body)["warnings"][0]
+        assert json.loads(partly.body)["data"]["result"]
+        answers = [cache.ask(panel) for _ in range(POINTS)]
+        assert answers[-1].body == direct(prometheus, SLOW)
+        assert len(cache.source.calls) == len({call.parameters for call in cache.source.calls}) > 2
 
 
 @pytest.mark.parametrize("fault", ["502 Bad Gateway", "422 Unprocessable Entity"])

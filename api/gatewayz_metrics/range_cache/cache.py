@@ -25,7 +25,13 @@ from gatewayz_metrics.range_cache.matrix import (
     render_matrix,
 )
 from gatewayz_metrics.range_cache.outage import find_timeout, is_outage, render_kept
-from gatewayz_metrics.range_cache.pieces import FetchedPiece, FetchedPieces, SlowQueries, plan_pieces
+from gatewayz_metrics.range_cache.pieces import (
+    DASHBOARD_PATIENCE,
+    FetchedPiece,
+    FetchedPieces,
+    SlowQueries,
+    plan_pieces,
+)
 from gatewayz_metrics.range_cache.plan import Coverage, FetchPlan, bypass_reason, clip, plan_fetches, unexpired
 from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery, RangeResult
 from gatewayz_metrics.settings import Settings
@@ -231,6 +237,9 @@ class RangeCache:
 
     async def _fetched_slowly(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> FetchedPieces:
         deadline = start_deadline(self._whole(lookup.query), self._settings)
+        if lookup.query.may_be_stale:
+            # They get what came so far, and the rest when they refresh.
+            deadline = deadline.no_longer_than(DASHBOARD_PATIENCE, "what dashboards wait for")
 
         async def ask(gap: tuple[int, int]) -> FetchedPiece:
             call = replace(self._part(lookup.key, gap), is_short=False, seconds=deadline.remaining)

@@ -26,6 +26,8 @@ _ABANDONED_SECONDS = 5.0
 _SMALLEST_PIECE = 10
 # A quick piece may be chance, such as data that were not there yet.
 _LARGEST_GROWTH = 4.0
+# Seconds; Grafana's proxy gives up after 30, https://grafana.com/docs/grafana/latest/setup-grafana/configure-grafana/.
+DASHBOARD_PATIENCE = 25.0
 # Queries that are remembered; beyond, what was used longest ago is forgotten.
 _MOST_QUERIES = 1000
 
