@@ -121,3 +121,23 @@ def test_what_came_while_another_part_failed_is_shown(cache: Rig, relay: Relay) 
     assert told(stale)[1]["data"] == told(cache.direct(QUESTION))[1]["data"]
     (warning,) = told(stale)[1]["warnings"]
     assert warning.count(" to ") == 1
+
+
+def test_points_too_new_to_be_kept_are_shown_when_they_came_with_the_failure(cache: Rig, relay: Relay) -> None:
+    middle = replace(QUESTION, range=replace(QUESTION.range, start_ms=QUESTION.range.start_ms + 300_000))
+    cache.clock.now = QUESTION.range.end_ms / 1000
+    cache.ask(middle)
+    early = str(QUESTION.range.start_ms // 1000)
+    relay.fault = lambda exchange: (
+        answering(b"", "502 Bad Gateway")(exchange)
+        if exchange.request.form["start"] == [early]
+        else exchange.reply(*relay.answer(exchange))
+    )
+
+    stale = cache.ask(replace(QUESTION, may_be_stale=True))
+
+    assert stale.cache_status.result == "stale"
+    assert told(stale)[1]["data"] == told(cache.direct(middle))[1]["data"]
+    (warning,) = told(stale)[1]["warnings"]
+    assert f"missing: {format_rfc3339(QUESTION.range.start_ms)} to " in warning
+    assert warning.count(" to ") == 1
