@@ -14,6 +14,7 @@ from math import ceil
 from typing import NamedTuple, TypeVar
 
 from gatewayz_metrics.catalogue import Catalogue, Statistic
+from gatewayz_metrics.catalogue.scrape_gaps import GapCheck, find_gap_checks
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
@@ -96,6 +97,8 @@ class BatchPart:
     names: tuple[str, ...]
     choices: tuple[tuple[tuple[str, str], ...], ...]
     weight: int
+    # Asked in the same query; it tells what the window of the statistics lacks.
+    check: GapCheck | None = None
 
     def expressions(self) -> Iterator[tuple[str, str]]:
         """All of them, under names that tell the sources apart."""
@@ -121,7 +124,7 @@ def _label_of(name: str, choice: int) -> str:
 class QueryLayer:
     """Reads the statistics and families of a catalogue from one upstream.
 
-    `cache_ttl` and `deadline` are in seconds.
+    `cache_ttl`, `deadline` and `scrape_interval` are in seconds.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class QueryLayer:
         selector: str = "",
         cache_ttl: float = 5.0,
         deadline: float = 8.0,
+        scrape_interval: float = 15.0,
         now: Callable[[], float] = clocks.time,
     ) -> None:
         self.catalogue = catalogue
@@ -141,6 +145,7 @@ class QueryLayer:
         self._telemetry = telemetry
         self._ttl = cache_ttl
         self._deadline = deadline
+        self._scrape_interval = scrape_interval
         self._now = now
         self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
             self._lifetime, clocks.monotonic, telemetry.of_cache("snapshots")
@@ -173,9 +178,13 @@ class QueryLayer:
         names: dict[tuple[str, ...], list[Statistic]] = {}
         for statistic in self.catalogue.in_sections(sections):
             names.setdefault(tuple(map(self.slots.fill, statistic.choices)), []).append(statistic)
+        checks = find_gap_checks(self.catalogue.in_sections(sections), self.slots, self._scrape_interval)
         parts = [
             BatchPart(
-                tuple(s.name for s in same), tuple(((same[0].name, promql),) for promql in choices), same[0].weight
+                tuple(s.name for s in same),
+                tuple(((same[0].name, promql),) for promql in choices),
+                same[0].weight,
+                next((checks[s.name] for s in same if s.name in checks), None),
             )
             for choices, same in names.items()
         ]
@@ -233,9 +242,15 @@ class _BatchRun:
     async def query(self, parts: Sequence[BatchPart]) -> _BatchResult:
         """A reading for every name of the parts; an error becomes a reading, too."""
         try:
-            promql = batch(expression for part in parts for expression in part.expressions())
+            checks = [part.check for part in parts if part.check]
+            promql = batch(
+                [expression for part in parts for expression in part.expressions()]
+                + [(check.name, check.promql) for check in checks]
+            )
             vector = await self.source.instant(promql, self.time)
-            return _BatchResult(_split_samples(parts, vector.samples), vector.warnings)
+            found = _sort_samples(parts, vector.samples)
+            gaps = [check.explain(sample.value) for check in checks for sample in found[check.name]]
+            return _BatchResult(_to_readings(parts, found), vector.warnings + tuple(gap for gap in gaps if gap))
         except (QueryRefused, AnswerTooLarge) as exc:
             if len(parts) > 1 and clocks.monotonic() < self.until:
                 return await self._query_halves(parts)
@@ -255,12 +270,13 @@ def _fail_all(parts: Iterable[BatchPart], error: ServiceError) -> _BatchResult:
     return _BatchResult({name: Reading(error=error) for part in parts for name in part.names})
 
 
-def _split_samples(parts: Sequence[BatchPart], samples: Iterable[Sample]) -> dict[str, Reading]:
-    """The samples of a batch as readings by name; the part label says which expression a sample belongs to.
+def _sort_samples(parts: Sequence[BatchPart], samples: Iterable[Sample]) -> dict[str, list[NamedSample]]:
+    """The samples of a batch by the name of their expression, which the part label tells.
 
     Raises BadAnswer for a sample of no expression in the batch.
     """
     found: dict[str, list[NamedSample]] = {name: [] for part in parts for name, _ in part.expressions()}
+    found |= {part.check.name: [] for part in parts if part.check}
     for sample in samples:
         labels = sample.labels
         labels.pop("__name__", None)
@@ -268,6 +284,11 @@ def _split_samples(parts: Sequence[BatchPart], samples: Iterable[Sample]) -> dic
         if name not in found:
             raise BadAnswer("a series that was not asked for")
         found[name].append(NamedSample(name, labels, sample.value))
+    return found
+
+
+def _to_readings(parts: Sequence[BatchPart], found: Mapping[str, list[NamedSample]]) -> dict[str, Reading]:
+    """The sorted samples of a batch as readings of statistics and families."""
     readings: dict[str, Reading] = {}
     for part in parts:
         readings |= dict.fromkeys(part.names, part.read(found))

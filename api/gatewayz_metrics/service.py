@@ -53,6 +53,7 @@ class Service:
             selector=settings.selector,
             cache_ttl=settings.cache_ttl,
             deadline=settings.prometheus_timeout,
+            scrape_interval=settings.scrape_interval,
         )
         limiter = QueryLimiter(self._upstream, settings)
         self.responses = ResponseCache(limiter, settings, telemetry, clock)

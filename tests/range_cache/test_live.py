@@ -18,6 +18,7 @@ from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
 from gatewayz_metrics.range_cache.cache import CacheKey
 from gatewayz_metrics.range_cache.matrix import StepGrid
+from gatewayz_metrics.range_cache.pieces import SlowQueries
 from gatewayz_metrics.upstream.request import Pairs
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -315,6 +316,15 @@ def _run(examples: int, steps: int) -> None:
 @pytest.mark.usefixtures("live")
 def test_every_answer_is_the_engines_own() -> None:
     _run(examples=25, steps=20)
+
+
+@pytest.mark.usefixtures("live")
+def test_every_answer_is_the_engines_own_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every query had timed out before: each gap is asked for in pieces."""
+    monkeypatch.setattr(SlowQueries, "points_at_once", lambda _slow, _key: 7)
+    # A gap is several calls then.
+    monkeypatch.setattr(Live, "_assert_no_needless_call", lambda *_: None)
+    _run(examples=8, steps=20)
 
 
 @pytest.mark.nightly

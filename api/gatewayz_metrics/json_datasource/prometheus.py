@@ -29,9 +29,9 @@ class PrometheusQueries:
         # Panels that abandon a request never end it, and reload: an answer under way is decoded once for all.
         self._found: SingleFlightCache[QueryResult] = SingleFlightCache(lambda _: 0.0, time.monotonic)
 
-    async def query_range(self, query: QueryText, times: TimeRange) -> QueryResult:
+    async def query_range(self, query: QueryText, times: TimeRange, *, may_be_stale: bool) -> QueryResult:
         """The series of an expression at every time of a range."""
-        ranged = RangeQuery(query.text, times, text=query)
+        ranged = RangeQuery(query.text, times, may_be_stale=may_be_stale, text=query)
         return await self._found.get(ranged, lambda: self._over(ranged))
 
     async def query(self, query: QueryText, time_ms: int) -> QueryResult:

@@ -55,8 +55,10 @@ class QueryRunner:
         self._scrape_ms = scrape_ms
         self._now = now
 
-    async def answer(self, request: QueryRequest) -> Sequence[TargetOutcome]:
+    async def answer(self, request: QueryRequest, *, may_be_stale: bool = False) -> Sequence[TargetOutcome]:
         """The outcome of every target that is not empty, in order.
+
+        `may_be_stale` says that kept points may be shown while the upstream is down, with a notice.
 
         Raises LimitExceeded or InvalidQuery before anything is sent, TargetsFailed when every target failed,
         AnswerTexts when the request's own texts are too long to stand at every series.
@@ -68,7 +70,7 @@ class QueryRunner:
         timing = self._timing(request)
         budget = QueryBudget(self.targets.max_length)
         plans = [self._plan(target, timing, request, budget) for target in wanted]
-        outcomes = await asyncio.gather(*map(self._run, plans))
+        outcomes = await asyncio.gather(*(self._run(plan, may_be_stale=may_be_stale) for plan in plans))
         failures = select_failures(outcomes)
         if failures and len(failures) == len(outcomes):
             raise TargetsFailed({failure.ref_id: failure.error for failure in failures})
@@ -104,11 +106,13 @@ class QueryRunner:
                 raise
             return TargetFailure(target.ref_id, exc, target.target)
 
-    async def _run(self, plan: TargetPlan | TargetFailure) -> TargetOutcome:
+    async def _run(self, plan: TargetPlan | TargetFailure, *, may_be_stale: bool) -> TargetOutcome:
         if isinstance(plan, TargetFailure):
             return plan
         try:
-            results = await asyncio.gather(*(self._query(plan, query) for query in plan.asks))
+            results = await asyncio.gather(
+                *(self._query(plan, query, may_be_stale=may_be_stale) for query in plan.asks)
+            )
         except ServiceError as exc:
             # One failed query fails the whole target: the series of the others would look complete.
             return TargetFailure(plan.ref_id, exc, plan.target, plan.executed)
@@ -122,9 +126,9 @@ class QueryRunner:
             notices += explain_short_windows(plan.asks, self._scrape_ms)
         return TargetResult(plan, all_series, tuple(dict.fromkeys(notices)))
 
-    async def _query(self, plan: TargetPlan, query: TargetQuery) -> QueryResult:
+    async def _query(self, plan: TargetPlan, query: TargetQuery, *, may_be_stale: bool) -> QueryResult:
         if not plan.is_instant:
-            return await self._prometheus.query_range(query.query, plan.grid)
+            return await self._prometheus.query_range(query.query, plan.grid, may_be_stale=may_be_stale)
         result = await self._prometheus.query(query.query, plan.at_ms)
         if any(len(series.times) > 1 for series in result.series):
             # An instant query of a range selector succeeds with a matrix, which no panel can show as instant values.

@@ -18,6 +18,7 @@ from gatewayz_metrics.errors import ServiceError, UnknownRoute
 from gatewayz_metrics.http.bodies import read_json
 from gatewayz_metrics.http.compression import compress
 from gatewayz_metrics.http.route import SurfaceRouter, error_headers, requested_path
+from gatewayz_metrics.http.rules import is_for_rule
 from gatewayz_metrics.json_datasource import annotations, editor, response
 from gatewayz_metrics.json_datasource.editor import AdHocTags, QueryEditor
 from gatewayz_metrics.json_datasource.openapi import ERROR_FORM, describe_health, describe_rows, status_of
@@ -100,7 +101,7 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
     async def query(request: Request) -> Response:
         """What panels, Explore and annotations ask for."""
         asked = await datasource().read(request, QueryRequest)
-        outcomes = await datasource().runner.answer(asked)
+        outcomes = await datasource().runner.answer(asked, may_be_stale=not is_for_rule(request.headers))
         if asked.is_annotation:
             return await _array(request, response.render_annotations(outcomes, asked.annotation_name))
         return await _array(request, response.render_elements(outcomes))

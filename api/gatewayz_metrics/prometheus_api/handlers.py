@@ -9,6 +9,7 @@ from fastapi import Request
 
 from gatewayz_metrics.caller_limits import check_length, check_lookback, check_points, check_range, earliest_start
 from gatewayz_metrics.errors import NotServed, PromqlOff, RequestError, UpstreamError
+from gatewayz_metrics.http.rules import is_for_rule
 from gatewayz_metrics.prometheus_api.envelope import render_success
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_label, read_params
 from gatewayz_metrics.promql.parser import QueryText
@@ -74,7 +75,8 @@ class ApiHandlers:
         renew = _wants_new(request)
         match endpoint:
             case Endpoint.QUERY_RANGE:
-                return await self._range(call, form, is_alert=is_alert, renew=renew)
+                may_be_stale = not is_for_rule(request.headers)
+                return await self._range(call, form, is_alert=is_alert, may_be_stale=may_be_stale, renew=renew)
             case Endpoint.BUILDINFO:
                 return await self._buildinfo(call, renew=renew)
             case _:
@@ -85,7 +87,9 @@ class ApiHandlers:
         headers = {"X-Cache": "miss"} if age is None else {"X-Cache": "hit", "Age": f"{age:.0f}"}
         return ApiReply(raw.status, raw.body, headers)
 
-    async def _range(self, call: ApiRequest, form: RequestParams, *, is_alert: bool, renew: bool) -> ApiReply:
+    async def _range(
+        self, call: ApiRequest, form: RequestParams, *, is_alert: bool, may_be_stale: bool, renew: bool
+    ) -> ApiReply:
         asked = parse_range(form)
         if asked is not None:
             check_points(asked, self._settings.max_points)
@@ -102,8 +106,9 @@ class ApiHandlers:
                 extra,
                 call.tenant,
                 bypass,
-                given,
-                call.text,
+                may_be_stale=may_be_stale,
+                given=given,
+                text=call.text,
                 renew=renew,
             )
         )
@@ -178,7 +183,9 @@ def _cache_headers(status: CacheStatus) -> dict[str, str]:
         ranges = ",".join(f"{format_seconds(start)}-{format_seconds(end)}" for start, end in status.fetched)
         parts.append(f"fetched=[{ranges}]")
     headers = {"X-Cache": "; ".join(part for part in parts if part)}
-    return headers | {"Age": f"{status.age:.0f}"} if status.result in ("hit", "partial") else headers
+    if status.result == "stale":
+        headers["Cache-Control"] = "no-store"
+    return headers | {"Age": f"{status.age:.0f}"} if status.result in ("hit", "partial", "stale") else headers
 
 
 def _without_features(answer: ApiResponse) -> bytes:

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from gatewayz_metrics.bounded_store import BoundedStore
 from gatewayz_metrics.cooperative import run_cooperatively
-from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused
+from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused, UpstreamError
 from gatewayz_metrics.promql.cacheability import CacheTraits
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache.annotations import merge_notes
@@ -25,11 +25,28 @@ from gatewayz_metrics.range_cache.matrix import (
     parse_matrix,
     render_matrix,
 )
-from gatewayz_metrics.range_cache.plan import FetchPlan, Lifetime, bypass_reason, clip, plan_fetches, unexpired
-from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery
+from gatewayz_metrics.range_cache.outage import find_timeout, is_outage, render_kept
+from gatewayz_metrics.range_cache.pieces import (
+    DASHBOARD_PATIENCE,
+    FetchedPiece,
+    FetchedPieces,
+    SlowQueries,
+    plan_pieces,
+)
+from gatewayz_metrics.range_cache.plan import (
+    Coverage,
+    FetchPlan,
+    Lifetime,
+    bypass_reason,
+    clip,
+    plan_fetches,
+    unexpired,
+)
+from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery, RangeResult
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.clock import Moment, TrustedClock
+from gatewayz_metrics.upstream.deadline import start_deadline
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
@@ -83,16 +100,6 @@ class RangeLookup:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchedPiece:
-    """An answer of the upstream, taken apart where it can be put together with others."""
-
-    raw: ApiResponse
-    matrix: Matrix | None
-    # Why it was not stored.
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ReusableAnswer:
     """An answer, when (on the monotonic clock) it was asked for, and for how many seconds it may be repeated."""
 
@@ -108,6 +115,7 @@ class RangeCache:
 
     def __init__(self, gate: QueryLimiter, settings: Settings, telemetry: Telemetry, clock: TrustedClock) -> None:
         self._gate = gate
+        self._settings = settings
         self._is_on = settings.cache_range
         self._lifetime = settings.cache_range_ttl
         self._freshness_ms = int(settings.cache_freshness * 1000)
@@ -121,6 +129,7 @@ class RangeCache:
         self.store: BoundedStore[CacheEntry] = BoundedStore(
             settings.cache_range_bytes, _LARGEST_SHARE, telemetry.range_bytes.set
         )
+        self._slow = SlowQueries(settings.prometheus_range_timeout)
         self._answers: SingleFlightCache[ReusableAnswer] = SingleFlightCache(
             lambda kept: kept.seconds, clock.monotonic, weigh=lambda kept: kept.weight, capacity=_REFUSAL_BYTES
         )
@@ -130,7 +139,8 @@ class RangeCache:
         """The envelope of a range query, as the upstream would write it now."""
         begun = self._begin()
         if query.renew:
-            self._answers.discard(replace(query, renew=False).identity)
+            for may_be_stale in (True, False):
+                self._answers.discard(replace(query, renew=False, may_be_stale=may_be_stale).identity)
 
         async def produce() -> ReusableAnswer:
             answer = await self._answer(query, begun)
@@ -143,7 +153,7 @@ class RangeCache:
         if kept.asked_at < begun.monotonic and kept.seconds:
             found = RangeAnswer(found.raw, CacheStatus("hit", "refused", age=begun.monotonic - kept.asked_at))
         self._observe(found.cache_status.result)
-        if found.cache_status.reason:
+        if found.cache_status.reason and found.cache_status.result != "stale":
             self._telemetry.range_fetches.labels(found.cache_status.reason).inc()
         return found
 
@@ -175,9 +185,9 @@ class RangeCache:
         first, last = lookup.window
         if query.renew:
             return await self._missed(lookup, FetchPlan(((first, last),), (), "renewed"))
-        # What the clocks have not reached (any more) is not settled, whatever they said before.
-        settled = min(last, grid.index(horizon_ms - lookup.traits.lookahead_ms))
-        known = clip(unexpired(entry.coverage, begun.monotonic), first, settled)
+        known = clip(unexpired(entry.coverage, begun.monotonic), first, self._settled(lookup, begun.time))
+        if query.range.steps >= self._slow.points_at_once(key):
+            return await self._merge_with_cached(lookup, entry, plan_pieces(known, first, last))
         wanted = plan_fetches(known, first, last)
         if wanted.gaps and not wanted.kept:
             return await self._missed(lookup, wanted)
@@ -191,16 +201,30 @@ class RangeCache:
     async def _missed(self, lookup: RangeLookup, wanted: FetchPlan) -> RangeAnswer:
         """Everything is asked for, and the answer goes on as it came."""
         query = lookup.query
-        piece = await self._piece(lookup, wanted.gaps[0], self._whole(query))
+        try:
+            piece = await self._piece(lookup, wanted.gaps[0], self._whole(query))
+        except UpstreamError as exc:
+            if stale := self._stale(lookup, exc):
+                return stale
+            raise
+        if (timeout := find_timeout(piece.raw)) and (stale := self._stale(lookup, timeout)):
+            return stale
         self._count(fetched=wanted.gaps[0][1] - wanted.gaps[0][0] + 1)
         fetched = ((query.range.start_ms, query.range.last_ms),)
         return RangeAnswer(piece.raw, CacheStatus("miss", piece.reason or wanted.reason, fetched))
 
     async def _merge_with_cached(self, lookup: RangeLookup, entry: CacheEntry, wanted: FetchPlan) -> RangeAnswer:
         """What is known and what is missing, put together."""
-        pieces = await self._fetched(lookup, wanted.gaps)
-        times = _times(lookup.key.grid, wanted.gaps)
+        fetch = self._fetched_slowly if wanted.reason == "slow" else self._fetched
+        fetched = await fetch(lookup, wanted.gaps)
+        pieces, times = fetched.pieces, _times(lookup.key.grid, wanted.gaps)
+        if fetched.error is not None:
+            if stale := self._stale(lookup, fetched.error, pieces):
+                return stale
+            raise fetched.error
         for piece in pieces:
+            if (timeout := find_timeout(piece.raw)) and (stale := self._stale(lookup, timeout, pieces)):
+                return stale
             if not piece.raw.is_success:
                 return RangeAnswer(piece.raw, CacheStatus("partial", "refused", times))
         found = [piece.matrix for piece in pieces if piece.matrix is not None and not piece.matrix.notes.is_partial]
@@ -214,9 +238,10 @@ class RangeCache:
         body = self._merged(entry, found, wanted, (first, last))
         missing = sum(end - begin + 1 for begin, end in wanted.gaps)
         self._count(fetched=missing, cached=last - first + 1 - missing)
-        age = self._time.monotonic() - min(extent.read_at for extent in wanted.kept)
-        reason = next((piece.reason for piece in pieces if piece.reason), "")
-        return RangeAnswer(ApiResponse(200, body), CacheStatus("partial" if pieces else "hit", reason, times, age))
+        age = self._age(wanted.kept)
+        reason = next((piece.reason for piece in pieces if piece.reason), wanted.reason if pieces else "")
+        result: RangeResult = "hit" if not pieces else "partial" if wanted.kept else "miss"
+        return RangeAnswer(ApiResponse(200, body), CacheStatus(result, reason, times, age))
 
     def _merged(self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]) -> bytes:
         for piece in found:
@@ -228,17 +253,57 @@ class RangeCache:
             raise AnswerTooLarge(self._limit)
         return body
 
-    async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> list[FetchedPiece]:
+    def _stale(
+        self, lookup: RangeLookup, error: UpstreamError, pieces: Sequence[FetchedPiece] = ()
+    ) -> RangeAnswer | None:
+        """What is known although the upstream failed; None when nothing is, or when the error is the answer."""
+        if not lookup.query.may_be_stale or not is_outage(error):
+            return None
+        # As it is by now, however old: what was read before an outage stays true in it.
+        begun = self._begin()
+        entry = (self.store.get(lookup.key) or CacheEntry()).until(self._settled(lookup, begun.time))
+        for piece in pieces:
+            if piece.matrix is not None and piece.matrix.notes.is_complete:
+                lifetime = Lifetime(self._lifetime, lookup.key.shift)
+                entry = entry.with_piece(piece.matrix, begun.monotonic, lifetime)
+        self._gate.check_series(sum(_is_in(series, lookup.window) for series in entry.series.values()))
+        body = render_kept(entry, lookup.key.grid, lookup.window, error)
+        if body is None:
+            return None
+        status = CacheStatus("stale", error.code, age=self._age(clip(entry.coverage, *lookup.window)))
+        return RangeAnswer(ApiResponse(200, body, cacheable=False), status)
+
+    def _age(self, kept: Coverage) -> float:
+        now = self._time.monotonic()
+        return max((now - extent.read_at for extent in kept), default=0.0)
+
+    async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> FetchedPieces:
         """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
         found = await asyncio.gather(
             *(self._piece(lookup, gap, self._part(lookup, gap)) for gap in gaps), return_exceptions=True
         )
         pieces: list[FetchedPiece] = []
+        failed: UpstreamError | None = None
         for piece in found:
-            if isinstance(piece, BaseException):
+            if isinstance(piece, UpstreamError):
+                failed = failed or piece
+            elif isinstance(piece, BaseException):
                 raise piece
-            pieces.append(piece)
-        return pieces
+            else:
+                pieces.append(piece)
+        return FetchedPieces(pieces, failed)
+
+    async def _fetched_slowly(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> FetchedPieces:
+        deadline = start_deadline(self._whole(lookup.query), self._settings)
+        if lookup.query.may_be_stale:
+            # They get what came so far, and the rest when they refresh.
+            deadline = deadline.no_longer_than(DASHBOARD_PATIENCE, "what dashboards wait for")
+
+        async def ask(gap: tuple[int, int]) -> FetchedPiece:
+            call = replace(self._part(lookup, gap), is_short=False, seconds=deadline.remaining)
+            return await self._piece(lookup, gap, call)
+
+        return await self._slow.fetch(lookup.key, gaps, ask, deadline)
 
     async def _piece(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
         """A stretch of the grid from the upstream, stored; a call under way for the same is shared."""
@@ -248,8 +313,12 @@ class RangeCache:
     async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
         # Before the question: what arrives at the upstream while it answers may be in it or not.
         begun = self._begin()
-        raw = await self._gate.forward(call)
+        points = gap[1] - gap[0] + 1
+        with self._slow.watch(lookup.key, points):
+            raw = await self._gate.forward(call)
         if raw.status != 200:
+            if find_timeout(raw):
+                self._slow.timed_out(lookup.key, points)
             return FetchedPiece(raw, None, "refused")
         grid = lookup.key.grid
         try:
@@ -299,6 +368,11 @@ class RangeCache:
         pairs = (("query", query.query), *span, *query.extra, *always)
         is_short = steps <= _SHORT_STEPS
         return ApiRequest(Endpoint.QUERY_RANGE, pairs, tenant=query.tenant, text=query.read, is_short=is_short)
+
+    def _settled(self, lookup: RangeLookup, moment: float) -> int:
+        """The last place of a window that is settled: what the clocks have not reached (any more) is not."""
+        place = lookup.key.grid.index(self._horizon_ms(moment) - lookup.traits.lookahead_ms)
+        return min(lookup.window[1], place)
 
     def _horizon_ms(self, moment: float) -> int:
         """Up to when points stay as they are, at a Unix time that both clocks have reached."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from gatewayz_metrics.promql.cacheability import CacheTraits
 from gatewayz_metrics.range_cache.matrix import CachedSeries, Labels, Matrix
-from gatewayz_metrics.range_cache.plan import Coverage, Extent, Lifetime, add_extent, find_gaps, unexpired
+from gatewayz_metrics.range_cache.plan import Coverage, Extent, Lifetime, add_extent, clip, find_gaps, unexpired
 
 # Bytes, about: an entry without series, its key and its place in the store.
 _OVERHEAD = 2000
@@ -47,6 +47,14 @@ class CacheEntry:
             coverage = add_extent(coverage, extent, lifetime.slack)
         series = {labels: found for labels, found in self.overlaid(piece).items() if not found.is_empty}
         return replace(self, coverage=coverage, series=series)
+
+    def until(self, last: int) -> "CacheEntry":
+        """The entry without what lies after a place of the grid."""
+        if not self.coverage or self.coverage[-1].last <= last:
+            return self
+        first = self.coverage[0].first
+        series = {labels: found for labels, one in self.series.items() if not (found := one.only(first, last)).is_empty}
+        return replace(self, coverage=clip(self.coverage, first, last), series=series)
 
     def pruned(self, now: float) -> "CacheEntry":
         """The entry without what is no longer believed at `now` (monotonic seconds)."""

@@ -9,7 +9,7 @@ from gatewayz_metrics.promql.parser import ParsedQuery, QueryText
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiResponse, Pairs, Tenant
 
-RangeResult = Literal["hit", "partial", "miss", "bypass"]
+RangeResult = Literal["hit", "partial", "miss", "bypass", "stale"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class RangeQuery:
     tenant: Tenant = UNRESTRICTED
     # A reason of the caller's own to go past the cache; a name from the code, it becomes a metric label.
     bypass: str = ""
+    # Whether the caller shows warnings to people, so that kept points may be the answer while the upstream is down.
+    may_be_stale: bool = False
     # start, end and step as the caller wrote them, for when the whole query goes on.
     given: Pairs = field(default=(), compare=False)
     # The query as the caller has it, where it may have been read already.
@@ -34,7 +36,7 @@ class RangeQuery:
     @property
     def identity(self) -> Hashable:
         """What two queries have in common that may share one answer."""
-        return self.query, self.range, self.extra, self.tenant, self.bypass, self.renew
+        return self.query, self.range, self.extra, self.tenant, self.bypass, self.may_be_stale, self.renew
 
     @cached_property
     def read(self) -> QueryText:

@@ -32,6 +32,10 @@ class Deadline:
         """Seconds that are left for waiting."""
         return self.begun + self.seconds * _WAITING_SHARE - time.monotonic()
 
+    def no_longer_than(self, seconds: float, setting: str) -> "Deadline":
+        """The deadline, or a shorter one that began with it."""
+        return self if self.seconds <= seconds else Deadline(seconds, setting, self.begun)
+
     def exceeded(self, *, by_upstream: bool = False) -> TimedOut:
         """The error of a question that took longer."""
         return TimedOut(self.seconds, self.setting, by_upstream=by_upstream)
@@ -46,6 +50,8 @@ def start_deadline(call: ApiRequest, settings: Settings) -> Deadline:
     asked = _parse_timeout(call.get("timeout"))
     if asked is not None and asked + _ENGINES_WORDS < seconds:
         seconds, setting = asked + _ENGINES_WORDS, "the request's parameter timeout"
+    if call.seconds is not None:
+        seconds = min(seconds, call.seconds)
     return Deadline(seconds, setting, time.monotonic())
 
 

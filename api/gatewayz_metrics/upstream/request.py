@@ -158,6 +158,8 @@ class ApiRequest:
     is_short: bool = field(default=False, compare=False)
     # The query as the caller has it, where it may have been read already.
     text: QueryText | None = field(default=None, compare=False, repr=False)
+    # Seconds that are left of a deadline which several requests have together.
+    seconds: float | None = field(default=None, compare=False)
 
     @property
     def query(self) -> QueryText:
