@@ -174,9 +174,9 @@ def test_the_breaker_opens_when_the_upstream_is_down_and_only_then(fault: Behavi
             telemetry.upstream_up.set(1)
             for number in range(FAILURES + 1):
                 await fail(upstream, f"q{number}")
-            if upstream._probe is not None:
-                await upstream._probe
-            return upstream._breaker.is_open, "gatewayz_metrics_upstream_up 0.0" in telemetry.page().decode()
+            if upstream.health._probe is not None:
+                await upstream.health._probe
+            return upstream.health.breaker.is_open, "gatewayz_metrics_upstream_up 0.0" in telemetry.page().decode()
 
     with FakeUpstream(fault or fakes.hang) as fake:
         url = fake.url if fault else f"http://127.0.0.1:{fakes.closed_port()}"

@@ -34,10 +34,20 @@ _CREDENTIALS = (
     "prometheus_bearer_token_file",
     "prometheus_headers",
 )
-# Where the host listens, and whose pages may ask it, is the host's business.
-_HOSTS_OWN = ("host", "port", "cors_origins")
+# Where the host listens, whose pages may ask it and what it logs is the host's business.
+_HOSTS_OWN = ("host", "port", "cors_origins", "log_format", "log_level")
 # With the default instead of these, somebody would be let in, asked, or shown what was meant to stay out.
-_ESSENTIAL = ("api_tokens", "tenants", "prometheus_url", *_CREDENTIALS, "selector")
+_ESSENTIAL = (
+    "api_tokens",
+    "api_tokens_file",
+    "tenants",
+    "tenants_file",
+    "prometheus_url",
+    *_CREDENTIALS,
+    "prometheus_cert_file",
+    "prometheus_key_file",
+    "selector",
+)
 # What a value counts as when it cannot be used, where the default opens what somebody may have meant to close.
 _CLOSED = {"allow_promql": "off"}
 
@@ -79,8 +89,9 @@ def read_host_settings(prometheus_url: str | None = None) -> HostSettings:
     if prometheus_url is not None:
         values["prometheus_url"], names["prometheus_url"] = prometheus_url, "prometheus_url"
     found = _validate(values, names)
-    if not values.keys() & {"api_tokens", "tenants"}:
-        for field in sorted(variables.keys() & {"api_tokens", "tenants"}):
+    access = {"api_tokens", "api_tokens_file", "tenants", "tenants_file"}
+    if not values.keys() & access:
+        for field in sorted(variables.keys() & access):
             log.warning("%s is not read inside a host application; %s%s is.", field.upper(), PREFIX, field.upper())
     return found
 
@@ -139,7 +150,7 @@ def _sentence(problem: Problem, names: Mapping[str, str]) -> str:
 
 def _tokens_alone(values: Mapping[str, Any]) -> Settings:
     try:
-        return GivenSettings(api_tokens=values.get("api_tokens", ()))
+        return GivenSettings(api_tokens=values.get("api_tokens", ()), api_tokens_file=values.get("api_tokens_file"))
     except ValidationError:
         return _let_nobody_in()
 

@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     def create(telemetry: Telemetry) -> Service:
         service = Service(settings or read_settings(), telemetry)
+        service.watch_upstream()
         service.announce(_SURFACES, public=service.settings.host not in _LOOPBACK)
         return service
 
@@ -52,6 +53,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # A redirect would carry the Host header of whoever asks, and needs no token.
         redirect_slashes=False,
     )
+    # What SIGHUP does, for the server.
+    app.state.reload = services.reload
     app.include_router(create_metrics_router(services))
     app.include_router(create_operations_router(services))
     app.include_router(create_prometheus_router(services))

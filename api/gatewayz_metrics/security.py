@@ -1,4 +1,4 @@
-"""Authentication by bearer tokens (RFC 6750), compared in constant time, and who a request is for.
+"""Authentication by tokens (RFC 6750, or the header X-API-Key), compared in constant time, and who a request is for.
 
 A service token gives access to everything, a tenant's token to the tenant's data on the Prometheus API.
 """
@@ -11,23 +11,31 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from gatewayz_metrics.errors import Unauthorized
-from gatewayz_metrics.upstream.principal import Principal, set_principal
+from gatewayz_metrics.upstream.principal import Principal, current_principal, set_principal
 from gatewayz_metrics.upstream.request import UNRESTRICTED, Tenant
 
 # Grafana names its user here where `send_user_header` is on,
 # https://grafana.com/docs/grafana/latest/setup-grafana/configure-grafana/#send_user_header.
 _USER_HEADER = "x-grafana-user"
 _LONGEST_USER = 100
+# As ASGI has them, in lower case.
+_TOKEN_HEADERS = (b"authorization", b"x-api-key")
 
 
 class ServiceTokens:
     """The service's own tokens; without any, every request is accepted."""
 
-    def __init__(self, tokens: Iterable[SecretStr]) -> None:
+    def __init__(self, tokens: Iterable[SecretStr], *, is_closed: bool = False) -> None:
+        """`is_closed` says that tokens are needed, even while there are none that could be shown."""
+        self._digests: list[bytes] = []
+        self.replace(tokens)
+        # Whether requests are accepted without a token; fixed, as every request asks.
+        self.open = not self._digests and not is_closed
+
+    def replace(self, tokens: Iterable[SecretStr]) -> None:
+        """Accept these tokens and no others from now on."""
         # compare_digest reveals differing lengths by its time; digests all have one length.
         self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
-        # Whether requests are accepted without a token; fixed, as every request asks.
-        self.open = not self._digests
 
     def check(self, request: Request) -> None:
         """Accept the request and note its principal, or raise Unauthorized.
@@ -37,12 +45,21 @@ class ServiceTokens:
         if self.open:
             _note_principal(request, f"address {_address(request)}")
             return
-        given = _bearer_digest(request.headers.getlist("authorization")) or b""
-        # Compared with every digest, so that the time does not depend on which one matches.
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        if not any(matches):
+        found = self._find(request)
+        if found is None:
             raise Unauthorized
-        _note_principal(request, f"token {matches.index(True)}")
+        # Names the token for logs, and tells nothing of a random one.
+        _note_principal(request, f"token {found.hex()[:8]}")
+
+    def knows(self, request: Request) -> bool:
+        """Whether the request shows one of the tokens."""
+        return self._find(request) is not None
+
+    def _find(self, request: Request) -> bytes | None:
+        given = _shown_digest(request) or b""
+        # Compared with every digest, so that the time does not depend on which one matches.
+        matches = [digest for digest in self._digests if hmac.compare_digest(given, digest)]
+        return matches[0] if matches else None
 
 
 class Authenticator:
@@ -50,6 +67,10 @@ class Authenticator:
 
     def __init__(self, tokens: ServiceTokens, tenants: Mapping[str, Tenant]) -> None:
         self._tokens = tokens
+        self.replace(tenants)
+
+    def replace(self, tenants: Mapping[str, Tenant]) -> None:
+        """Know these tenants, by their tokens, and no others from now on."""
         self._tenants = [(_digest(token.encode()), tenant) for token, tenant in tenants.items()]
 
     def check(self, request: Request) -> None:
@@ -57,7 +78,7 @@ class Authenticator:
         request.state.tenant = self._find_tenant(request)
 
     def _find_tenant(self, request: Request) -> Tenant:
-        given = _bearer_digest(request.headers.getlist("authorization"))
+        given = _shown_digest(request) if self._tenants else None
         if given is not None:
             # All are compared here, too: no early exit that time could reveal.
             found = [tenant for digest, tenant in self._tenants if hmac.compare_digest(given, digest)]
@@ -68,6 +89,12 @@ class Authenticator:
         return UNRESTRICTED
 
 
+def describe_principal() -> str:
+    """Who the running request is for, in words for logs; nothing of it is secret."""
+    group, member = current_principal()
+    return f"{group} user {member}" if member else group
+
+
 def _note_principal(request: Request, group: str) -> None:
     set_principal(Principal(group, request.headers.get(_USER_HEADER, "")[:_LONGEST_USER]))
 
@@ -76,13 +103,25 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _bearer_digest(headers: list[str]) -> bytes | None:
-    """The digest of a request's bearer token; None without one, or when the header is repeated."""
-    if len(headers) != 1:
+def _shown_digest(request: Request) -> bytes | None:
+    """The digest of the token in `Authorization: Bearer` or `X-API-Key`.
+
+    None without one, when a header is repeated, and when the two differ. Another scheme beside an X-API-Key, as for a
+    proxy in front, is none of ours.
+    """
+    # The bytes that were sent; decoding them as Starlette does would make the end of "\u00e0" a space.
+    shown = [(name, value) for name, value in request.scope["headers"] if name in _TOKEN_HEADERS]
+    if not shown or len({name for name, _ in shown}) < len(shown):
         return None
-    scheme, _, token = headers[0].partition(" ")
-    # The bytes that were sent: ASGI headers are decoded as Latin-1, whose no-break space is the second byte of "à".
-    return _digest(token.strip(" \t").encode("latin-1", "replace")) if scheme.lower() == "bearer" else None
+    tokens = {token for name, value in shown if (token := _read_token(name, value)) is not None}
+    return _digest(tokens.pop()) if len(tokens) == 1 else None
+
+
+def _read_token(name: bytes, value: bytes) -> bytes | None:
+    if name == b"x-api-key":
+        return value.strip(b" \t")
+    scheme, _, token = value.partition(b" ")
+    return token.strip(b" \t") if scheme.lower() == b"bearer" else None
 
 
 def _digest(token: bytes) -> bytes:

@@ -7,6 +7,9 @@ from gatewayz_metrics.http.route import SurfaceRouter, render_json_error
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.telemetry import CONTENT_TYPE
 
+# Seconds for which a probe waits where the state is in doubt.
+_PATIENCE = 0.05
+
 
 def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
     """`/livez` and `/readyz` for everybody, the others for those with a token."""
@@ -24,10 +27,19 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
         return _json({"status": "ok"})
 
     @router.get("/readyz")
-    async def ready() -> Response:
-        """The service can answer: `degraded` while the upstream is down, which the answers then explain."""
-        failure = await services.get().layer.probe()
-        return _json({"status": "degraded", "reason": failure.sentence} if failure else {"status": "ok"})
+    async def ready(request: Request) -> Response:
+        """The service can answer: `degraded` while the upstream is down, which the answers then explain.
+
+        It tells the last known state, as probes wait for a second at most. Sentences name hosts and files, so they
+        are for callers with a token; where there are no tokens, everybody gets the code of what is wrong.
+        """
+        service = services.get()
+        failure = await service.check_upstream(_PATIENCE)
+        if failure is None:
+            return _json({"status": "ok"})
+        known = service.tokens.knows(request)
+        details = {"code": failure.code} if known or service.tokens.open else {}
+        return _json({"status": "degraded"} | details | ({"reason": failure.sentence} if known else {}))
 
     @guarded.get("/metrics")
     async def own_metrics() -> Response:
