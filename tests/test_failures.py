@@ -304,7 +304,7 @@ def test_up_says_what_the_circuit_breaker_says() -> None:
     ):
         seen = []
         for _ in range(breaker.FAILURES + 2):
-            client.get("/readyz")
+            client.get("/prometheus/metrics/models")
             seen.append(own(client)["gatewayz_metrics_upstream_up"])
         wait_until(lambda: own(client)["gatewayz_metrics_upstream_up"] == 0)
 

@@ -427,7 +427,7 @@ def test_connections_are_closed_when_the_host_fails(upstream: FakeUpstream) -> N
     async def visit() -> bool:
         with pytest.raises(LookupError):
             await fail(kept)
-        closed: bool = kept[0]._client.is_closed
+        closed: bool = kept[0]._connections._current.client.is_closed
         return closed
 
     assert asyncio.run(visit())

@@ -75,6 +75,13 @@ def test_the_defaults_work_on_their_own() -> None:
         "host": "127.0.0.1",
         "port": 8000,
         "prometheus_range_timeout": 60.0,
+        "api_tokens_file": None,
+        "tenants_file": None,
+        "prometheus_cert_file": None,
+        "prometheus_key_file": None,
+        "prometheus_connection_age": 300.0,
+        "log_format": "text",
+        "log_level": "info",
     }
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import socket
 import sys
@@ -19,8 +18,9 @@ from rich.table import Table
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check
 from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.host_settings import warn_of_unknown_settings
 from gatewayz_metrics.http.server_protocol import create_protocol
-from gatewayz_metrics.logs import OneLineFormatter
+from gatewayz_metrics.logs import configure_logging
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.promql.build import Slots
@@ -137,10 +137,8 @@ def _simulate() -> None:
 
 async def _serve(settings: Settings, listening: socket.socket | None = None, *, print_banner: bool = False) -> None:
     """Serve until a signal ends it; `print_banner` prints what to try once it listens."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(OneLineFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logging(settings.log_format, settings.log_level)
+    warn_of_unknown_settings()
     load(settings.catalogue)  # a broken one stops the start here, with its sentence
     listening = listening or _listen(settings)
     config = uvicorn.Config(

@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.setting_names import describe_unknown
 from gatewayz_metrics.settings import Settings, unreadable_file
 from gatewayz_metrics.validation import Problem, first_problem
 
@@ -84,6 +85,8 @@ def read_host_settings(prometheus_url: str | None = None) -> HostSettings:
     except (OSError, UnicodeDecodeError) as exc:
         # The tokens may stand in the file.
         return HostSettings(_let_nobody_in(), unreadable_file(exc))
+    if unknown := describe_unknown(variables, Settings.model_fields, PREFIX, in_host=True):
+        log.warning("%s", unknown)
     names = _choose_names(variables)
     values: dict[str, Any] = {field: variables[name] for field, name in names.items()}
     if prometheus_url is not None:
@@ -94,6 +97,16 @@ def read_host_settings(prometheus_url: str | None = None) -> HostSettings:
         for field in sorted(variables.keys() & access):
             log.warning("%s is not read inside a host application; %s%s is.", field.upper(), PREFIX, field.upper())
     return found
+
+
+def warn_of_unknown_settings() -> None:
+    """Log what the environment and `.env` of a process of our own hold that looks like a setting and is none."""
+    try:
+        variables = _read_variables()
+    except (OSError, UnicodeDecodeError):
+        return  # said where the settings are read
+    if unknown := describe_unknown(variables, Settings.model_fields, PREFIX, in_host=False):
+        log.warning("%s", unknown)
 
 
 def _read_variables() -> dict[str, str]:

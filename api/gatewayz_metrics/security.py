@@ -11,7 +11,7 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from gatewayz_metrics.errors import Unauthorized
-from gatewayz_metrics.upstream.principal import Principal, current_principal, set_principal
+from gatewayz_metrics.upstream.principal import SERVICE, Principal, current_principal, set_principal
 from gatewayz_metrics.upstream.request import UNRESTRICTED, Tenant
 
 # Grafana names its user here where `send_user_header` is on,
@@ -90,9 +90,11 @@ class Authenticator:
 
 
 def describe_principal() -> str:
-    """Who the running request is for, in words for logs; nothing of it is secret."""
-    group, member = current_principal()
-    return f"{group} user {member}" if member else group
+    """Who the running request is for, in words for logs, none of them secret; nothing before that is known."""
+    principal = current_principal()
+    if principal == SERVICE:
+        return ""
+    return f"{principal.group} user {principal.member}" if principal.member else principal.group
 
 
 def _note_principal(request: Request, group: str) -> None:

@@ -45,7 +45,7 @@ LAYERS = (
     Layer("the service", ("service",)),
     Layer("the query layer", ("query", "range_cache", "security", "access", "caller_limits")),
     Layer("the upstream", ("upstream",)),
-    Layer("the settings", ("settings", "host_settings", "telemetry", "engines"), sideways=True),
+    Layer("the settings", ("settings", "host_settings", "setting_names", "telemetry", "engines"), sideways=True),
     Layer("the catalogue", ("catalogue",)),
     Layer("PromQL", ("promql",)),
     Layer("files", ("watched_files",)),

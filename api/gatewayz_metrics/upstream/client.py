@@ -91,7 +91,7 @@ class UpstreamClient:
         self._credentials = UpstreamAuth(settings)
         self._connections = UpstreamConnections(settings)
         # Read at the start; whoever owns the client has them read again.
-        self.watched_files = (self._credentials.file, self._connections.files)
+        self.watched_files: tuple[WatchedFiles, ...] = (self._credentials.file, self._connections.files)
 
     async def __aenter__(self) -> Self:
         return self
@@ -183,10 +183,10 @@ class UpstreamClient:
             self._telemetry.upstream_seconds.labels(slug).observe(time.perf_counter() - started)
 
     async def _ask_probe(self) -> None:
-        """Ask the cheapest question there is. Raises ServiceError."""
+        """Ask the cheapest question there is, and read its answer as strictly as the catalogue. Raises ServiceError."""
         seconds = min(_PROBE_SECONDS, self._settings.prometheus_timeout)
         deadline = Deadline(seconds, "PROMETHEUS_TIMEOUT", time.monotonic())
-        self._to_response(_PROBE, *await self._fetch(_PROBE, deadline), deadline)
+        parse_vector(self._require_success(*await self._fetch(_PROBE, deadline), deadline))
 
     async def _fetch(self, call: ApiRequest, deadline: Deadline) -> HttpReply:
         """A complete reply within the deadline, which httpx itself does not have: its timeouts are per read."""

@@ -26,19 +26,17 @@ from gatewayz_metrics.upstream.tls import find_tls_error, name_cause
 
 def translate(exc: Exception, host: str, deadline: Deadline) -> UpstreamError:
     """The error of our tree for an error of httpx."""
+    # httpcore before 0.18 lets ssl's own errors through. In TLS 1.3 a client certificate is refused at the first read.
+    tls = find_tls_error(exc) if isinstance(exc, httpx.NetworkError | ssl.SSLError) else None
     match exc:
         case httpx.PoolTimeout():
             return PoolExhausted()
         case httpx.TimeoutException():
             return deadline.exceeded()
-    # httpcore before 0.18 lets ssl's own errors through. In TLS 1.3 a client certificate is refused at the first read.
-    if isinstance(exc, httpx.NetworkError | ssl.SSLError) and (tls := find_tls_error(exc)) is not None:
         # An end without a goodbye, as of a server that was killed, is no matter of certificates.
-        return ConnectionLost(host) if isinstance(tls, ssl.SSLEOFError) else TlsFailed(host, name_cause(tls))
-    match exc:
-        case httpx.ConnectError():
-            return Unreachable(host)
-        case httpx.NetworkError() | httpx.RemoteProtocolError():
+        case _ if tls is not None and not isinstance(tls, ssl.SSLEOFError):
+            return TlsFailed(host, name_cause(tls))
+        case httpx.ReadError() | httpx.WriteError() | httpx.CloseError() | httpx.RemoteProtocolError():
             return ConnectionLost(host)
         case httpx.DecodingError():
             return BadAnswer("broken compression")

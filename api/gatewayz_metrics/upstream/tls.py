@@ -4,6 +4,7 @@ import ssl
 
 import httpx
 
+from gatewayz_metrics.errors import ServiceError
 from gatewayz_metrics.settings import Settings
 
 # Words for the codes of X509_verify_cert_error_string, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/.
@@ -46,7 +47,7 @@ def create_context(settings: Settings) -> ssl.SSLContext:
             # With a password that is none: OpenSSL would else ask for it at the terminal.
             context.load_cert_chain(cert, key, password=lambda: "none")
         except (OSError, ValueError) as exc:
-            reason = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror if isinstance(exc, OSError) else ""
+            reason = getattr(exc, "reason", "") or getattr(exc, "strerror", "")
             raise ValueError(
                 f"PROMETHEUS_CERT_FILE {cert} and PROMETHEUS_KEY_FILE {key or cert} cannot be used together "
                 f"({reason or type(exc).__name__}); a key must be whole, of this certificate, and without a password."
@@ -56,7 +57,8 @@ def create_context(settings: Settings) -> ssl.SSLContext:
 
 def find_tls_error(exc: BaseException | None) -> ssl.SSLError | None:
     """The TLS error among the causes; httpx raises the same errors for all of them."""
-    while exc is not None:
+    # An error of ours is the attempt before.
+    while exc is not None and not isinstance(exc, ServiceError):
         if isinstance(exc, ssl.SSLError):
             return exc
         exc = exc.__cause__ or exc.__context__
@@ -65,15 +67,11 @@ def find_tls_error(exc: BaseException | None) -> ssl.SSLError | None:
 
 def name_cause(error: ssl.SSLError) -> str:
     """Why a handshake failed, in words that hold nothing of the certificates."""
-    if isinstance(error, ssl.SSLCertVerificationError) and (cause := _VERIFY_CAUSES.get(_verify_code(error))):
+    if cause := _VERIFY_CAUSES.get(getattr(error, "verify_code", 0)):
         return cause
-    reason = error.reason or ""
+    # Absent where Python itself raises the error, as the code is.
+    reason = getattr(error, "reason", "") or ""
     for part, cause in _ALERT_CAUSES.items():
         if part in reason:
             return cause
     return f"OpenSSL says {reason.lower().replace('_', ' ')}" if reason else ""
-
-
-def _verify_code(error: ssl.SSLCertVerificationError) -> int:
-    # Absent where Python itself raises it.
-    return getattr(error, "verify_code", 0)
