@@ -25,12 +25,19 @@ def _find_unknown(variables: list[str], known: set[str], prefix: str, *, in_host
         name = variable.removeprefix(prefix)
         if in_host:
             if has_prefix and name not in known:
-                yield _suggest(variable, get_close_matches(name, known, 1, _ALIKE), prefix)
+                yield _suggest(variable, _find_alike(name, known), prefix)
         elif has_prefix and name in known:
             yield f"{variable.upper()} (that is its name inside a host application; here it is {name.upper()})"
-        elif variable not in known and (alike := get_close_matches(variable, known, 1, _ALIKE)):
+        elif variable not in known and (alike := _find_alike(variable, known)):
             yield _suggest(variable, alike, "")
 
 
-def _suggest(variable: str, alike: list[str], prefix: str) -> str:
-    return variable.upper() + (f" ({(prefix + alike[0]).upper()}?)" if alike else "")
+def _find_alike(name: str, known: set[str]) -> str:
+    """The setting that somebody may have meant, or nothing."""
+    alike = get_close_matches(name, known, 3, _ALIKE)
+    # What was cut short is likelier than what was spelt wrongly: PROMETHEUS_USER is near to PROMETHEUS_URL as well.
+    return next((each for each in alike if each.startswith(name)), alike[0] if alike else "")
+
+
+def _suggest(variable: str, alike: str, prefix: str) -> str:
+    return variable.upper() + (f" ({(prefix + alike).upper()}?)" if alike else "")
