@@ -20,6 +20,7 @@ from gatewayz_metrics import Settings, cli
 
 from tests.support.engine import Engine
 from tests.support.server import listening
+from tests.support.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "gatewayz_metrics"]
 # The same where nothing of the demo can be imported and fcntl does not exist, as on Windows.
@@ -68,7 +69,7 @@ def running(*words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[
 
 def test_serve_answers_and_ends_in_good_order(prometheus: Engine) -> None:
     with running("serve", PROMETHEUS_URL=prometheus.url) as (process, url):
-        assert httpx.get(f"{url}/readyz").json() == {"status": "ok"}
+        wait_until(lambda: httpx.get(f"{url}/readyz").json() == {"status": "ok"})
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) in (0, 143, -signal.SIGTERM)
 
@@ -201,14 +202,14 @@ def test_every_start_says_what_is_served_and_who_may_ask(environment: dict[str, 
 
 
 def first_line(**environment: str) -> str:
-    """The first line of the log of a service that starts."""
+    """The first line of the log of a service that starts, without its time."""
     env = os.environ | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment
     with subprocess.Popen([*COMMAND, "serve"], env=env, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline().strip()
         process.terminate()
         process.communicate()
-    return line
+    return line.partition(" ")[2]
 
 
 def test_the_catalogue_is_printed_as_a_table() -> None:

@@ -17,7 +17,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ServiceError
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.breaker import FAILURES
-from gatewayz_metrics.upstream.client import UpstreamClient
+from gatewayz_metrics.upstream.client import PROBE, UpstreamClient
 from gatewayz_metrics.upstream.principal import Principal, set_principal
 from gatewayz_metrics.upstream.request import ApiRequest, Endpoint
 
@@ -133,7 +133,7 @@ def test_nested_subqueries_of_six_clients_suspend_nobody(prometheus: Engine) -> 
 
 def probes_pass(fault: Behaviour) -> Behaviour:
     """The fault for callers' queries; the cheapest question is answered."""
-    return lambda exchange: (fakes.no_series if exchange.request.query == "vector(1)" else fault)(exchange)
+    return lambda exchange: (fakes.no_series if exchange.request.query == PROBE.get("query") else fault)(exchange)
 
 
 FAULTS: dict[str, tuple[Behaviour | None, bool]] = {

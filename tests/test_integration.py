@@ -397,7 +397,7 @@ def test_connections_are_closed_at_the_end(host: Host, upstream: FakeUpstream) -
         assert_served(client)
         service = found[0]._services._service
         assert service is not None
-        http = service._upstream._client  # type: ignore[attr-defined]  # the client behind the protocol
+        http = service._upstream._connections._current.client  # type: ignore[attr-defined]  # the client behind the protocol
         assert not http.is_closed
 
     assert http.is_closed

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream import health
-from gatewayz_metrics.upstream.client import UpstreamClient
+from gatewayz_metrics.upstream.client import PROBE, UpstreamClient
 
 from tests.support import fake_upstream as fakes
 from tests.support.client import serving
@@ -161,7 +161,7 @@ def test_while_nobody_asks_the_service_does() -> None:
 
     with FakeUpstream(fakes.healthy) as fake:
         asyncio.run(story(fake.url, fake.requests))
-    assert {request.query for request in fake.requests} == {"vector(1)"}
+    assert {request.query for request in fake.requests} == {PROBE.get("query")}
 
 
 def test_while_others_ask_the_service_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

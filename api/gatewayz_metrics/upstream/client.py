@@ -18,6 +18,7 @@ from gatewayz_metrics.errors import (
     QueryRefused,
     UpstreamError,
 )
+from gatewayz_metrics.promql.build import batch
 from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
@@ -35,7 +36,8 @@ from gatewayz_metrics.watched_files import WatchedFiles
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # The cheapest question there is; whether it is answered tells an outage from queries that are too slow or too large.
-_PROBE = ApiRequest(Endpoint.QUERY, (("query", "vector(1)"),))
+# In the catalogue's form, so that it fails where the catalogue does.
+PROBE = ApiRequest(Endpoint.QUERY, (("query", batch([("probe", "vector(1)")])),))
 # Seconds that it may take.
 _PROBE_SECONDS = 2.0
 
@@ -186,7 +188,7 @@ class UpstreamClient:
         """Ask the cheapest question there is, and read its answer as strictly as the catalogue. Raises ServiceError."""
         seconds = min(_PROBE_SECONDS, self._settings.prometheus_timeout)
         deadline = Deadline(seconds, "PROMETHEUS_TIMEOUT", time.monotonic())
-        parse_vector(self._require_success(*await self._fetch(_PROBE, deadline), deadline))
+        parse_vector(self._require_success(*await self._fetch(PROBE, deadline), deadline))
 
     async def _fetch(self, call: ApiRequest, deadline: Deadline) -> HttpReply:
         """A complete reply within the deadline, which httpx itself does not have: its timeouts are per read."""
