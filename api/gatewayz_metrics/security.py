@@ -18,8 +18,6 @@ from gatewayz_metrics.upstream.request import UNRESTRICTED, Tenant
 # https://grafana.com/docs/grafana/latest/setup-grafana/configure-grafana/#send_user_header.
 _USER_HEADER = "x-grafana-user"
 _LONGEST_USER = 100
-# As ASGI has them, in lower case.
-_TOKEN_HEADERS = (b"authorization", b"x-api-key")
 
 
 class ServiceTokens:
@@ -27,7 +25,7 @@ class ServiceTokens:
 
     def __init__(self, tokens: Iterable[SecretStr], *, is_closed: bool = False) -> None:
         """`is_closed` says that tokens are needed, even while there are none that could be shown."""
-        self._digests: list[bytes] = []
+        self._digests: list[tuple[bytes, str]] = []
         self.replace(tokens)
         # Whether requests are accepted without a token; fixed, as every request asks.
         self.open = not self._digests and not is_closed
@@ -35,7 +33,9 @@ class ServiceTokens:
     def replace(self, tokens: Iterable[SecretStr]) -> None:
         """Accept these tokens and no others from now on."""
         # compare_digest reveals differing lengths by its time; digests all have one length.
-        self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
+        digests = [_digest(token.get_secret_value().encode()) for token in tokens]
+        # With the name that logs have for it, which tells nothing of a random token.
+        self._digests = [(digest, f"token {digest.hex()[:8]}") for digest in digests]
 
     def check(self, request: Request) -> None:
         """Accept the request and note its principal, or raise Unauthorized.
@@ -45,20 +45,19 @@ class ServiceTokens:
         if self.open:
             _note_principal(request, f"address {_address(request)}")
             return
-        found = self._find(request)
-        if found is None:
+        name = self._find(request)
+        if name is None:
             raise Unauthorized
-        # Names the token for logs, and tells nothing of a random one.
-        _note_principal(request, f"token {found.hex()[:8]}")
+        _note_principal(request, name)
 
     def knows(self, request: Request) -> bool:
         """Whether the request shows one of the tokens."""
         return self._find(request) is not None
 
-    def _find(self, request: Request) -> bytes | None:
+    def _find(self, request: Request) -> str | None:
         given = _shown_digest(request) or b""
         # Compared with every digest, so that the time does not depend on which one matches.
-        matches = [digest for digest in self._digests if hmac.compare_digest(given, digest)]
+        matches = [name for digest, name in self._digests if hmac.compare_digest(given, digest)]
         return matches[0] if matches else None
 
 
@@ -112,18 +111,23 @@ def _shown_digest(request: Request) -> bytes | None:
     proxy in front, is none of ours.
     """
     # The bytes that were sent; decoding them as Starlette does would make the end of "\u00e0" a space.
-    shown = [(name, value) for name, value in request.scope["headers"] if name in _TOKEN_HEADERS]
-    if not shown or len({name for name, _ in shown}) < len(shown):
-        return None
-    tokens = {token for name, value in shown if (token := _read_token(name, value)) is not None}
-    return _digest(tokens.pop()) if len(tokens) == 1 else None
-
-
-def _read_token(name: bytes, value: bytes) -> bytes | None:
-    if name == b"x-api-key":
-        return value.strip(b" \t")
-    scheme, _, token = value.partition(b" ")
-    return token.strip(b" \t") if scheme.lower() == b"bearer" else None
+    bearer = key = None
+    for name, value in request.scope["headers"]:
+        if name == b"authorization":
+            if bearer is not None:
+                return None
+            bearer = value
+        elif name == b"x-api-key":
+            if key is not None:
+                return None
+            key = value.strip(b" \t")
+    if bearer is not None:
+        scheme, _, token = bearer.partition(b" ")
+        bearer = token.strip(b" \t") if scheme.lower() == b"bearer" else None
+    if bearer is None or key is None or bearer == key:
+        shown = key if bearer is None else bearer
+        return _digest(shown) if shown is not None else None
+    return None
 
 
 def _digest(token: bytes) -> bytes:

@@ -233,9 +233,11 @@ def request_id(request: Request) -> str:
     """The id by which a request is found in logs: the caller's own when it is sane, else a new one."""
     found: str | None = request.scope.get(_REQUEST_ID_KEY)
     if found is None:
-        given = next((value for name, value in request.scope["headers"] if name == b"x-request-id"), b"")
         # A counter behind a random beginning: as unique as a random id, and cheaper.
-        found = given.decode() if _REQUEST_ID.fullmatch(given) else f"{_PROCESS_ID}{next(_COUNTER):012x}"
+        found = f"{_PROCESS_ID}{next(_COUNTER):012x}"
+        for name, value in request.scope["headers"]:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                found = value.decode()
         request.scope[_REQUEST_ID_KEY] = found
     return found
 
