@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from gatewayz_metrics import Settings
+from gatewayz_metrics import Settings, setup_prometheus_routes
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream import health
 from gatewayz_metrics.upstream.client import PROBE, UpstreamClient
@@ -162,6 +163,19 @@ def test_while_nobody_asks_the_service_does() -> None:
     with FakeUpstream(fakes.healthy) as fake:
         asyncio.run(story(fake.url, fake.requests))
     assert {request.query for request in fake.requests} == {PROBE.get("query")}
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_the_application_asks_from_its_start_on_and_a_host_never() -> None:
+    with FakeUpstream(fakes.healthy) as fake, FakeUpstream(fakes.healthy) as of_host:
+        app = FastAPI()
+        setup_prometheus_routes(app, settings=Settings(prometheus_url=of_host.url))
+        with TestClient(app) as host, serving(fake.url) as client:
+            host.get("/prometheus/metrics/docs")
+            wait_until(lambda: len(fake.requests) >= 3)
+            assert client.get("/livez").status_code == 200
+
+    assert of_host.requests == []
 
 
 def test_while_others_ask_the_service_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

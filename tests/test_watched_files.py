@@ -22,6 +22,12 @@ from tests.support.waiting import reach, wait_until
 SUMMARY = "/prometheus/metrics/summary"
 
 
+@pytest.fixture(autouse=True)
+def _only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is seen is due to a reload, not to the next look."""
+    monkeypatch.setattr(watched_files, "INTERVAL", 3600.0)
+
+
 class Holder:
     """What uses the content of a file."""
 
@@ -134,6 +140,23 @@ def test_a_file_that_is_being_written_is_left_for_the_next_look(file: Path, monk
         monkeypatch.setattr(watched_files, "_read_file", read_and_write_on)
 
     assert follow(file, begin_to_write, lambda: None) == [b"first", b"second, whole"]
+
+
+def test_a_change_is_seen_without_being_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watched_files, "INTERVAL", 0.01)
+
+    def write() -> None:
+        file.write_bytes(b"second")
+
+    async def story() -> None:
+        holder = Holder(file)
+        holder.files.load()
+        watcher = FileWatcher([holder.files])
+        write()
+        await reach(lambda: holder.value == b"second")
+        await watcher.aclose()
+
+    asyncio.run(story())
 
 
 def test_a_slow_disk_holds_up_nobody(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,6 @@ def configure_logging(form: str, level: str, stream: TextIO | None = None) -> No
 
     A line that cannot be written, as to a full disk, is lost and stops nothing.
     """
-    logging.raiseExceptions = False
     handler = SparingHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper())
