@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from gatewayz_metrics import Settings, create_app, setup_prometheus_routes
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.host_settings import read_host_settings, warn_of_unknown_settings
 from gatewayz_metrics.logs import JsonFormatter, SparingHandler, TextFormatter
@@ -165,6 +168,16 @@ def test_every_answer_carries_one_request_id(path: str, status: int) -> None:
     assert all(re.fullmatch(r"[0-9a-f]{32}", found) for found in ids)
 
 
+def test_a_host_sends_ids_of_its_own() -> None:
+    app = FastAPI()
+    with FakeUpstream(fakes.healthy) as fake:
+        setup_prometheus_routes(app, settings=Settings(prometheus_url=fake.url))
+        with TestClient(app) as client:
+            answers = [client.get(f"/prometheus/metrics/{path}") for path in ("summary", "summary?time=soon")]
+
+    assert ["x-request-id" in answer.headers for answer in answers] == [False, True]
+
+
 # --------------------------------------------------------------------------- settings
 
 
@@ -220,9 +233,6 @@ def test_what_looks_like_a_setting_is_named_at_the_start(
 
 def test_the_applications_start_names_it(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("API_TOKEN", "x")
-    from fastapi.testclient import TestClient
-    from gatewayz_metrics import create_app
-
     with TestClient(create_app()):
         pass
 

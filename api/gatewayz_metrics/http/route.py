@@ -185,7 +185,9 @@ def _surface_route(
                     if services.in_host and response.status_code >= 500:
                         response.status_code = _FAILED_IN_HOST
                     status = response.status_code
-                    add_request_id(response, request)
+                    # A host may well have an id of its own, which its middleware sends.
+                    if not services.in_host or status >= 400:
+                        add_request_id(response, request)
                 except HTTPException as exc:
                     # From a dependency of the host (its own login, its own limits): it answers in its own words.
                     status = exc.status_code
