@@ -135,7 +135,7 @@ WRITTEN = (
         wait="2m",
         severity="critical",
         summary="Dashboards are empty or old: the metrics service gets no answers from Prometheus.",
-        runbook="Ask the service's /readyz: it names the reason. Then see that Prometheus runs and that "
+        runbook="Ask the service's /readyz with a token: it names the reason. Then see that Prometheus runs and that "
         "PROMETHEUS_URL and its token are right.",
         board="gw-service",
         panel="Upstream over time",

@@ -13,7 +13,7 @@ from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.http import compression
 from gatewayz_metrics.json_datasource.frames import fill_legend
 from gatewayz_metrics.json_datasource.texts import LONGEST_TAG, LONGEST_TEXT, MOST_TEXT
-from gatewayz_metrics.logs import OneLineFormatter
+from gatewayz_metrics.logs import TextFormatter
 from gatewayz_metrics.metrics_api import parameters
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.rewrite import add_matchers
@@ -574,6 +574,4 @@ def test_text_of_the_upstream_forges_no_line(caplog: pytest.LogCaptureFixture, s
 def test_the_stand_alone_formatter_keeps_a_message_on_one_line() -> None:
     record = logging.LogRecord("lib", logging.ERROR, "file", 1, "seen: %s", ("a\nERROR root: forged",), None)
 
-    assert OneLineFormatter("%(levelname)s %(name)s: %(message)s").format(record) == (
-        r"ERROR lib: seen: a\nERROR root: forged"
-    )
+    assert TextFormatter().format(record).endswith(r"Z ERROR lib: seen: a\nERROR root: forged")

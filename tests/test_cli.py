@@ -20,6 +20,7 @@ from gatewayz_metrics.server.listener import bind_socket
 from tests.support.command import COMMAND, ended, finished, running
 from tests.support.engine import Engine
 from tests.support.server import listening
+from tests.support.waiting import wait_until
 
 # The command where nothing of the demo can be imported and fcntl does not exist, as on Windows.
 WITHOUT_DEMO = [
@@ -35,7 +36,7 @@ def finished_without_demo(*words: str) -> tuple[int, str]:
 
 def test_serve_answers_and_ends_in_good_order(prometheus: Engine) -> None:
     with running("serve", PROMETHEUS_URL=prometheus.url) as (process, url):
-        assert httpx.get(f"{url}/readyz").json() == {"status": "ok"}
+        wait_until(lambda: httpx.get(f"{url}/readyz").json() == {"status": "ok"})
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 
@@ -168,14 +169,14 @@ def test_every_start_says_what_is_served_and_who_may_ask(environment: dict[str, 
 
 
 def first_line(**environment: str) -> str:
-    """The first line of the log of a service that starts."""
+    """The first line of the log of a service that starts, without its time."""
     env = os.environ | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment
     with subprocess.Popen([*COMMAND, "serve"], env=env, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline().strip()
         process.terminate()
         process.communicate()
-    return line
+    return line.partition(" ")[2]
 
 
 def test_the_catalogue_is_printed_as_a_table() -> None:

@@ -17,7 +17,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ServiceError
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.breaker import FAILURES
-from gatewayz_metrics.upstream.client import UpstreamClient
+from gatewayz_metrics.upstream.client import PROBE, UpstreamClient
 from gatewayz_metrics.upstream.principal import Principal, set_principal
 from gatewayz_metrics.upstream.request import ApiRequest, Endpoint
 
@@ -133,7 +133,7 @@ def test_nested_subqueries_of_six_clients_suspend_nobody(prometheus: Engine) -> 
 
 def probes_pass(fault: Behaviour) -> Behaviour:
     """The fault for callers' queries; the cheapest question is answered."""
-    return lambda exchange: (fakes.no_series if exchange.request.query == "vector(1)" else fault)(exchange)
+    return lambda exchange: (fakes.no_series if exchange.request.query == PROBE.get("query") else fault)(exchange)
 
 
 FAULTS: dict[str, tuple[Behaviour | None, bool]] = {
@@ -174,9 +174,9 @@ def test_the_breaker_opens_when_the_upstream_is_down_and_only_then(fault: Behavi
             telemetry.upstream_up.set(1)
             for number in range(FAILURES + 1):
                 await fail(upstream, f"q{number}")
-            if upstream._probe is not None:
-                await upstream._probe
-            return upstream._breaker.is_open, "gatewayz_metrics_upstream_up 0.0" in telemetry.page().decode()
+            if upstream.health._probe is not None:
+                await upstream.health._probe
+            return upstream.health.breaker.is_open, "gatewayz_metrics_upstream_up 0.0" in telemetry.page().decode()
 
     with FakeUpstream(fault or fakes.hang) as fake:
         url = fake.url if fault else f"http://127.0.0.1:{fakes.closed_port()}"

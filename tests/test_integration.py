@@ -400,7 +400,7 @@ def test_connections_are_closed_at_the_end(host: Host, upstream: FakeUpstream) -
         assert_served(client)
         service = found[0]._services._service
         assert service is not None
-        http = service._upstream._client  # type: ignore[attr-defined]  # the client behind the protocol
+        http = service._upstream._connections._current.client  # type: ignore[attr-defined]  # the client behind the protocol
         assert not http.is_closed
 
     assert http.is_closed
@@ -430,7 +430,7 @@ def test_connections_are_closed_when_the_host_fails(upstream: FakeUpstream) -> N
     async def visit() -> bool:
         with pytest.raises(LookupError):
             await fail(kept)
-        closed: bool = kept[0]._client.is_closed
+        closed: bool = kept[0]._connections._current.client.is_closed
         return closed
 
     assert asyncio.run(visit())

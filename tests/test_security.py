@@ -43,7 +43,9 @@ def raw(
     path: str,
     query: bytes = b"",
     method: str = "GET",
+    *,
     authorization: Sequence[bytes] = (f"Bearer {OLD}".encode(),),
+    headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> tuple[int, dict[str, str], bytes]:
     """The answer to a request as a server hands it over: nothing encoded, decoded or tidied up."""
     scope: dict[str, Any] = {
@@ -56,7 +58,7 @@ def raw(
         "raw_path": path.encode("utf-8", "replace"),
         "root_path": "",
         "query_string": query,
-        "headers": [(b"host", b"testserver"), *((b"authorization", value) for value in authorization)],
+        "headers": [(b"host", b"testserver"), *((b"authorization", value) for value in authorization), *headers],
         "client": ("127.0.0.1", 1),
         "server": ("testserver", 80),
         "state": {},
@@ -75,8 +77,8 @@ def raw(
 
     assert client.portal is not None
     client.portal.call(ask)
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
-    return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
+    answered = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
+    return sent[0]["status"], answered, b"".join(message.get("body", b"") for message in sent[1:])
 
 
 # --------------------------------------------------------------------------- credentials
@@ -126,6 +128,33 @@ def test_each_token_opens(closed: TestClient, case: str) -> None:
     status, _, _ = raw(closed, "/prometheus/metrics/summary", authorization=[ACCEPTED[case]])
 
     assert status == 200
+
+
+KEYS: dict[str, tuple[list[tuple[bytes, bytes]], int]] = {
+    "as it is": ([(b"x-api-key", OLD.encode())], 200),
+    "in bytes": ([(b"x-api-key", NEW.encode())], 200),
+    "with blanks around": ([(b"x-api-key", f" {OLD} ".encode())], 200),
+    "and the same as a bearer": ([(b"x-api-key", OLD.encode()), (b"authorization", f"Bearer {OLD}".encode())], 200),
+    "beside a proxy's own": ([(b"x-api-key", OLD.encode()), (b"authorization", b"Basic eDp5")], 200),
+    "and another bearer": ([(b"x-api-key", OLD.encode()), (b"authorization", f"Bearer {NEW}".encode())], 401),
+    "and a wrong bearer": ([(b"x-api-key", OLD.encode()), (b"authorization", b"Bearer wrong")], 401),
+    "wrong, and a good bearer": ([(b"x-api-key", b"wrong"), (b"authorization", f"Bearer {OLD}".encode())], 401),
+    "twice": ([(b"x-api-key", OLD.encode())] * 2, 401),
+    "empty": ([(b"x-api-key", b"")], 401),
+    "with a scheme": ([(b"x-api-key", f"Bearer {OLD}".encode())], 401),
+    "wrong": ([(b"x-api-key", b"wrong")], 401),
+    "in Latin-1": ([(b"x-api-key", NEW.encode("latin-1"))], 401),
+}
+
+
+@pytest.mark.parametrize("path", ["/prometheus/metrics/docs", "/api/v1/nothing", "/metrics"])
+@pytest.mark.parametrize("case", KEYS)
+def test_a_token_may_be_shown_as_a_key(closed: TestClient, case: str, path: str) -> None:
+    headers, status = KEYS[case]
+
+    found = raw(closed, path, authorization=[], headers=headers)[0]
+    # Who is let in is told that one of the paths does not exist.
+    assert found == (404 if "nothing" in path and status == 200 else status)
 
 
 def test_a_token_in_the_query_string_does_not_open(closed: TestClient) -> None:

@@ -81,6 +81,13 @@ def test_the_defaults_work_on_their_own() -> None:
         "body_timeout": 20.0,
         "write_timeout": 20.0,
         "shutdown_timeout": 20.0,
+        "api_tokens_file": None,
+        "tenants_file": None,
+        "prometheus_cert_file": None,
+        "prometheus_key_file": None,
+        "prometheus_connection_age": 300.0,
+        "log_format": "text",
+        "log_level": "info",
     }
 
 

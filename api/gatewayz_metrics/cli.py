@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import socket
 import sys
@@ -20,7 +19,8 @@ from rich.table import Table
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check, Finding
 from gatewayz_metrics.errors import ConfigurationError
-from gatewayz_metrics.logs import OneLineFormatter
+from gatewayz_metrics.host_settings import warn_of_unknown_settings
+from gatewayz_metrics.logs import configure_logging
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.operations.purge import PURGE
 from gatewayz_metrics.promql.build import Slots
@@ -32,8 +32,6 @@ try:
     from uvloop import new_event_loop
 except ImportError:  # it does not exist for Windows
     from asyncio import new_event_loop  # type: ignore[assignment]
-
-log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
 
@@ -170,26 +168,20 @@ def _simulate(*, spec_families: bool) -> None:
 
 async def _serve(settings: Settings, bound: socket.socket | None = None, *, is_demo: bool = False) -> None:
     """Serve until a signal ends it; the demo prints what to try once it listens."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(OneLineFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logging(settings.log_format, settings.log_level)
+    warn_of_unknown_settings()
     load(settings.catalogue)  # a broken one stops the start here, with its sentence
     bound = bound or bind_socket(settings)
     greeting = _banner(settings, bound) if is_demo else f"Listening on {base_url(bound)}"
+    application = create_app(settings)
     await serve_application(
-        create_app(settings),
+        application,
         settings,
         bound,
         on_listening=lambda: _say(greeting),
         # A demo ends with its terminal.
-        on_hangup=None if is_demo else _note_hangup,
+        on_hangup=None if is_demo else application.state.reload,
     )
-
-
-def _note_hangup() -> None:
-    """What SIGHUP does to a service that is no demo."""
-    log.info("SIGHUP: the service goes on, and nothing is read again.")
 
 
 def _say(text: str) -> None:

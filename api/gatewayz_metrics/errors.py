@@ -267,14 +267,15 @@ class Unreachable(UpstreamError):
 
 
 class TlsFailed(UpstreamError):
-    """The TCP connection succeeded, the TLS handshake did not."""
+    """The TCP connection succeeded, the TLS handshake did not; `cause` says why in a few words."""
 
     code = "tls"
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, cause: str = "") -> None:
+        why = f" ({cause})" if cause else ""
         super().__init__(
-            f"The TLS handshake with the upstream at {host} failed; check https in PROMETHEUS_URL "
-            "and PROMETHEUS_CA_FILE."
+            f"The TLS handshake with the upstream at {host} failed{why}; check https in PROMETHEUS_URL, "
+            "PROMETHEUS_CA_FILE and PROMETHEUS_CERT_FILE."
         )
 
 

@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.setting_names import describe_unknown
 from gatewayz_metrics.settings import Settings, unreadable_file
 from gatewayz_metrics.validation import Problem, first_problem
 
@@ -34,10 +35,20 @@ _CREDENTIALS = (
     "prometheus_bearer_token_file",
     "prometheus_headers",
 )
-# Where the host listens, and whose pages may ask it, is the host's business.
-_HOSTS_OWN = ("host", "port", "cors_origins")
+# Where the host listens, whose pages may ask it and what it logs is the host's business.
+_HOSTS_OWN = ("host", "port", "cors_origins", "log_format", "log_level")
 # With the default instead of these, somebody would be let in, asked, or shown what was meant to stay out.
-_ESSENTIAL = ("api_tokens", "tenants", "prometheus_url", *_CREDENTIALS, "selector")
+_ESSENTIAL = (
+    "api_tokens",
+    "api_tokens_file",
+    "tenants",
+    "tenants_file",
+    "prometheus_url",
+    *_CREDENTIALS,
+    "prometheus_cert_file",
+    "prometheus_key_file",
+    "selector",
+)
 # What a value counts as when it cannot be used, where the default opens what somebody may have meant to close.
 _CLOSED = {"allow_promql": "off"}
 
@@ -74,15 +85,28 @@ def read_host_settings(prometheus_url: str | None = None) -> HostSettings:
     except (OSError, UnicodeDecodeError) as exc:
         # The tokens may stand in the file.
         return HostSettings(_let_nobody_in(), unreadable_file(exc))
+    if unknown := describe_unknown(variables, Settings.model_fields, PREFIX, in_host=True):
+        log.warning("%s", unknown)
     names = _choose_names(variables)
     values: dict[str, Any] = {field: variables[name] for field, name in names.items()}
     if prometheus_url is not None:
         values["prometheus_url"], names["prometheus_url"] = prometheus_url, "prometheus_url"
     found = _validate(values, names)
-    if not values.keys() & {"api_tokens", "tenants"}:
-        for field in sorted(variables.keys() & {"api_tokens", "tenants"}):
+    access = {"api_tokens", "api_tokens_file", "tenants", "tenants_file"}
+    if not values.keys() & access:
+        for field in sorted(variables.keys() & access):
             log.warning("%s is not read inside a host application; %s%s is.", field.upper(), PREFIX, field.upper())
     return found
+
+
+def warn_of_unknown_settings() -> None:
+    """Log what the environment and `.env` of a process of our own hold that looks like a setting and is none."""
+    try:
+        variables = _read_variables()
+    except (OSError, UnicodeDecodeError):
+        return  # said where the settings are read
+    if unknown := describe_unknown(variables, Settings.model_fields, PREFIX, in_host=False):
+        log.warning("%s", unknown)
 
 
 def _read_variables() -> dict[str, str]:
@@ -139,7 +163,7 @@ def _sentence(problem: Problem, names: Mapping[str, str]) -> str:
 
 def _tokens_alone(values: Mapping[str, Any]) -> Settings:
     try:
-        return GivenSettings(api_tokens=values.get("api_tokens", ()))
+        return GivenSettings(api_tokens=values.get("api_tokens", ()), api_tokens_file=values.get("api_tokens_file"))
     except ValidationError:
         return _let_nobody_in()
 

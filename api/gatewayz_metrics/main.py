@@ -8,8 +8,9 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from gatewayz_metrics.errors import MethodNotAllowed, RequestError, UnknownRoute
+from gatewayz_metrics.host_settings import warn_of_unknown_settings
 from gatewayz_metrics.http.cors import allow_origins
-from gatewayz_metrics.http.route import render_json_error, requested_path
+from gatewayz_metrics.http.route import add_request_id, render_json_error, requested_path
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
 from gatewayz_metrics.operations.routes import create_operations_router
@@ -29,7 +30,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
 
     def create(telemetry: Telemetry) -> Service:
+        if settings is None:
+            warn_of_unknown_settings()
         service = Service(settings or read_settings(), telemetry)
+        service.watch_upstream()
         service.announce(_SURFACES, public=service.settings.host not in _LOOPBACK)
         return service
 
@@ -54,6 +58,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     # The server counts there what it refuses before any route.
     app.state.telemetry = services.telemetry
+    # What SIGHUP does, for the server.
+    app.state.reload = services.reload
     app.include_router(create_metrics_router(services))
     app.include_router(create_operations_router(services))
     app.include_router(create_prometheus_router(services))
@@ -71,7 +77,9 @@ def _render_http_exception(request: Request, exc: Exception) -> Response:
         error = UnknownRoute(f"There is no {requested_path(request)}; {PREFIX}/docs lists what there is.")
     else:
         error = RequestError(f"{exc.detail}.")
-    return render_json_error(error, request)
+    response = render_json_error(error, request)
+    add_request_id(response, request)
+    return response
 
 
 app = create_app()

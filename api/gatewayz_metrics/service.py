@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
+from functools import partial
 from typing import Generic, TypeVar
 
 from fastapi import Request
 
+from gatewayz_metrics.access import Access, read_access
 from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.errors import ConfigurationError, UpstreamError
 from gatewayz_metrics.host_settings import read_host_settings
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.query import QueryLayer
@@ -16,14 +18,17 @@ from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.client import UpstreamApi, UpstreamClient
+from gatewayz_metrics.upstream.client import SupervisedUpstream, UpstreamClient
 from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.misconfigured import MisconfiguredUpstream
-from gatewayz_metrics.upstream.request import tenants_by_token
 from gatewayz_metrics.upstream.response_cache import ResponseCache
+from gatewayz_metrics.watched_files import FileWatcher, WatchedFiles
 
 log = logging.getLogger(__name__)
+
+# Seconds; those who probe wait for one, and give up.
+_PROBE_PATIENCE = 0.05
 
 T = TypeVar("T")
 
@@ -39,13 +44,15 @@ class Service:
         """Raises ConfigurationError when the catalogue or a certificate file cannot be used."""
         self.settings = settings
         self.telemetry = telemetry
-        self.tokens = ServiceTokens(settings.api_tokens)
-        self.authenticator = Authenticator(self.tokens, tenants_by_token(settings))
+        self.tokens = ServiceTokens(settings.api_tokens, is_closed=settings.api_tokens_file is not None)
+        self.authenticator = Authenticator(self.tokens, {})
+        access_files = self._load_access(must_load=fault is None)
         catalogue = load(None if fault else settings.catalogue)
         clock = TrustedClock(telemetry)
-        self._upstream: UpstreamApi = (
+        self._upstream: SupervisedUpstream = (
             MisconfiguredUpstream(fault) if fault else UpstreamClient(settings, telemetry, clock)
         )
+        self._files = FileWatcher((access_files, *self._upstream.watched_files))
         self.layer = QueryLayer(
             catalogue,
             self._upstream,
@@ -59,6 +66,38 @@ class Service:
         self.responses = ResponseCache(limiter, settings, telemetry, clock)
         self.range_cache = RangeCache(limiter, settings, telemetry, clock)
 
+    def _load_access(self, *, must_load: bool) -> WatchedFiles:
+        """Read the tokens; without `must_load` files that cannot be used let nobody in."""
+        self._use_access(read_access(self.settings, {}))
+        settings = self.settings
+        files = WatchedFiles(
+            {"API_TOKENS_FILE": settings.api_tokens_file, "TENANTS_FILE": settings.tenants_file},
+            lambda contents: partial(self._use_access, read_access(settings, contents)),
+        )
+        try:
+            files.load()
+        except ConfigurationError:
+            if must_load:
+                raise
+        return files
+
+    def _use_access(self, access: Access) -> None:
+        self._access = access
+        self.tokens.replace(access.tokens)
+        self.authenticator.replace(access.tenants)
+
+    def reload(self) -> None:
+        """Read the files of secrets and certificates again, soon and in a thread."""
+        self._files.reload()
+
+    def watch_upstream(self) -> None:
+        """Ask the upstream from now on while nobody else does, so that probes and metrics know of it."""
+        self._upstream.watch()
+
+    async def check_upstream(self) -> UpstreamError | None:
+        """What is wrong with the upstream as last known; where that is in doubt it may tell more for a moment."""
+        return await self._upstream.check(_PROBE_PATIENCE)
+
     def announce(self, surfaces: Iterable[str], *, public: bool) -> None:
         """Log what is served and who may ask; `public` says that strangers may reach it."""
         level = logging.WARNING if public and self.tokens.open else logging.INFO
@@ -67,9 +106,9 @@ class Service:
     def _describe_access(self) -> str:
         if self.tokens.open:
             return "Who may ask: everybody, for there are no API_TOKENS."
-        tenants = len(self.settings.tenants)
+        tenants = len(self._access.tenants)
         also = f"; on the Prometheus API also {tenants} TENANTS, for their own data" if tenants else ""
-        return f"Who may ask: callers with one of {len(self.settings.api_tokens)} API_TOKENS{also}."
+        return f"Who may ask: callers with one of {len(self._access.tokens)} API_TOKENS{also}."
 
     def purge(self) -> int:
         """Forget every answer and point that is kept; the bytes that the points took."""
@@ -81,6 +120,7 @@ class Service:
 
     async def aclose(self) -> None:
         """Close the connections to the upstream."""
+        await self._files.aclose()
         await self._upstream.aclose()
 
 
@@ -127,6 +167,11 @@ class ServiceProvider:
     def bind(self, make: Callable[[Service], T]) -> "Bound[T]":
         """What `make` gives for the service, made once for each service."""
         return Bound(self, make)
+
+    def reload(self) -> None:
+        """Have the running service read its files again; for SIGHUP, in the event loop."""
+        if self._service is not None and self._loop is asyncio.get_running_loop():
+            self._service.reload()
 
     async def aclose(self) -> None:
         """Close the service, if there is one; the next use makes another."""
@@ -183,4 +228,5 @@ def create_embedded_service(telemetry: Telemetry, settings: Settings | None, pro
     except ConfigurationError as exc:
         fault = exc
     log.error("The metrics routes only explain themselves: %s", printable(fault.sentence))
-    return Service(Settings.model_construct(api_tokens=settings.api_tokens), telemetry, fault=fault)
+    closed = Settings.model_construct(api_tokens=settings.api_tokens, api_tokens_file=settings.api_tokens_file)
+    return Service(closed, telemetry, fault=fault)

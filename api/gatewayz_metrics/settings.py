@@ -4,7 +4,7 @@ import json
 import re
 import ssl
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -38,23 +38,27 @@ def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
+def _parse_object(text: str, expected: str) -> object:
+    """JSON text as an object. Raises ValueError without the text, as it holds secrets."""
+    try:
+        return json.loads(text or "{}", object_pairs_hook=_without_repetition)
+    except (json.JSONDecodeError, RecursionError):
+        raise ValueError(f"it must be {expected}.") from None
+
+
 def _json_object(expected: str) -> BeforeValidator:
     """JSON text from the environment as an object; what is no text is taken as it is."""
-
-    def parse(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value or "{}", object_pairs_hook=_without_repetition)
-        except (json.JSONDecodeError, RecursionError):
-            # Without the text: it holds secrets.
-            raise ValueError(f"it must be {expected}.") from None
-
-    return BeforeValidator(parse)
+    return BeforeValidator(lambda value: _parse_object(value, expected) if isinstance(value, str) else value)
 
 
+def parse_tenants(text: str) -> object:
+    """The JSON of TENANTS, which is an object if it is right. Raises ValueError without the text."""
+    return _parse_object(text, _TENANTS_FORM)
+
+
+_TENANTS_FORM = 'a JSON object of tokens and tenants such as {"token": "team-a"}'
 _HEADERS = _json_object('a JSON object such as {"X-Scope-OrgID": "team-a"}')
-_TENANTS = _json_object('a JSON object of tokens and tenants such as {"token": "team-a"}')
+_TENANTS = _json_object(_TENANTS_FORM)
 
 
 class Settings(BaseSettings):
@@ -79,7 +83,7 @@ class Settings(BaseSettings):
     prometheus_password: SecretStr = Field(default=SecretStr(""), description="Password to that user.")
     prometheus_bearer_token: SecretStr = Field(default=SecretStr(""), description="Bearer token for the upstream.")
     prometheus_bearer_token_file: Path | None = Field(
-        default=None, description="File with that token, read again whenever it changes."
+        default=None, description="File with that token, read again when its content changes."
     )
     prometheus_headers: Annotated[dict[str, SecretStr], NoDecode, _HEADERS] = Field(
         default={}, description='Further headers for the upstream, a JSON object such as `{"X-Scope-OrgID": "team-a"}`.'
@@ -217,6 +221,29 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds that requests have to finish after SIGTERM (stand-alone).",
     )
+    api_tokens_file: Path | None = Field(
+        default=None,
+        description="File with further API_TOKENS, one a line. Files are read again when their content changes and at "
+        "SIGHUP (stand-alone); what cannot be used leaves the old content in use.",
+    )
+    tenants_file: Path | None = Field(default=None, description="File with further TENANTS, as JSON; read again, too.")
+    prometheus_cert_file: Path | None = Field(
+        default=None, description="Client certificate (PEM) to show to the upstream; read again, as the CA is."
+    )
+    prometheus_key_file: Path | None = Field(
+        default=None, description="Its private key, where the certificate's file does not hold it."
+    )
+    prometheus_connection_age: float = Field(
+        default=300.0,
+        gt=0,
+        le=86400,
+        description="Seconds after which a connection to the upstream takes no more requests, so that a name that "
+        "moved is followed.",
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="Log lines as `text` or `json`.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="`debug`, `info`, `warning` or `error`: what is less important is not logged."
+    )
 
     @field_validator("api_tokens")
     @classmethod
@@ -277,6 +304,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{file} holds no certificates that can be read ({exc}).") from None
         return file
 
+    @field_validator("log_format", "log_level", mode="before")
+    @classmethod
+    def _in_lower_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -325,10 +357,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _has_a_certificate_for_the_key(self) -> Self:
+        if self.prometheus_key_file is not None and self.prometheus_cert_file is None:
+            raise ValueError("PROMETHEUS_KEY_FILE needs PROMETHEUS_CERT_FILE as well.")
+        return self
+
+    @model_validator(mode="after")
     def _keeps_tenants_apart(self) -> Self:
         if not self.tenants:
             return self
-        if not self.api_tokens:
+        if not self.api_tokens and self.api_tokens_file is None:
             raise ValueError("TENANTS needs API_TOKENS as well, or the metrics routes would be open to everyone.")
         if self.tenants.keys() & {token.get_secret_value() for token in self.api_tokens}:
             raise ValueError("a token stands in both API_TOKENS and TENANTS; it can have one meaning only.")

@@ -104,13 +104,14 @@ class FakeUpstream:
     behaviour: Behaviour
     tls: ssl.SSLContext | None = None
     requests: list[Received] = field(default_factory=list)
+    listens_on: tuple[str, int] = ("127.0.0.1", 0)
 
     def __enter__(self) -> Self:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listener = socket.create_server(self.listens_on, backlog=64)
         self._start(self._accept)
         return self
 

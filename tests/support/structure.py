@@ -44,11 +44,12 @@ LAYERS = (
         only=("service", "security", "settings", "telemetry", "errors", "validation", "bounded_store", "logs"),
     ),
     Layer("the service", ("service",)),
-    Layer("the query layer", ("query", "range_cache", "security", "caller_limits")),
+    Layer("the query layer", ("query", "range_cache", "security", "access", "caller_limits")),
     Layer("the upstream", ("upstream",)),
-    Layer("the settings", ("settings", "host_settings", "telemetry", "engines"), sideways=True),
+    Layer("the settings", ("settings", "host_settings", "setting_names", "telemetry", "engines"), sideways=True),
     Layer("the catalogue", ("catalogue",)),
     Layer("PromQL", ("promql",)),
+    Layer("files", ("watched_files",)),
     Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "logs")),
 )
 # What the generator of the dashboards may know of the service.

@@ -120,7 +120,7 @@ def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:
             for _ in range(8):
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(upstream.instant(QUERY), 0.05)
-            upstream._breaker.check()
+            upstream.health.breaker.check()
         return telemetry.page().decode()
 
     with FakeUpstream(fakes.hang) as fake:

@@ -30,6 +30,7 @@ from gatewayz_metrics.errors import (
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import UpstreamClient
 from gatewayz_metrics.upstream.request import ApiRequest, Endpoint, Tenant
+from gatewayz_metrics.watched_files import FileWatcher
 
 HOST = "http://prometheus:9090"
 SUCCESS = httpx.Response(200, json={"status": "success", "data": {"resultType": "vector", "result": []}})
@@ -216,9 +217,11 @@ def test_a_token_file_is_read_again_when_it_changes(router: respx.MockRouter, tm
     file = tmp_path / "token"
     file.write_text("first\n")
 
-    async def rotate(_: UpstreamClient) -> None:
+    async def rotate(client: UpstreamClient) -> None:
+        before = file.stat()
         file.write_text("second\n")
-        os.utime(file, (1, 1))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        await FileWatcher(client.watched_files).look()
 
     use(instant("up"), instant("up"), rotate, instant("up"), prometheus_bearer_token_file=file)
 

@@ -7,7 +7,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 # What Grafana's browser access sends beside the safelisted ones.
-_HEADERS = ("authorization", "content-type", "x-grafana-device-id")
+_HEADERS = ("authorization", "content-type", "x-api-key", "x-grafana-device-id", "x-request-id")
 
 
 def allow_origins(app: FastAPI, origins: Iterable[str]) -> None:

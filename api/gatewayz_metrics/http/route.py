@@ -5,6 +5,7 @@ middleware and no exception handlers, and a drop-in may arrive that late.
 """
 
 import functools
+import itertools
 import logging
 import re
 import time
@@ -35,13 +36,17 @@ from gatewayz_metrics.errors import (
 )
 from gatewayz_metrics.http.disconnect import answer_unless_left
 from gatewayz_metrics.http.openapi import ErrorForm, OpenApiObject, describe_errors
-from gatewayz_metrics.logs import printable
+from gatewayz_metrics.logs import log_for_request, printable
+from gatewayz_metrics.security import describe_principal
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.validation import first_problem
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_REQUEST_ID_KEY = "gatewayz_metrics.request_id"
+_PROCESS_ID = uuid4().hex[:20]
+_COUNTER = itertools.count(1)
 
 EVERY_METHOD = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
@@ -90,7 +95,7 @@ class SurfaceRouter(APIRouter):
         self._guarded = guard is not None
         self._in_host = services.in_host
         self._conditional = condition is not None
-        route_class = _surface_route(services, render_error, guard, condition)
+        route_class = _surface_route(services, render_error, tag, guard, condition)
         super().__init__(prefix=prefix, tags=[tag], route_class=route_class, default_response_class=Response)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -207,7 +212,11 @@ def _mark_defects(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _surface_route(
-    services: ServiceProvider, render_error: ErrorRenderer, guard: Guard | None, condition: Condition | None
+    services: ServiceProvider,
+    render_error: ErrorRenderer,
+    surface: str,
+    guard: Guard | None,
+    condition: Condition | None,
 ) -> type[APIRoute]:
     """The class of a surface's routes; FastAPI makes one object of it for each route."""
     telemetry = services.telemetry
@@ -226,11 +235,16 @@ def _surface_route(
             async def answer(request: Request) -> Response:
                 begun = time.perf_counter()
                 status = 500
+                if not services.in_host:  # whose log lines have a form of their own
+                    log_for_request(lambda: _describe(request, surface, self.path))
                 try:
                     response = await _render_errors(handle, request, self.path)
                     if services.in_host and response.status_code >= 500:
                         response.status_code = _FAILED_IN_HOST
                     status = response.status_code
+                    # A host may well have an id of its own, which its middleware sends.
+                    if not services.in_host or status >= 400:
+                        add_request_id(response, request)
                 except HTTPException as exc:
                     # From a dependency of the host (its own login, its own limits): it answers in its own words.
                     status = exc.status_code
@@ -269,7 +283,6 @@ def _surface_route(
         response = render_error(error, request)
         if response.status_code == 503:
             response.headers["Retry-After"] = str(max(1, ceil(error.root.retry_after or 1)))
-        response.headers["X-Request-Id"] = request_id(request)
         return response
 
     return SurfaceRoute
@@ -277,11 +290,27 @@ def _surface_route(
 
 def request_id(request: Request) -> str:
     """The id by which a request is found in logs: the caller's own when it is sane, else a new one."""
-    if not hasattr(request.state, "request_id"):
-        given = request.headers.get("x-request-id", "")
-        request.state.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-    found: str = request.state.request_id
+    found: str | None = request.scope.get(_REQUEST_ID_KEY)
+    if found is None:
+        # A counter behind a random beginning: as unique as a random id, and cheaper.
+        found = f"{_PROCESS_ID}{next(_COUNTER):012x}"
+        for name, value in request.scope["headers"]:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                found = value.decode()
+        request.scope[_REQUEST_ID_KEY] = found
     return found
+
+
+def add_request_id(response: Response, request: Request) -> None:
+    """Send the id back."""
+    response.raw_headers.append((b"x-request-id", request_id(request).encode()))
+
+
+def _describe(request: Request, surface: str, path: str) -> Mapping[str, str]:
+    """What the log lines of a request say about it."""
+    route = request.scope.get(ROUTE_LABEL, path)
+    found = {"request_id": request_id(request), "surface": surface, "route": route, "principal": describe_principal()}
+    return {name: text for name, text in found.items() if text}
 
 
 def _log_fault(exc: BaseException, request: Request, path: str) -> None:

@@ -10,8 +10,17 @@ from gatewayz_metrics.operations.purge import create_purge_router
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.telemetry import CONTENT_TYPE
 
-_STATUS = {"type": "object", "properties": {"status": {"enum": ["ok", "degraded"]}}, "required": ["status"]}
-_HEALTH = {"200": describe_answer("The state.", {JSON: _STATUS})}
+# Why, for those who may know: a code for whoever may ask anything, a sentence for callers with a token.
+_STATE = {
+    "type": "object",
+    "properties": {
+        "status": {"enum": ["ok", "degraded"]},
+        "code": {"type": "string"},
+        "reason": {"type": "string"},
+    },
+    "required": ["status"],
+}
+_HEALTH = {"200": describe_answer("The state.", {JSON: _STATE})}
 _PAGE = {"200": describe_answer("Exposition text.", {CONTENT_TYPE: {"type": "string"}})}
 _DOCUMENT = {"200": describe_answer("An OpenAPI document.", {JSON: {"type": "object", "required": ["openapi"]}})}
 
@@ -32,10 +41,19 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
         return _json({"status": "ok"})
 
     @router.get("/readyz", openapi_extra=router.describe(_HEALTH))
-    async def ready() -> Response:
-        """The service can answer: `degraded` while the upstream is down, which the answers then explain."""
-        failure = await services.get().layer.probe()
-        return _json({"status": "degraded", "reason": failure.sentence} if failure else {"status": "ok"})
+    async def ready(request: Request) -> Response:
+        """The service can answer: `degraded` while the upstream is down, which the answers then explain.
+
+        It tells the last known state, as probes wait for a second at most. Sentences name hosts and files, so they
+        are for callers with a token; where there are no tokens, everybody gets the code of what is wrong.
+        """
+        service = services.get()
+        failure = await service.check_upstream()
+        if failure is None:
+            return _json({"status": "ok"})
+        known = service.tokens.knows(request)
+        details = {"code": failure.code} if known or service.tokens.open else {}
+        return _json({"status": "degraded"} | details | ({"reason": failure.sentence} if known else {}))
 
     @guarded.get("/metrics", openapi_extra=guarded.describe(_PAGE))
     async def own_metrics() -> Response:

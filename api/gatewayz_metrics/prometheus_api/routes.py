@@ -158,7 +158,7 @@ def _add_prometheus_words(router: SurfaceRouter, services: ServiceProvider) -> N
     @router.get("/-/ready", openapi_extra=router.describe(describe_words("The upstream answers.", failing=True)))
     async def ready() -> Response:
         """The upstream answers."""
-        if await services.get().layer.probe():
+        if await services.get().check_upstream():
             return Response("Service Unavailable", 503, media_type="text/plain")
         return Response("Prometheus Server is Ready.\n", media_type="text/plain")
 

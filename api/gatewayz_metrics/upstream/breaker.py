@@ -65,6 +65,11 @@ class CircuitBreaker:
         """Whether it was opened and no request has succeeded since."""
         return self._cause is not None
 
+    @property
+    def cause(self) -> UpstreamError | None:
+        """Why it is open."""
+        return self._cause
+
     def refuse_if_open(self) -> None:
         """Raise CircuitOpen during the pause."""
         if self._cause is not None and (remaining := self._open_until - self._clock()) > 0:

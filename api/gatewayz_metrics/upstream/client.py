@@ -3,12 +3,8 @@
 The protocol: https://prometheus.io/docs/prometheus/latest/querying/api/.
 """
 
-import asyncio
-import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,37 +12,34 @@ import anyio
 import httpx
 
 from gatewayz_metrics.errors import (
-    AnswerTooLarge,
     ConfigurationError,
     ConnectionLost,
-    Misconfigured,
     NotServed,
     QueryRefused,
-    ServiceError,
     UpstreamError,
 )
-from gatewayz_metrics.logs import printable
+from gatewayz_metrics.promql.build import batch
 from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.auth import UpstreamAuth
-from gatewayz_metrics.upstream.breaker import CallerPauses, CircuitBreaker, may_be_outage
+from gatewayz_metrics.upstream.breaker import CallerPauses
 from gatewayz_metrics.upstream.clock import TrustedClock
+from gatewayz_metrics.upstream.connections import UpstreamConnections
 from gatewayz_metrics.upstream.deadline import Deadline, start_deadline
 from gatewayz_metrics.upstream.failures import to_error, translate
+from gatewayz_metrics.upstream.health import UpstreamHealth
 from gatewayz_metrics.upstream.isolation import narrow
 from gatewayz_metrics.upstream.places import FairPlaces, QueryKind
 from gatewayz_metrics.upstream.principal import current_principal
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiResponse, Endpoint, check_envelope
 from gatewayz_metrics.upstream.response import Vector, parse_refusal, parse_vector, read_body
+from gatewayz_metrics.watched_files import WatchedFiles
 
-log = logging.getLogger(__name__)
-
-# Seconds; shorter than the idle timeouts that servers have, so that few requests meet a connection that just closed.
-_KEEPALIVE_SECONDS = 15.0
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # The cheapest question there is; whether it is answered tells an outage from queries that are too slow or too large.
-_PROBE = ApiRequest(Endpoint.QUERY, (("query", "vector(1)"),))
+# In the catalogue's form, so that it fails where the catalogue does.
+PROBE = ApiRequest(Endpoint.QUERY, (("query", batch([("probe", "vector(1)")])),))
 # Seconds that it may take.
 _PROBE_SECONDS = 2.0
 
@@ -71,6 +64,19 @@ class UpstreamApi(InstantQueries, Protocol):
         """Close every connection."""
 
 
+class SupervisedUpstream(UpstreamApi, Protocol):
+    """An upstream as the service needs it, beside what it asks."""
+
+    # Secrets and certificates.
+    watched_files: tuple[WatchedFiles, ...]
+
+    async def check(self, patience: float) -> UpstreamError | None:
+        """What is wrong with it as last known, after at most some seconds."""
+
+    def watch(self) -> None:
+        """Ask it from now on while nobody else does."""
+
+
 class UpstreamClient:
     """The client of one Prometheus-compatible server.
 
@@ -84,14 +90,14 @@ class UpstreamClient:
         self._base = _check_url(settings.prometheus_url)
         self._host = urlsplit(self._base).netloc
         self._telemetry = telemetry
-        self._breaker = CircuitBreaker(time.monotonic)
+        self.health = UpstreamHealth(telemetry, self._ask_probe)
         self._pauses = CallerPauses(time.monotonic)
         self._places = FairPlaces.of(settings, telemetry)
-        self._probe: asyncio.Task[None] | None = None
         self._use_post = True
-        self._outage_logged = False
         self._credentials = UpstreamAuth(settings)
-        self._client = _create_client(settings)
+        self._connections = UpstreamConnections(settings)
+        # Read at the start; whoever owns the client has them read again.
+        self.watched_files: tuple[WatchedFiles, ...] = (self._credentials.file, self._connections.files)
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,9 +107,16 @@ class UpstreamClient:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._probe is not None:
-            self._probe.cancel()
-        await self._client.aclose()
+        await self.health.aclose()
+        await self._connections.aclose()
+
+    async def check(self, patience: float) -> UpstreamError | None:
+        """What is wrong with the upstream as last known, after at most some seconds in which it may tell more."""
+        return await self.health.check(patience)
+
+    def watch(self) -> None:
+        """Ask the upstream from now on while nobody else does."""
+        self.health.watch()
 
     async def instant(self, query: str, time: float | None = None) -> Vector:
         """The vector that an expression has at a Unix time (seconds), or now: what the catalogue asks."""
@@ -139,10 +152,10 @@ class UpstreamClient:
     ) -> T:
         """Run one request in a place of its own, for a caller who may have to pause."""
         deadline = start_deadline(call, self._settings)
-        self._breaker.refuse_if_open()
+        self.health.breaker.refuse_if_open()
         self._pauses.check(caller)
         async with self._places.hold(kind, deadline):
-            self._breaker.check()
+            self.health.breaker.check()
             try:
                 found = await self._record(call.endpoint.slug, fetch(deadline))
             except UpstreamError as exc:
@@ -163,65 +176,25 @@ class UpstreamClient:
             result = await fetched
         except (QueryRefused, NotServed) as exc:
             outcome = exc.code
-            self._record_success()
+            self.health.record_success()
             raise
         except UpstreamError as exc:
             outcome = exc.code
-            self._record_failure(exc)
+            self.health.record_failure(exc)
             raise
         else:
             outcome = "ok"
-            self._record_success()
+            self.health.record_success()
             return result
         finally:
             self._telemetry.upstream_requests.labels(slug, outcome).inc()
             self._telemetry.upstream_seconds.labels(slug).observe(time.perf_counter() - started)
 
-    def _record_failure(self, error: UpstreamError) -> None:
-        if isinstance(error, AnswerTooLarge):
-            # Not usable, but the upstream answers smaller queries.
-            self._close_circuit()
-            return
-        if not self._outage_logged:
-            # Logged once per outage, not once per request; its end is logged, too.
-            log.error("The upstream gives no usable answer: %s", printable(error.sentence))
-            self._outage_logged = True
-        if not may_be_outage(error):
-            if not isinstance(error, Misconfigured):  # nothing was sent
-                self._close_circuit()
-        elif self._breaker.failed() and (self._probe is None or self._probe.done()):
-            self._probe = asyncio.create_task(self._decide(error))
-
-    def _record_success(self) -> None:
-        if self._outage_logged:
-            log.warning("The upstream answers again.")
-            self._outage_logged = False
-        self._breaker.succeeded()
-        self._telemetry.upstream_up.set(1)
-        self._telemetry.upstream_last_success.set_to_current_time()
-
-    def _close_circuit(self) -> None:
-        """The upstream answered, if not usably."""
-        if self._breaker.is_open:
-            self._telemetry.upstream_up.set(1)
-        self._breaker.succeeded()
-
-    async def _decide(self, error: UpstreamError) -> None:
-        """Open the circuit because of an error, unless the upstream answers a question of our own."""
+    async def _ask_probe(self) -> None:
+        """Ask the cheapest question there is, and read its answer as strictly as the catalogue. Raises ServiceError."""
         seconds = min(_PROBE_SECONDS, self._settings.prometheus_timeout)
         deadline = Deadline(seconds, "PROMETHEUS_TIMEOUT", time.monotonic())
-        outcome = "ok"
-        try:
-            self._to_response(_PROBE, *await self._fetch(_PROBE, deadline), deadline)
-        except ServiceError as exc:
-            outcome = exc.code
-            if isinstance(exc, UpstreamError) and may_be_outage(exc):
-                self._breaker.open(error)
-                self._telemetry.upstream_up.set(0)
-                return
-        finally:
-            self._telemetry.upstream_requests.labels("probe", outcome).inc()
-        self._close_circuit()
+        parse_vector(self._require_success(*await self._fetch(PROBE, deadline), deadline))
 
     async def _fetch(self, call: ApiRequest, deadline: Deadline) -> HttpReply:
         """A complete reply within the deadline, which httpx itself does not have: its timeouts are per read."""
@@ -269,21 +242,22 @@ class UpstreamClient:
         url = self._base + call.endpoint.path(call.label) if by_post else call.url(self._base)
         headers = self._credentials.headers() | dict(call.tenant.headers)
         try:
-            request = (
-                self._client.build_request("POST", url, content=call.form(), headers=headers | _FORM)
-                if by_post
-                else self._client.build_request("GET", url, headers=headers)
-            )
-            response = await self._client.send(request, stream=True)
-            self._clock.note_date(response.headers.get("date"))
-            try:
-                return (
-                    response.status_code,
-                    await read_body(response, self._settings.max_response_bytes),
-                    response.headers,
+            async with self._connections.use() as client:
+                request = (
+                    client.build_request("POST", url, content=call.form(), headers=headers | _FORM)
+                    if by_post
+                    else client.build_request("GET", url, headers=headers)
                 )
-            finally:
-                await response.aclose()
+                response = await client.send(request, stream=True)
+                self._clock.note_date(response.headers.get("date"))
+                try:
+                    return (
+                        response.status_code,
+                        await read_body(response, self._settings.max_response_bytes),
+                        response.headers,
+                    )
+                finally:
+                    await response.aclose()
         except httpx.InvalidURL as exc:
             raise QueryRefused("bad_data", "it cannot be written as a URL") from exc
         except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as exc:
@@ -298,28 +272,3 @@ def _check_url(url: str) -> str:
     except (httpx.InvalidURL, UnicodeError) as exc:
         raise ConfigurationError(f"PROMETHEUS_URL cannot be used: {str(exc).rstrip('.')}.") from exc
     return url
-
-
-def _create_client(settings: Settings) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        headers={
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip" if settings.prometheus_gzip else "identity",
-            **{name: value.get_secret_value() for name, value in settings.prometheus_headers.items()},
-        },
-        # Each request has a deadline of its own.
-        timeout=httpx.Timeout(None, connect=settings.prometheus_connect_timeout),
-        limits=httpx.Limits(
-            # One more for the question that decides about an outage: it must not wait behind those that hang.
-            max_connections=settings.prometheus_connections + 1,
-            max_keepalive_connections=settings.prometheus_connections,
-            keepalive_expiry=_KEEPALIVE_SECONDS,
-        ),
-        verify=ssl.create_default_context(cafile=ca_file) if (ca_file := settings.prometheus_ca_file) else True,
-        # The client serves all callers: a cookie that came with one caller's answer must not travel with another's.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        # A proxy named by the environment would see every query and every credential.
-        trust_env=False,
-        # A redirect could send queries and credentials to any host.
-        follow_redirects=False,
-    )

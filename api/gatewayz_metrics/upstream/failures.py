@@ -21,18 +21,22 @@ from gatewayz_metrics.errors import (
 )
 from gatewayz_metrics.upstream.deadline import Deadline
 from gatewayz_metrics.upstream.response import parse_refusal
+from gatewayz_metrics.upstream.tls import find_tls_error, name_cause
 
 
 def translate(exc: Exception, host: str, deadline: Deadline) -> UpstreamError:
     """The error of our tree for an error of httpx."""
+    # httpcore before 0.18 lets ssl's own errors through. In TLS 1.3 a client certificate is refused at the first read.
+    tls = find_tls_error(exc) if isinstance(exc, httpx.NetworkError | ssl.SSLError) else None
     match exc:
         case httpx.PoolTimeout():
             return PoolExhausted()
         case httpx.TimeoutException():
             return deadline.exceeded()
-        case httpx.ConnectError() | ssl.SSLError():  # httpcore before 0.18 lets the latter through
-            return TlsFailed(host) if _is_tls(exc) else Unreachable(host)
-        case httpx.NetworkError() | httpx.RemoteProtocolError():
+        # An end without a goodbye, as of a server that was killed, is no matter of certificates.
+        case _ if tls is not None and not isinstance(tls, ssl.SSLEOFError):
+            return TlsFailed(host, name_cause(tls))
+        case httpx.ReadError() | httpx.WriteError() | httpx.CloseError() | httpx.RemoteProtocolError():
             return ConnectionLost(host)
         case httpx.DecodingError():
             return BadAnswer("broken compression")
@@ -54,15 +58,6 @@ def to_error(status: int, body: bytes, headers: httpx.Headers, deadline: Deadlin
     if refused is not None and status in (400, 422):
         return refused
     return UpstreamFailed(status, in_words=refused is not None)
-
-
-def _is_tls(exc: BaseException | None) -> bool:
-    """Whether a TLS error is among the causes; httpx raises the same ConnectError for all of them."""
-    while exc is not None:
-        if isinstance(exc, ssl.SSLError):
-            return True
-        exc = exc.__cause__ or exc.__context__
-    return False
 
 
 def _parse_retry_after(retry_after: str | None) -> float | None:
