@@ -171,6 +171,7 @@ class ServiceProvider:
     def reload(self) -> None:
         """Have the running service read its files again; for SIGHUP, in the event loop."""
         if self._service is not None and self._loop is asyncio.get_running_loop():
+            log.info("SIGHUP: the files of tokens, tenants and certificates are read again.")
             self._service.reload()
 
     async def aclose(self) -> None:

@@ -255,6 +255,14 @@ class FailingUpstream:
     async def forward(self, *_: object) -> Any:
         raise self.error
 
+    watched_files = ()
+
+    async def check(self, *_: object) -> None:
+        pass
+
+    def watch(self) -> None:
+        pass
+
     async def aclose(self) -> None:
         pass
 
