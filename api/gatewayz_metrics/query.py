@@ -7,13 +7,14 @@ is halved until the expression at fault is alone, so one bad expression loses it
 import asyncio
 import logging
 import time as clocks
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import ceil
+from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
 from gatewayz_metrics.catalogue import Catalogue, Statistic
+from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
@@ -33,6 +34,12 @@ _FAMILY_GROUPS = 2  # for all families; one category is one query
 # Seconds. A snapshot with a failure is cached too, or every caller would query the upstream during an outage,
 # but only briefly, so that values come back soon after it.
 _FAILURE_LIFETIME = 1.0
+
+# Samples between two pauses for other requests.
+_SAMPLES_AT_ONCE = 500
+# Bytes, measured: a sample of a snapshot. Snapshots together may take a quarter of MAX_MEMORY_BYTES.
+_SAMPLE = 700
+_SNAPSHOTS_SHARE = 1 / 4
 
 T = TypeVar("T")
 
@@ -61,6 +68,9 @@ class Snapshot:
     readings: dict[str, Reading]
     warnings: tuple[str, ...] = ()
     _rendered: dict[Hashable, bytes] = field(default_factory=dict, compare=False)
+    _pages: SingleFlightCache[bytes] = field(
+        default_factory=lambda: SingleFlightCache(lambda _page: inf, clocks.monotonic, capacity=1), compare=False
+    )
 
     @cached_property
     def outage(self) -> UpstreamError | None:
@@ -80,6 +90,15 @@ class Snapshot:
             self._rendered[form] = render()
         return self._rendered[form]
 
+    async def once_for_all(self, form: Hashable, render: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The same for what takes long to render: whoever asks meanwhile waits for the same page."""
+        return await self._pages.get(form, render)
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes, about, before it is rendered."""
+        return sum(_SAMPLE * len(reading.samples) for reading in self.readings.values())
+
 
 @dataclass(frozen=True, slots=True)
 class BatchPart:
@@ -96,7 +115,7 @@ class BatchPart:
 class QueryLayer:
     """Reads the statistics and families of a catalogue from one upstream.
 
-    `cache_ttl` and `deadline` are in seconds.
+    `cache_ttl` and `deadline` are in seconds, `max_memory` is what all answers may take, in bytes.
     """
 
     def __init__(
@@ -108,6 +127,7 @@ class QueryLayer:
         selector: str = "",
         cache_ttl: float = 5.0,
         deadline: float = 8.0,
+        max_memory: int = 512 * 2**20,
         now: Callable[[], float] = clocks.time,
     ) -> None:
         self.catalogue = catalogue
@@ -118,7 +138,11 @@ class QueryLayer:
         self._deadline = deadline
         self._now = now
         self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
-            self._lifetime, clocks.monotonic, telemetry.of_cache("snapshots")
+            self._lifetime,
+            clocks.monotonic,
+            telemetry.of_cache("snapshots"),
+            weigh=lambda snapshot: snapshot.weight,
+            capacity=int(_SNAPSHOTS_SHARE * max_memory),
         )
 
     async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
@@ -204,7 +228,7 @@ class _BatchRun:
         try:
             promql = batch(expression for part in parts for expression in part.expressions)
             vector = await self.source.instant(promql, self.time)
-            return _BatchResult(_split_samples(parts, vector.samples), vector.warnings)
+            return _BatchResult(await run_cooperatively(_split_samples(parts, vector.samples)), vector.warnings)
         except (QueryRefused, AnswerTooLarge) as exc:
             if len(parts) > 1 and clocks.monotonic() < self.until:
                 return await self._query_halves(parts)
@@ -224,13 +248,16 @@ def _fail_all(parts: Iterable[BatchPart], error: ServiceError) -> _BatchResult:
     return _BatchResult({name: Reading(error=error) for part in parts for name in part.names})
 
 
-def _split_samples(parts: Sequence[BatchPart], samples: Iterable[Sample]) -> dict[str, Reading]:
+def _split_samples(parts: Sequence[BatchPart], samples: Sequence[Sample]) -> Generator[None, None, dict[str, Reading]]:
     """The samples of a batch as readings by name; the part label says which expression a sample belongs to.
 
-    Raises BadAnswer for a sample of no expression in the batch.
+    Yields after some samples, so that it can run cooperatively. Raises BadAnswer for a sample of no expression in the
+    batch.
     """
     found: dict[str, list[NamedSample]] = {name: [] for part in parts for name, _ in part.expressions}
-    for sample in samples:
+    for number, sample in enumerate(samples, 1):
+        if number % _SAMPLES_AT_ONCE == 0:
+            yield
         labels = sample.labels
         labels.pop("__name__", None)
         name = labels.pop(PART_LABEL, "")

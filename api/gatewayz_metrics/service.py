@@ -11,6 +11,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.host_settings import read_host_settings
 from gatewayz_metrics.logs import printable
+from gatewayz_metrics.memory import MemoryBudget
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
@@ -38,6 +39,7 @@ class Service:
         """Raises ConfigurationError when the catalogue or a certificate file cannot be used."""
         self.settings = settings
         self.telemetry = telemetry
+        self.memory = MemoryBudget(settings.max_memory_bytes, telemetry.memory_bytes.set)
         self.tokens = ServiceTokens(settings.api_tokens)
         self.authenticator = Authenticator(self.tokens, tenants_by_token(settings))
         catalogue = load(None if fault else settings.catalogue)
@@ -49,6 +51,7 @@ class Service:
             selector=settings.selector,
             cache_ttl=settings.cache_ttl,
             deadline=settings.prometheus_timeout,
+            max_memory=settings.max_memory_bytes,
         )
         limiter = QueryLimiter(self._upstream, settings)
         self.responses = ResponseCache(limiter, settings, telemetry)

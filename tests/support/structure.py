@@ -40,7 +40,17 @@ LAYERS = (
     Layer(
         "http",
         ("http",),
-        only=("service", "security", "settings", "telemetry", "errors", "validation", "bounded_store", "logs"),
+        only=(
+            "service",
+            "security",
+            "settings",
+            "telemetry",
+            "memory",
+            "errors",
+            "validation",
+            "bounded_store",
+            "logs",
+        ),
     ),
     Layer("the service", ("service",)),
     Layer("the query layer", ("query", "range_cache", "security", "caller_limits")),
@@ -48,6 +58,7 @@ LAYERS = (
     Layer("the settings", ("settings", "host_settings", "telemetry", "engines"), sideways=True),
     Layer("the catalogue", ("catalogue",)),
     Layer("PromQL", ("promql",)),
+    Layer("the memory budget", ("memory",)),
     Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "logs")),
 )
 # What the generator of the dashboards may know of the service.

@@ -25,6 +25,7 @@ from starlette.types import Scope
 
 from gatewayz_metrics.errors import ClientGone, InternalError, InvalidParameter, MethodNotAllowed, ServiceError
 from gatewayz_metrics.http.disconnect import answer_unless_left
+from gatewayz_metrics.http.sending import answer_within_budget
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.validation import first_problem
@@ -52,8 +53,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class SurfaceRouter(APIRouter):
     """A router whose routes count their requests, refuse whom `guard` refuses, and render errors alike.
 
-    In a host no answer is a 5xx. Where `condition` does not hold, which is asked with every request, the routes
-    are as good as absent: other routes get the request.
+    `for_catalogue` lets them use the memory that is kept for the catalogue. In a host no answer is a 5xx. Where
+    `condition` does not hold, which is asked with every request, the routes are as good as absent: other routes get
+    the request.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class SurfaceRouter(APIRouter):
         prefix: str = "",
         guard: Guard | None = None,
         condition: Condition | None = None,
+        for_catalogue: bool = False,
     ) -> None:
         self._in_host = services.in_host
         self._conditional = condition is not None
-        route_class = _surface_route(services, render_error, guard, condition)
+        route_class = _surface_route(services, render_error, guard, condition, for_catalogue=for_catalogue)
         super().__init__(prefix=prefix, tags=[tag], route_class=route_class, default_response_class=Response)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -150,7 +153,12 @@ def _mark_defects(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _surface_route(
-    services: ServiceProvider, render_error: ErrorRenderer, guard: Guard | None, condition: Condition | None
+    services: ServiceProvider,
+    render_error: ErrorRenderer,
+    guard: Guard | None,
+    condition: Condition | None,
+    *,
+    for_catalogue: bool,
 ) -> type[APIRoute]:
     """The class of a surface's routes; FastAPI makes one object of it for each route."""
     telemetry = services.telemetry
@@ -189,9 +197,11 @@ def _surface_route(
 
     async def _render_errors(handle: Handler, request: Request, path: str) -> Response:
         try:
-            if guard is not None:
-                guard(request)
-            return await answer_unless_left(handle, request)
+            if guard is None:
+                return await answer_unless_left(handle, request)
+            guard(request)
+            account = services.get().memory.open(for_catalogue=for_catalogue)
+            return await answer_within_budget(account, answer_unless_left(handle, request))
         except ServiceError as exc:
             error = exc
         except RequestValidationError as exc:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gatewayz_metrics.caller_limits import check_range
+from gatewayz_metrics.cooperative import yield_periodically
 from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, QueryRefused, ServiceError, TargetsFailed
 from gatewayz_metrics.json_datasource.bounds import QueryBudget
 from gatewayz_metrics.json_datasource.prometheus import PrometheusQueries
@@ -112,15 +113,16 @@ class QueryRunner:
         except ServiceError as exc:
             # One failed query fails the whole target: the series of the others would look complete.
             return TargetFailure(plan.ref_id, exc, plan.target, plan.executed)
-        all_series = tuple(
-            ResultSeries(query, series)
-            for query, result in zip(plan.asks, results, strict=True)
-            for series in result.series
-        )
+        pause = yield_periodically()
+        all_series: list[ResultSeries] = []
+        for query, result in zip(plan.asks, results, strict=True):
+            for series in result.series:
+                all_series.append(ResultSeries(query, series))
+                await pause()
         notices = [text for result in results for text in result.notices]
         if not all_series:
             notices += explain_short_windows(plan.asks, self._scrape_ms)
-        return TargetResult(plan, all_series, tuple(dict.fromkeys(notices)))
+        return TargetResult(plan, tuple(all_series), tuple(dict.fromkeys(notices)))
 
     async def _query(self, plan: TargetPlan, query: TargetQuery) -> QueryResult:
         if not plan.is_instant:

@@ -4,20 +4,24 @@ Decodes success envelopes in small pieces, so that other requests run in between
 https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
-
-import orjson
 
 from gatewayz_metrics.cooperative import gc_paused, yield_periodically
 from gatewayz_metrics.errors import BadAnswer, QueryRefused, ServiceError
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetQuery
+from gatewayz_metrics.memory import reserve_memory
 from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, CALENDAR_END_MS
-from gatewayz_metrics.upstream.response import AnswerNotes, parse_envelope, split_series
+from gatewayz_metrics.upstream.pieces import AnswerPieces
+from gatewayz_metrics.upstream.response import SERIES_START, AnswerNotes, parse_envelope
 
 _HISTOGRAM = "Native histograms are left out: they are no numbers; use histogram_quantile or the like."
+
+# What a decoded result takes, measured: a share of its text for the points, and bytes for each series.
+_POINTS = 1
+_SERIES = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ class Series:
 
     labels: dict[str, str]
     times: list[int]
-    values: list[float]
+    # Eight bytes each; a list of floats takes four times as many.
+    values: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class ResultSeries:
     @property
     def values(self) -> list[float]:
         """The values of its points."""
-        return self.series.values
+        return list(self.series.values)
 
     @property
     def metric(self) -> str:
@@ -106,18 +111,24 @@ def select_results(outcomes: Iterable[TargetOutcome]) -> Iterator[TargetResult]:
 
 async def decode_result(body: bytes) -> QueryResult:
     """The series in a success envelope of any result type. Raises QueryRefused or BadAnswer."""
+    reserve_memory(_POINTS * len(body) + _SERIES * body.count(SERIES_START))
     pause = yield_periodically()
-    pieces, rest = split_series(body)
-    document = parse_envelope(rest)
-    notices = list(AnswerNotes.of(document).to_sentences(with_infos=True))
+    pieces = AnswerPieces(body)
+    reader = _Reader()
     series: list[Series] = []
-    try:
-        items: Iterable[bytes | dict[str, Any]] = chain(pieces, _list_series(document["data"]))
-        reader = _Reader()
+
+    async def read(items: Iterable[dict[str, Any]]) -> None:
         for item in items:
             with gc_paused():
-                series += reader.read(item)
+                series.extend(reader.read(item))
             await pause()
+
+    try:
+        for items in pieces:
+            await read(items)
+        document = parse_envelope(pieces.envelope)
+        notices = list(AnswerNotes.of(document).to_sentences(with_infos=True))
+        await read(_list_series(document["data"]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as exc:
         raise BadAnswer("a malformed result") from exc
     notices += [_HISTOGRAM] if reader.met_histogram else []
@@ -132,8 +143,7 @@ class _Reader:
         self._stamps: tuple[float, ...] = ()
         self._times: list[int] = []
 
-    def read(self, item: bytes | dict[str, Any]) -> list[Series]:
-        found = orjson.loads(item) if isinstance(item, bytes) else item
+    def read(self, found: dict[str, Any]) -> list[Series]:
         self.met_histogram |= "histogram" in found or "histograms" in found
         points = found.get("values") or ([found["value"]] if "value" in found else [])
         if not points:
@@ -144,7 +154,7 @@ class _Reader:
         labels = found["metric"]
         if not set(map(type, labels.values())) <= {str}:
             raise BadAnswer("a label that is no text")
-        return [Series(labels, self._times, list(map(float, texts)))]
+        return [Series(labels, self._times, array("d", map(float, texts)))]
 
 
 def _to_ms(stamp: float) -> int:

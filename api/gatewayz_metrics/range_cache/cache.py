@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 
 from gatewayz_metrics.bounded_store import BoundedStore
 from gatewayz_metrics.cooperative import run_cooperatively
-from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused
+from gatewayz_metrics.errors import AnswerTooLarge, MemoryFull, QueryRefused
+from gatewayz_metrics.memory import borrow_memory, let_accounts_go
 from gatewayz_metrics.promql.cacheability import CacheTraits
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache.entry import CacheEntry
 from gatewayz_metrics.range_cache.matrix import (
+    SERIES_BYTES,
     CachedSeries,
     Matrix,
     StepGrid,
@@ -25,11 +27,13 @@ from gatewayz_metrics.range_cache.matrix import (
     render_matrix,
 )
 from gatewayz_metrics.range_cache.plan import FetchPlan, bypass_reason, plan_fetches, unexpired
+from gatewayz_metrics.range_cache.points import POINT_BYTES
 from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
+from gatewayz_metrics.upstream.response import SERIES_START
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 # Extents read within this share of their lifetime count as read together.
@@ -141,7 +145,7 @@ class RangeCache:
     async def _missed(self, lookup: RangeLookup, wanted: FetchPlan) -> RangeAnswer:
         """Everything is asked for, and the answer goes on as it came."""
         query = lookup.query
-        piece = await self._piece(lookup, wanted.gaps[0], self._whole(query))
+        piece = await self._piece(lookup, wanted.gaps[0], self._whole(query), is_part=False)
         self._count(fetched=wanted.gaps[0][1] - wanted.gaps[0][0] + 1)
         fetched = ((query.range.start_ms, query.range.last_ms),)
         return RangeAnswer(piece.raw, CacheStatus("miss", piece.reason or wanted.reason, fetched))
@@ -158,22 +162,28 @@ class RangeCache:
             # Points that stand elsewhere make sense only together, and only a whole answer can say that it is partial.
             return await self._past(lookup.query, next(piece.reason for piece in pieces if piece.reason))
         first, last = lookup.window
-        body = self._merged(entry, found, wanted, (first, last))
+        taken = [piece.raw.body for piece in pieces]
+        with borrow_memory(entry.size + sum(map(_size_taken_apart, taken))):
+            body = await self._merged(entry, found, wanted, (first, last))
+        # The pieces are in the body now.
+        let_accounts_go()
         missing = sum(end - begin + 1 for begin, end in wanted.gaps)
         self._count(fetched=missing, cached=last - first + 1 - missing)
         age = self._clock() - min(extent.read_at for extent in wanted.kept)
         reason = next((piece.reason for piece in pieces if piece.reason), "")
         return RangeAnswer(ApiResponse(200, body), CacheStatus("partial" if pieces else "hit", reason, times, age))
 
-    def _merged(self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]) -> bytes:
+    async def _merged(
+        self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]
+    ) -> bytes:
         for piece in found:
-            entry = replace(entry, series=entry.overlaid(piece))
+            entry = replace(entry, series=await run_cooperatively(entry.overlaid(piece)))
         self._gate.check_series(sum(_is_in(series, window) for series in entry.series.values()))
         warnings = [note for piece in found for note in piece.notes.warnings]
         infos = [note for kept in wanted.kept for note in kept.infos] + [
             note for piece in found for note in piece.notes.infos
         ]
-        body = render_matrix(entry.series, *window, warnings, infos)
+        body = await run_cooperatively(render_matrix(entry.series, *window, warnings, infos))
         if len(body) > self._limit:
             raise AnswerTooLarge(self._limit)
         return body
@@ -181,7 +191,8 @@ class RangeCache:
     async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> list[FetchedPiece]:
         """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
         found = await asyncio.gather(
-            *(self._piece(lookup, gap, self._part(lookup.key, gap)) for gap in gaps), return_exceptions=True
+            *(self._piece(lookup, gap, self._part(lookup.key, gap), is_part=True) for gap in gaps),
+            return_exceptions=True,
         )
         pieces: list[FetchedPiece] = []
         for piece in found:
@@ -190,39 +201,63 @@ class RangeCache:
             pieces.append(piece)
         return pieces
 
-    async def _piece(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
-        """A stretch of the grid from the upstream, stored; a call under way for the same is shared."""
-        return await self._pieces.get((lookup.key, gap), lambda: self._ask(lookup, gap, call))
+    async def _piece(
+        self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest, *, is_part: bool
+    ) -> FetchedPiece:
+        """A stretch of the grid from the upstream, stored; a call under way for the same is shared.
 
-    async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
+        What is no part of a larger answer is not taken apart where it has no room.
+        """
+        return await self._pieces.get((lookup.key, gap), lambda: self._ask(lookup, gap, call, is_part=is_part))
+
+    async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest, *, is_part: bool) -> FetchedPiece:
         # Before the question: what arrives at the upstream while it answers may be in it or not.
         horizon_ms, read_at = self._horizon_ms(), self._clock()
         raw = await self._gate.forward(call)
         if raw.status != 200:
             return FetchedPiece(raw, None, "refused")
-        grid = lookup.key.grid
+        newest = min(gap[1], lookup.key.grid.index(horizon_ms - lookup.traits.lookahead_ms))
+        size = _size_taken_apart(raw.body)
+        settled = max(0, newest - gap[0] + 1) / (gap[1] - gap[0] + 1)
+        if not is_part and not self.store.has_room(int(settled * size)):
+            # It goes on as it came, and is not taken apart for nothing.
+            return FetchedPiece(raw, None, "too-large")
         try:
-            found = await run_cooperatively(parse_matrix(raw.body, grid, *gap))
+            with borrow_memory(size):
+                return await self._take_apart(lookup, gap, raw, newest, read_at)
+        except MemoryFull:
+            if is_part:
+                raise
+            return FetchedPiece(raw, None, "memory")
+
+    async def _take_apart(
+        self, lookup: RangeLookup, gap: tuple[int, int], raw: ApiResponse, newest: int, read_at: float
+    ) -> FetchedPiece:
+        try:
+            found = await run_cooperatively(parse_matrix(raw.body, lookup.key.grid, *gap))
         except UnalignedPoints:
             return FetchedPiece(raw, None, "off-grid")
         except QueryRefused:
             return FetchedPiece(raw, None, "refused")
         if not found.notes.is_complete or not raw.cacheable:
             return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete")
-        newest = min(gap[1], grid.index(horizon_ms - lookup.traits.lookahead_ms))
-        return FetchedPiece(raw, found, "" if self._keep(lookup, found, newest, read_at) else "too-large")
+        return FetchedPiece(raw, found, "" if await self._keep(lookup, found, newest, read_at) else "too-large")
 
-    def _keep(self, lookup: RangeLookup, found: Matrix, newest: int, read_at: float) -> bool:
+    async def _keep(self, lookup: RangeLookup, found: Matrix, newest: int, read_at: float) -> bool:
         """Store the settled part of a piece in what is the entry by now."""
         if newest < found.first:
             return True
         settled = found
         if newest < found.last:
-            series = {labels: one.only(found.first, newest) for labels, one in found.series.items()}
-            settled = replace(found, last=newest, series=series)
-        known = (self.store.get(lookup.key) or CacheEntry()).pruned(self._clock() - self._lifetime)
-        entry = replace(known, traits=lookup.traits).with_piece(settled, read_at, _SLACK * self._lifetime)
-        return self.store.put(lookup.key, entry, entry.size + lookup.key.size)
+            settled = replace(found, last=newest, series=await run_cooperatively(found.until(newest)))
+        while True:
+            before = self.store.get(lookup.key)
+            known = await run_cooperatively((before or CacheEntry()).pruned(self._clock() - self._lifetime))
+            added = replace(known, traits=lookup.traits).with_piece(settled, read_at, _SLACK * self._lifetime)
+            entry = await run_cooperatively(added)
+            # Other tasks ran in between: what they have stored must not be lost.
+            if self.store.get(lookup.key) is before:
+                return self.store.put(lookup.key, entry, entry.size + lookup.key.size)
 
     def _whole(self, query: RangeQuery) -> ApiRequest:
         given = query.given or _range(query.range)
@@ -244,6 +279,11 @@ class RangeCache:
     def _count(self, fetched: int = 0, cached: int = 0) -> None:
         self._telemetry.range_points.labels("fetched").inc(fetched)
         self._telemetry.range_points.labels("cached").inc(cached)
+
+
+def _size_taken_apart(body: bytes) -> int:
+    """The bytes that an answer takes as columns, about: its text, each point and each series."""
+    return len(body) + POINT_BYTES * body.count(b"],[") + SERIES_BYTES * body.count(SERIES_START)
 
 
 def _range(span: TimeRange) -> Pairs:

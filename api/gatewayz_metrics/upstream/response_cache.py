@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from gatewayz_metrics.cooperative import yield_periodically
+from gatewayz_metrics.memory import borrow_memory
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import parse_time
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
+from gatewayz_metrics.upstream.pieces import AnswerPieces
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
 from gatewayz_metrics.upstream.response import AnswerNotes, decode_object
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
@@ -34,6 +37,8 @@ _SETTLED_SECONDS = 300.0
 # A parse error stays one, and browsers ask twice: once by POST, once by GET.
 _REFUSAL_SECONDS = 5.0
 
+# How many times its text a decoded envelope takes, measured: label sets.
+_DECODED = 5
 _CAPACITY = 32 * 2**20
 _MOST_ANSWERS = 4096
 _OVERHEAD = 600
@@ -98,9 +103,9 @@ class ResponseCache:
             asked_at = self._clock()
             raw = await self._gate.forward(request)
             # A query's answer may be large: it is only decoded where it might be kept.
-            is_whole = None if request.endpoint.is_core or not raw.is_success else is_complete(raw)
+            is_whole = None if request.endpoint.is_core or not raw.is_success else await is_complete(raw)
             # Only now, as reading a query costs more than finding its answer.
-            seconds = 0.0 if is_whole is False else self._lifetime(request, raw, query, fresh=fresh)
+            seconds = 0.0 if is_whole is False else await self._lifetime(request, raw, query, fresh=fresh)
             return CachedResponse(raw, asked_at, self._clock(), seconds, len(raw.body) + request.size + _OVERHEAD)
 
         kept = await self._shared.get((_identify(request), fresh), produce)
@@ -108,7 +113,7 @@ class ResponseCache:
         self._observe(result)
         return kept.raw, None if asked else self._clock() - kept.asked_at
 
-    def _lifetime(self, request: ApiRequest, raw: ApiResponse, query: QueryText | None, *, fresh: bool) -> float:
+    async def _lifetime(self, request: ApiRequest, raw: ApiResponse, query: QueryText | None, *, fresh: bool) -> float:
         if not self._keeps:
             return 0.0
         if raw.status == 400:
@@ -119,7 +124,7 @@ class ResponseCache:
         if not is_instant:
             return _SECONDS.get(request.endpoint, 0.0)
         seconds = self._of_instant(request, query)
-        return seconds if seconds and is_complete(raw) else 0.0
+        return seconds if seconds and await is_complete(raw) else 0.0
 
     def _of_instant(self, request: ApiRequest, query: QueryText | None) -> float:
         """For how long the answer to an instant query stays what the upstream would say."""
@@ -147,9 +152,14 @@ def _instant(text: str) -> str | int:
     return text if ms is None else ms
 
 
-def is_complete(raw: ApiResponse) -> bool:
+async def is_complete(raw: ApiResponse) -> bool:
     """Whether nothing in a success says that something is missing. Raises BadAnswer for what is no JSON."""
     if raw.status == 204:
         return True
-    document = decode_object(raw.body)
+    pause = yield_periodically()
+    pieces = AnswerPieces(raw.body)
+    for _ in pieces:
+        await pause()
+    with borrow_memory(_DECODED * len(pieces.envelope)):
+        document = decode_object(pieces.envelope)
     return document.get("status") == "success" and AnswerNotes.of(document).is_complete
