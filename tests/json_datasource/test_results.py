@@ -52,7 +52,7 @@ def test_native_histograms_are_told_not_drawn() -> None:
 
     decoded = found(envelope("matrix", [item, item]))
 
-    assert decoded.series == ()
+    assert list(decoded.series) == []
     assert ["histograms" in notice for notice in decoded.notices] == [True]
 
 

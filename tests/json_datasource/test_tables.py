@@ -3,7 +3,8 @@
 from typing import Any
 
 from gatewayz_metrics.json_datasource.frames import render_heatmaps
-from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetResult
+from gatewayz_metrics.json_datasource.packed import Series
+from gatewayz_metrics.json_datasource.results import ResultSeries, TargetResult
 from gatewayz_metrics.json_datasource.tables import render_table
 from gatewayz_metrics.json_datasource.targets import OutputFormat, TargetPlan, TargetQuery
 from gatewayz_metrics.promql.parser import QueryText
@@ -45,8 +46,7 @@ def test_rows_that_only_one_query_has_stay() -> None:
 
 
 def test_a_heatmap_without_buckets_says_so() -> None:
-    found, *_ = render_heatmaps(answer("A", Series({"a": "1"}, [0], [1.0])))
+    [found] = filter(None, render_heatmaps(answer("A", Series({"a": "1"}, [0], [1.0]))))
 
-    assert found is not None
     assert found["fields"] == []
     assert "le" in found["meta"]["notices"][0]["text"]

@@ -12,7 +12,8 @@ from itertools import chain
 import orjson
 
 from gatewayz_metrics.json_datasource.frames import Element, build_frame, build_meta, fill_legend
-from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetOutcome, TargetResult, select_results
+from gatewayz_metrics.json_datasource.packed import Series
+from gatewayz_metrics.json_datasource.results import ResultSeries, TargetOutcome, TargetResult, select_results
 from gatewayz_metrics.json_datasource.texts import LONGEST_TAG, check_sum, shorten, split_tags
 from gatewayz_metrics.promql.matchers import format_series
 

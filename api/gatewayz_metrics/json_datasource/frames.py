@@ -16,6 +16,7 @@ from gatewayz_metrics.catalogue import grafana_unit
 from gatewayz_metrics.json_datasource.results import ResultSeries, TargetFailure, TargetResult
 from gatewayz_metrics.json_datasource.texts import join_short
 from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS
+from gatewayz_metrics.memory import reserve_memory
 from gatewayz_metrics.promql.matchers import format_series
 
 Element = dict[str, Any]
@@ -23,6 +24,8 @@ Labels = tuple[tuple[str, str], ...]
 # Series by the labels beside `le`, and by its bound.
 BucketGroups = dict[Labels, dict[float, ResultSeries]]
 
+# Bytes of a series in its group, measured: one of four labels.
+_BUCKET = 1000
 # Characters of a query that serves as a name; bounds the width of a legend.
 _LONGEST_NAME = 200
 # As in Grafana's own Prometheus datasource: `{{label}}`, with spaces allowed inside the braces.
@@ -33,7 +36,7 @@ def render_frames(result: TargetResult) -> Iterator[Element]:
     """A data frame per series, with a time and a number field."""
     first = build_meta(result, type="timeseries-multi", typeVersion=[0, 1], preferredVisualisationType="graph")
     others = _without_query(first)
-    for number, (series, name) in enumerate(zip(result.series, name_all_series(result), strict=True)):
+    for number, (series, name) in enumerate(name_all_series(result)):
         config = {"displayNameFromDS": name, **({"unit": unit} if (unit := choose_unit(result, series)) else {})}
         fields: list[Element] = [
             {"name": "Time", "type": "time", "config": {"interval": result.plan.grid.step_ms}},
@@ -47,7 +50,7 @@ def render_series(result: TargetResult) -> Iterator[Element]:
     """An element with `target` and `datapoints` per series, which both generations of plugins read."""
     first = build_meta(result, preferredVisualisationType="graph")
     others = _without_query(first)
-    for number, (series, name) in enumerate(zip(result.series, name_all_series(result), strict=True)):
+    for number, (series, name) in enumerate(name_all_series(result)):
         element: Element = {
             "refId": result.plan.ref_id,
             "target": name,
@@ -67,14 +70,17 @@ def render_heatmaps(result: TargetResult) -> Iterator[Element | None]:
     Prometheus' buckets are cumulative, Grafana's rows are not: a row is the difference to the bucket below.
     """
     meta = build_meta(result, type="heatmap-rows")
-    if not any("le" in series.labels for series in result.series):
+    reserve_memory(_BUCKET * len(result.series))
+    groups: BucketGroups = defaultdict(dict)
+    has_buckets = False
+    for series in result.series:
+        has_buckets |= "le" in series.series.labels
+        _add_bucket(groups, series)
+        yield None
+    if not has_buckets:
         yield render_empty(
             result, "A heatmap needs buckets, and no series has a label le; group by it, or choose a family."
         )
-    groups: BucketGroups = defaultdict(dict)
-    for series in result.series:
-        _add_bucket(groups, series)
-        yield None
     for labels, by_bound in groups.items():
         times = sorted({time for series in by_bound.values() for time in series.times})
         fields: list[Element] = [{"name": "Time", "type": "time", "config": {"interval": result.plan.grid.step_ms}}]
@@ -179,14 +185,14 @@ def choose_unit(result: TargetResult, series: ResultSeries) -> str:
     return grafana_unit(query.unit, query.function, query.type) if result.plan.is_catalogue else query.unit
 
 
-def name_all_series(result: TargetResult) -> Iterator[str]:
-    """The legend name of each series: by the user's template, else as short as tells them apart."""
+def name_all_series(result: TargetResult) -> Iterator[tuple[ResultSeries, str]]:
+    """Each series with its legend name: by the user's template, else as short as tells them apart."""
     template = result.plan.legend
     if not result.plan.is_catalogue or template:
-        return (name_series(template, series.templated, _fallback_name(series)) for series in result.series)
+        return ((each, name_series(template, each.templated, _fallback_name(each))) for each in result.series)
     if len(result.plan.asks) == 1:
         return _name_by_labels(result.series, result.plan.asks[0].name)
-    return (f"{series.metric}{format_series(series.labels)}" for series in result.series)
+    return ((each, f"{each.metric}{format_series(each.labels)}") for each in result.series)
 
 
 def name_series(template: str, labels: Mapping[str, str], fallback: str) -> str:
@@ -196,7 +202,7 @@ def name_series(template: str, labels: Mapping[str, str], fallback: str) -> str:
     return format_series(labels) or fallback
 
 
-def _name_by_labels(all_series: Sequence[ResultSeries], fallback: str) -> Iterator[str]:
+def _name_by_labels(all_series: Sequence[ResultSeries], fallback: str) -> Iterator[tuple[ResultSeries, str]]:
     """Names for the series of one catalogue entry: its name is left out, and so is the name of a single label."""
     names: set[str] = set()
     for series in all_series:
@@ -206,7 +212,7 @@ def _name_by_labels(all_series: Sequence[ResultSeries], fallback: str) -> Iterat
     only = names.pop() if len(names) == 1 else None
     for series in all_series:
         labels = series.labels
-        yield (format_series(labels) if only is None else labels.get(only)) or fallback
+        yield series, (format_series(labels) if only is None else labels.get(only)) or fallback
 
 
 def fill_legend(template: str, labels: Mapping[str, str]) -> str:

@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gatewayz_metrics.caller_limits import check_range
-from gatewayz_metrics.cooperative import yield_periodically
 from gatewayz_metrics.errors import InvalidQuery, LimitExceeded, QueryRefused, ServiceError, TargetsFailed
 from gatewayz_metrics.json_datasource.bounds import QueryBudget
 from gatewayz_metrics.json_datasource.prometheus import PrometheusQueries
 from gatewayz_metrics.json_datasource.requests import DashboardRange, QueryRequest, Target
 from gatewayz_metrics.json_datasource.results import (
     QueryResult,
-    ResultSeries,
     TargetFailure,
     TargetOutcome,
     TargetResult,
+    TargetSeries,
     select_failures,
     select_results,
 )
@@ -113,22 +112,17 @@ class QueryRunner:
         except ServiceError as exc:
             # One failed query fails the whole target: the series of the others would look complete.
             return TargetFailure(plan.ref_id, exc, plan.target, plan.executed)
-        pause = yield_periodically()
-        all_series: list[ResultSeries] = []
-        for query, result in zip(plan.asks, results, strict=True):
-            for series in result.series:
-                all_series.append(ResultSeries(query, series))
-                await pause()
+        all_series = TargetSeries([(query, result.series) for query, result in zip(plan.asks, results, strict=True)])
         notices = [text for result in results for text in result.notices]
         if not all_series:
             notices += explain_short_windows(plan.asks, self._scrape_ms)
-        return TargetResult(plan, tuple(all_series), tuple(dict.fromkeys(notices)))
+        return TargetResult(plan, all_series, tuple(dict.fromkeys(notices)))
 
     async def _query(self, plan: TargetPlan, query: TargetQuery) -> QueryResult:
         if not plan.is_instant:
             return await self._prometheus.query_range(query.query, plan.grid)
         result = await self._prometheus.query(query.query, plan.at_ms)
-        if any(len(series.times) > 1 for series in result.series):
+        if result.series.longest > 1:
             # An instant query of a range selector succeeds with a matrix, which no panel can show as instant values.
             raise QueryRefused("bad_data", "A range such as up[5m] is no instant value; put a function around it.")
         return result

@@ -4,13 +4,13 @@ Decodes success envelopes in small pieces, so that other requests run in between
 https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats.
 """
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from gatewayz_metrics.cooperative import gc_paused, yield_periodically
 from gatewayz_metrics.errors import BadAnswer, QueryRefused, ServiceError
+from gatewayz_metrics.json_datasource.packed import PackedSeries, Series
 from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetQuery
 from gatewayz_metrics.memory import reserve_memory
 from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, CALENDAR_END_MS
@@ -21,24 +21,14 @@ _HISTOGRAM = "Native histograms are left out: they are no numbers; use histogram
 
 # What a decoded result takes, measured: a share of its text for the points, and bytes for each series.
 _POINTS = 1
-_SERIES = 900
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One series: labels, and its points as Unix milliseconds and numbers, ascending."""
-
-    labels: dict[str, str]
-    times: list[int]
-    # Eight bytes each; a list of floats takes four times as many.
-    values: Sequence[float]
+_SERIES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
     """The series that one query returned, and notices for the panel's header."""
 
-    series: tuple[Series, ...]
+    series: PackedSeries
     notices: tuple[str, ...] = ()
 
 
@@ -62,7 +52,7 @@ class ResultSeries:
     @property
     def values(self) -> list[float]:
         """The values of its points."""
-        return list(self.series.values)
+        return self.series.values
 
     @property
     def metric(self) -> str:
@@ -75,12 +65,42 @@ class ResultSeries:
         return {**self.series.labels, "__name__": self.metric}
 
 
+class TargetSeries(Sequence[ResultSeries]):
+    """The series of all queries of a target, made when they are looked at."""
+
+    def __init__(self, found: Sequence[tuple[TargetQuery, Sequence[Series]]]) -> None:
+        """The queries with what each returned, in order."""
+        self._found = found
+
+    def __len__(self) -> int:
+        return sum(len(series) for _, series in self._found)
+
+    @overload
+    def __getitem__(self, index: int) -> ResultSeries: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ResultSeries]: ...
+    def __getitem__(self, index: int | slice) -> ResultSeries | list[ResultSeries]:
+        """One series, or some."""
+        places = range(len(self))[index]
+        return self._make(places) if isinstance(places, int) else [self._make(place) for place in places]
+
+    def __iter__(self) -> Iterator[ResultSeries]:
+        return (ResultSeries(ask, one) for ask, series in self._found for one in series)
+
+    def _make(self, place: int) -> ResultSeries:
+        for ask, series in self._found:
+            if place < len(series):
+                return ResultSeries(ask, series[place])
+            place -= len(series)
+        raise IndexError(place)
+
+
 @dataclass(frozen=True, slots=True)
 class TargetResult:
     """Every series of one target, and notices for the panel's header."""
 
     plan: TargetPlan
-    series: tuple[ResultSeries, ...] = ()
+    series: Sequence[ResultSeries] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -115,12 +135,11 @@ async def decode_result(body: bytes) -> QueryResult:
     pause = yield_periodically()
     pieces = AnswerPieces(body)
     reader = _Reader()
-    series: list[Series] = []
 
     async def read(items: Iterable[dict[str, Any]]) -> None:
         for item in items:
             with gc_paused():
-                series.extend(reader.read(item))
+                reader.read(item)
             await pause()
 
     try:
@@ -132,29 +151,30 @@ async def decode_result(body: bytes) -> QueryResult:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as exc:
         raise BadAnswer("a malformed result") from exc
     notices += [_HISTOGRAM] if reader.met_histogram else []
-    return QueryResult(tuple(series), tuple(dict.fromkeys(notices)))
+    return QueryResult(reader.series, tuple(dict.fromkeys(notices)))
 
 
 class _Reader:
-    """Reads the series of one result; those with the same timestamps share one list of times, which is faster."""
+    """Reads the series of one result; the times of those with the same timestamps are read once."""
 
     def __init__(self) -> None:
+        self.series = PackedSeries()
         self.met_histogram = False
         self._stamps: tuple[float, ...] = ()
-        self._times: list[int] = []
 
-    def read(self, found: dict[str, Any]) -> list[Series]:
+    def read(self, found: dict[str, Any]) -> None:
+        """Add a series, if it has points."""
         self.met_histogram |= "histogram" in found or "histograms" in found
         points = found.get("values") or ([found["value"]] if "value" in found else [])
         if not points:
-            return []
+            return
         stamps, texts = zip(*points, strict=True)
-        if stamps != self._stamps:
-            self._stamps, self._times = stamps, [_to_ms(stamp) for stamp in stamps]
+        times = None if stamps == self._stamps else [_to_ms(stamp) for stamp in stamps]
+        self._stamps = stamps
         labels = found["metric"]
         if not set(map(type, labels.values())) <= {str}:
             raise BadAnswer("a label that is no text")
-        return [Series(labels, self._times, array("d", map(float, texts)))]
+        self.series.append(labels, times, list(map(float, texts)))
 
 
 def _to_ms(stamp: float) -> int:

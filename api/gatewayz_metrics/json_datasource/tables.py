@@ -102,24 +102,22 @@ class _Rows:
 
 def _add_columns(result: TargetResult, rows: _Rows, *, is_alone: bool) -> Iterator[Element | None]:
     """Add a column per metric of a result to the rows; yields the fields of the columns, and None in between."""
-    by_metric: dict[str, list[ResultSeries]] = {query.name: [] for query in result.plan.asks}
+    columns = {metric: rows.add_column() for metric in dict.fromkeys(query.name for query in result.plan.asks)}
+    first: dict[str, ResultSeries] = {}
     for series in result.series:
-        by_metric[series.ask.name].append(series)
+        rows.add(columns[series.ask.name], series)
+        first.setdefault(series.ask.name, series)
         yield None
-    for metric, all_series in by_metric.items():
-        column = rows.add_column()
-        for series in all_series:
-            rows.add(column, series)
-            yield None
-        yield _build_field(result, metric, all_series, is_only=is_alone and len(by_metric) == 1)
+    for metric in columns:
+        yield _build_field(result, metric, first.get(metric), is_only=is_alone and len(columns) == 1)
 
 
-def _build_field(result: TargetResult, metric: str, all_series: Sequence[ResultSeries], *, is_only: bool) -> Element:
+def _build_field(result: TargetResult, metric: str, first: ResultSeries | None, *, is_only: bool) -> Element:
     """The field of a value column, named by the legend, by the metric, or as Grafana does: `Value`, `Value #A`."""
     plain_legend = result.plan.legend and "{{" not in result.plan.legend
     name = fill_legend(result.plan.legend, {}) if plain_legend else metric if not is_only and metric else ""
     field: Element = {"name": name or ("Value" if is_only else f"Value #{result.plan.ref_id}"), "type": "number"}
-    if all_series and (unit := choose_unit(result, all_series[0])):
+    if first is not None and (unit := choose_unit(result, first)):
         field["unit"] = unit
     return field
 

@@ -18,8 +18,10 @@ _HEAD = re.compile(
     rb'\{"status":"success",(?:"isPartial":(?:true|false),)?"data":'
     rb'(?:\{"resultType":"(?:matrix|vector)","result":)?\['
 )
-# Bytes of a piece; decoding one takes less than a millisecond.
-_PIECE = 2**16
+# Bytes of a piece; its objects are too few to make the garbage collector look at them.
+_PIECE = 2**13
+# Bytes up to which an answer is decoded at once, which takes less than a millisecond.
+_SMALL = 2**16
 
 
 class AnswerPieces:
@@ -34,7 +36,7 @@ class AnswerPieces:
         """The elements in pieces; those that are left when it ends stand in `envelope`."""
         body = self._body
         head = _HEAD.match(body)
-        if head is None or len(body) <= 2 * _PIECE:
+        if head is None or len(body) <= _SMALL:
             return
         begin, size = head.end(), _PIECE
         mark, offset = _choose_mark(body, begin)
