@@ -22,10 +22,10 @@ T = TypeVar("T")
 # What callers' own queries may take of it; the rest is kept for the catalogue, so that the metrics routes answer while
 # somebody's queries fill everything.
 _CALLERS_SHARE = 7 / 8
-# Bytes; a buffer is reserved in blocks of at least this size, as counting every little piece would cost more.
-_BLOCK = 2**16
-# A buffer that grows is up to this much larger than what is in it.
+# A buffer that grows is up to this much larger than what is in it, and reserved in such steps, but not in smaller
+# ones than so many bytes.
 _SLACK = 9 / 8
+_SMALLEST_STEP = 2**12
 
 
 class MemoryBudget:
@@ -204,10 +204,10 @@ class AnswerBuffer:
     def write(self, piece: bytes) -> None:
         """Add a piece. Raises MemoryFull."""
         self.size += len(piece)
-        if self.size * _SLACK > self._reserved:
-            block = max(_BLOCK, int(self.size * _SLACK) - self._reserved)
-            reserve_memory(block)
-            self._reserved += block
+        if self.size > self._reserved:
+            step = max(_SMALLEST_STEP, int(self.size * _SLACK) - self._reserved)
+            reserve_memory(step)
+            self._reserved += step
         self._bytes.write(piece)
 
     def finish(self) -> bytes:

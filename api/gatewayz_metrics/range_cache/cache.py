@@ -32,6 +32,7 @@ from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, R
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.limits import QueryLimiter
+from gatewayz_metrics.upstream.pieces import count_marks
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
 from gatewayz_metrics.upstream.response import SERIES_START
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
@@ -162,8 +163,7 @@ class RangeCache:
             # Points that stand elsewhere make sense only together, and only a whole answer can say that it is partial.
             return await self._past(lookup.query, next(piece.reason for piece in pieces if piece.reason))
         first, last = lookup.window
-        taken = [piece.raw.body for piece in pieces]
-        with borrow_memory(entry.size + sum(map(_size_taken_apart, taken))):
+        with borrow_memory(entry.size + sum([await _size_taken_apart(piece.raw.body) for piece in pieces])):
             body = await self._merged(entry, found, wanted, (first, last))
         # The pieces are in the body now.
         let_accounts_go()
@@ -217,7 +217,7 @@ class RangeCache:
         if raw.status != 200:
             return FetchedPiece(raw, None, "refused")
         newest = min(gap[1], lookup.key.grid.index(horizon_ms - lookup.traits.lookahead_ms))
-        size = _size_taken_apart(raw.body)
+        size = await _size_taken_apart(raw.body)
         settled = max(0, newest - gap[0] + 1) / (gap[1] - gap[0] + 1)
         if not is_part and not self.store.has_room(int(settled * size)):
             # It goes on as it came, and is not taken apart for nothing.
@@ -281,9 +281,10 @@ class RangeCache:
         self._telemetry.range_points.labels("cached").inc(cached)
 
 
-def _size_taken_apart(body: bytes) -> int:
+async def _size_taken_apart(body: bytes) -> int:
     """The bytes that an answer takes as columns, about: its text, each point and each series."""
-    return len(body) + POINT_BYTES * body.count(b"],[") + SERIES_BYTES * body.count(SERIES_START)
+    points, series = await count_marks(body, b"],["), await count_marks(body, SERIES_START)
+    return len(body) + POINT_BYTES * points + SERIES_BYTES * series
 
 
 def _range(span: TimeRange) -> Pairs:

@@ -49,7 +49,7 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # The cheapest question there is; whether it is answered tells an outage from queries that are too slow or too large.
 _PROBE = ApiRequest(Endpoint.QUERY, (("query", "vector(1)"),))
 # How many times its text a decoded vector takes, measured: series of three labels.
-_DECODED = 5
+_DECODED = 7
 # Seconds that it may take.
 _PROBE_SECONDS = 2.0
 

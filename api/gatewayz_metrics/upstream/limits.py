@@ -6,7 +6,7 @@ from gatewayz_metrics.cooperative import yield_periodically
 from gatewayz_metrics.errors import LimitExceeded
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.client import UpstreamApi
-from gatewayz_metrics.upstream.pieces import AnswerPieces
+from gatewayz_metrics.upstream.pieces import AnswerPieces, count_marks
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
 from gatewayz_metrics.upstream.response import SERIES_START
 
@@ -41,4 +41,4 @@ async def _count_series(endpoint: Endpoint, body: bytes) -> int:
             count += len(labels)
             await pause()
         return count + len(orjson.loads(pieces.envelope).get("data") or ())
-    return body.count(SERIES_START) if endpoint in (Endpoint.QUERY, Endpoint.QUERY_RANGE) else 0
+    return await count_marks(body, SERIES_START) if endpoint in (Endpoint.QUERY, Endpoint.QUERY_RANGE) else 0

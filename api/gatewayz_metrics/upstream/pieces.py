@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gatewayz_metrics.cooperative import gc_paused
+from gatewayz_metrics.cooperative import gc_paused, yield_periodically
 
 # An envelope up to the first element, as engines write it; any other is decoded at once.
 _HEAD = re.compile(
@@ -22,6 +22,8 @@ _HEAD = re.compile(
 _PIECE = 2**13
 # Bytes up to which an answer is decoded at once, which takes less than a millisecond.
 _SMALL = 2**16
+# Bytes that are searched in one go.
+_STRETCH = 2**21
 
 
 class AnswerPieces:
@@ -50,6 +52,16 @@ class AnswerPieces:
             yield elements
             begin, size = cut + 1, _PIECE
         self.envelope = head[0] + body[begin:]
+
+
+async def count_marks(body: bytes, mark: bytes) -> int:
+    """How often some text stands in a large body; other tasks run in between."""
+    pause = yield_periodically()
+    count = 0
+    for begin in range(0, len(body), _STRETCH):
+        count += body.count(mark, begin, begin + _STRETCH + len(mark) - 1)
+        await pause()
+    return count
 
 
 def _choose_mark(body: bytes, begin: int) -> tuple[bytes, int]:
