@@ -81,6 +81,7 @@ SENTENCES = {
     "too_large": "is larger than 65,536 bytes",
 }
 SMALL = {"max_response_bytes": 65536}
+PACKED = {"prometheus_gzip": True}
 SOON = format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)
 
 FAILURES = {
@@ -127,10 +128,11 @@ FAILURES = {
     "a matrix": Failure("bad_response", fakes.wrong_type("matrix", [])),
     "a scalar": Failure("bad_response", fakes.wrong_type("scalar", [1, "2"])),
     "a number of a gigabyte": Failure("bad_response", fakes.endless_number),
-    "broken gzip": Failure("bad_response", fakes.broken_gzip),
-    "truncated gzip": Failure("bad_response", fakes.truncated_gzip),
+    "gzip that was not asked for": Failure("bad_response", fakes.good_gzip),
+    "broken gzip": Failure("bad_response", fakes.broken_gzip, options=PACKED),
+    "truncated gzip": Failure("bad_response", fakes.truncated_gzip, options=PACKED),
     "unknown encoding": Failure("bad_response", fakes.unknown_encoding),
-    "gzip bomb": Failure("too_large", fakes.gzip_bomb, options=SMALL),
+    "gzip bomb": Failure("too_large", fakes.gzip_bomb, options=SMALL | PACKED),
     "endless body": Failure("too_large", fakes.endless, options=SMALL),
 }
 # Told by the query layer after the client has done its part, so neither counted nor an outage of the client's.

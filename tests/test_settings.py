@@ -54,6 +54,7 @@ def test_the_defaults_work_on_their_own() -> None:
         "prometheus_range_timeout": 60.0,
         "prometheus_connections": 20,
         "max_response_bytes": 32 * 2**20,
+        "max_memory_bytes": 512 * 2**20,
         "selector": "",
         "catalogue": None,
         "cache_ttl": 5.0,

@@ -36,6 +36,10 @@ class BoundedStore(Generic[V]):
             self._values.move_to_end(key)
             return found[0]
 
+    def has_room(self, size: int) -> bool:
+        """Whether a value of `size` bytes may be stored at all."""
+        return size <= self._largest
+
     def put(self, key: Hashable, value: V, size: int) -> bool:
         """Store a value of `size` bytes. Returns False, and stores nothing for the key, when it is too large."""
         with self._lock:

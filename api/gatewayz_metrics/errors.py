@@ -24,7 +24,7 @@
     └── UpstreamError           the upstream gave no usable answer to any query
         ├── Unreachable · TlsFailed · TimedOut · QueryTimedOut · ConnectionLost · PoolExhausted
         ├── Redirected · AccessRefused · RateLimited · UpstreamFailed
-        └── BadAnswer · AnswerTooLarge · Misconfigured · CircuitOpen
+        └── BadAnswer · AnswerTooLarge · MemoryFull · Misconfigured · CircuitOpen
 
 A message says what happened and what to do about it. No message contains a URL with
 credentials: the client removes them before the first request.
@@ -391,6 +391,19 @@ class AnswerTooLarge(UpstreamError):
             f"The upstream's answer is larger than {allowed:,} bytes; narrow SELECTOR or raise MAX_RESPONSE_BYTES."
         )
         self.allowed = allowed
+
+
+class MemoryFull(UpstreamError):
+    """What answers under way take together is as much as MAX_MEMORY_BYTES allows."""
+
+    status, code = 503, "memory_full"
+    limit = "max_memory_bytes"
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__(
+            f"The answers under way take all of the {allowed:,} bytes that MAX_MEMORY_BYTES allows; ask again in a "
+            "moment, or ask for less at once."
+        )
 
 
 class Misconfigured(UpstreamError):

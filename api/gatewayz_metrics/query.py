@@ -7,14 +7,15 @@ is halved until the expression at fault is alone, so one bad expression loses it
 import asyncio
 import logging
 import time as clocks
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import ceil
+from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
 from gatewayz_metrics.catalogue import Catalogue, Statistic
 from gatewayz_metrics.catalogue.scrape_gaps import GapCheck, find_gap_checks
+from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
@@ -34,6 +35,12 @@ _FAMILY_GROUPS = 2  # for all families; one category is one query
 # Seconds. A snapshot with a failure is cached too, or every caller would query the upstream during an outage,
 # but only briefly, so that values come back soon after it.
 _FAILURE_LIFETIME = 1.0
+
+# Samples between two pauses for other requests.
+_SAMPLES_AT_ONCE = 500
+# Bytes, measured: a sample of a snapshot. Snapshots together may take a quarter of MAX_MEMORY_BYTES.
+_SAMPLE = 700
+_SNAPSHOTS_SHARE = 1 / 4
 
 T = TypeVar("T")
 
@@ -66,6 +73,9 @@ class Snapshot:
     readings: dict[str, Reading]
     warnings: tuple[str, ...] = ()
     _rendered: dict[Hashable, bytes] = field(default_factory=dict, compare=False)
+    _pages: SingleFlightCache[bytes] = field(
+        default_factory=lambda: SingleFlightCache(lambda _page: inf, clocks.monotonic, capacity=1), compare=False
+    )
 
     @cached_property
     def outage(self) -> UpstreamError | None:
@@ -84,6 +94,15 @@ class Snapshot:
         if form not in self._rendered:
             self._rendered[form] = render()
         return self._rendered[form]
+
+    async def once_for_all(self, form: Hashable, render: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The same for what takes long to render: whoever asks meanwhile waits for the same page."""
+        return await self._pages.get(form, render)
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes, about, before it is rendered."""
+        return sum(_SAMPLE * len(reading.samples) for reading in self.readings.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +143,7 @@ def _label_of(name: str, choice: int) -> str:
 class QueryLayer:
     """Reads the statistics and families of a catalogue from one upstream.
 
-    `cache_ttl`, `deadline` and `scrape_interval` are in seconds.
+    `cache_ttl`, `deadline` and `scrape_interval` are in seconds, `max_memory` is what all answers may take, in bytes.
     """
 
     def __init__(
@@ -137,6 +156,7 @@ class QueryLayer:
         cache_ttl: float = 5.0,
         deadline: float = 8.0,
         scrape_interval: float = 15.0,
+        max_memory: int = 512 * 2**20,
         now: Callable[[], float] = clocks.time,
     ) -> None:
         self.catalogue = catalogue
@@ -148,7 +168,11 @@ class QueryLayer:
         self._scrape_interval = scrape_interval
         self._now = now
         self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
-            self._lifetime, clocks.monotonic, telemetry.of_cache("snapshots")
+            self._lifetime,
+            clocks.monotonic,
+            telemetry.of_cache("snapshots"),
+            weigh=lambda snapshot: snapshot.weight,
+            capacity=int(_SNAPSHOTS_SHARE * max_memory),
         )
 
     async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
@@ -248,7 +272,7 @@ class _BatchRun:
                 + [(check.name, check.promql) for check in checks]
             )
             vector = await self.source.instant(promql, self.time)
-            found = _sort_samples(parts, vector.samples)
+            found = await run_cooperatively(_sort_samples(parts, vector.samples))
             gaps = [check.explain(sample.value) for check in checks for sample in found[check.name]]
             return _BatchResult(_to_readings(parts, found), vector.warnings + tuple(gap for gap in gaps if gap))
         except (QueryRefused, AnswerTooLarge) as exc:
@@ -270,14 +294,19 @@ def _fail_all(parts: Iterable[BatchPart], error: ServiceError) -> _BatchResult:
     return _BatchResult({name: Reading(error=error) for part in parts for name in part.names})
 
 
-def _sort_samples(parts: Sequence[BatchPart], samples: Iterable[Sample]) -> dict[str, list[NamedSample]]:
+def _sort_samples(
+    parts: Sequence[BatchPart], samples: Sequence[Sample]
+) -> Generator[None, None, dict[str, list[NamedSample]]]:
     """The samples of a batch by the name of their expression, which the part label tells.
 
-    Raises BadAnswer for a sample of no expression in the batch.
+    Yields after some samples, so that it can run cooperatively. Raises BadAnswer for a sample of no expression in the
+    batch.
     """
     found: dict[str, list[NamedSample]] = {name: [] for part in parts for name, _ in part.expressions()}
     found |= {part.check.name: [] for part in parts if part.check}
-    for sample in samples:
+    for number, sample in enumerate(samples, 1):
+        if number % _SAMPLES_AT_ONCE == 0:
+            yield
         labels = sample.labels
         labels.pop("__name__", None)
         name = labels.pop(PART_LABEL, "")

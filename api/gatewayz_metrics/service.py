@@ -13,6 +13,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError, UpstreamError
 from gatewayz_metrics.host_settings import read_host_settings
 from gatewayz_metrics.logs import printable
+from gatewayz_metrics.memory import MemoryBudget
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
@@ -44,6 +45,7 @@ class Service:
         """Raises ConfigurationError when the catalogue or a certificate file cannot be used."""
         self.settings = settings
         self.telemetry = telemetry
+        self.memory = MemoryBudget(settings.max_memory_bytes, telemetry.memory_bytes.set)
         self.tokens = ServiceTokens(settings.api_tokens, is_closed=settings.api_tokens_file is not None)
         self.authenticator = Authenticator(self.tokens, {})
         access_files = self._load_access(must_load=fault is None)
@@ -61,6 +63,7 @@ class Service:
             cache_ttl=settings.cache_ttl,
             deadline=settings.prometheus_timeout,
             scrape_interval=settings.scrape_interval,
+            max_memory=settings.max_memory_bytes,
         )
         limiter = QueryLimiter(self._upstream, settings)
         self.responses = ResponseCache(limiter, settings, telemetry, clock)

@@ -245,6 +245,13 @@ class Settings(BaseSettings):
         default="info", description="`debug`, `info`, `warning` or `error`: what is less important is not logged."
     )
 
+    max_memory_bytes: int = Field(
+        default=512 * 2**20,
+        ge=2**20,
+        description="Bytes that all answers under way take at most, from the upstream to the client: arriving, being "
+        "decoded and written, and waiting for slow readers. Who does not fit gets 503. What caches keep comes on top.",
+    )
+
     @field_validator("api_tokens")
     @classmethod
     def _are_tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:

@@ -108,6 +108,11 @@ class Telemetry:
         self.range_bytes = Gauge(
             "gatewayz_metrics_range_cache_bytes", "Bytes that the range cache accounts for.", registry=self.registry
         )
+        self.memory_bytes = Gauge(
+            "gatewayz_metrics_memory_bytes",
+            "Bytes reserved for answers under way; MAX_MEMORY_BYTES is their limit.",
+            registry=self.registry,
+        )
         self.refusals = Counter(
             "gatewayz_metrics_limit_refusals",
             "Requests refused by a limit of our own, by the limit.",

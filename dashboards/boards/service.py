@@ -77,7 +77,11 @@ def _caches(v: BoardVariables) -> Row:
             "Points by source",
             Line(v.service.rate(f"{PREFIX}_range_points_total", ["source"]), "{{source}}"),
         ),
-        graph("Range cache", Line(v.service.total(f"{PREFIX}_range_cache_bytes"), "bytes")),
+        graph(
+            "Memory",
+            Line(v.service.total(f"{PREFIX}_range_cache_bytes"), "range cache"),
+            Line(v.service.total(f"{PREFIX}_memory_bytes"), "answers under way"),
+        ),
     ]
 
 

@@ -32,13 +32,14 @@ def serving(app: str, path: str, **environment: str) -> Iterator[str]:
     command += ["--log-level", "warning"]
     with subprocess.Popen(command, env=os.environ | environment) as process:
         try:
-            _wait(f"http://{where}{path}")
+            wait_until_answers(f"http://{where}{path}")
             yield f"http://{where}"
         finally:
             process.terminate()
 
 
-def _wait(url: str) -> None:
+def wait_until_answers(url: str) -> None:
+    """Return when a page is there; an AssertionError after 15 s."""
     deadline = time.monotonic() + 15
     with httpx.Client(trust_env=False) as client:
         while True:

@@ -42,7 +42,7 @@ def test_vectors_scalars_and_notices() -> None:
     vector = found(envelope("vector", [{"metric": {"a": "b"}, "value": [1.5, "2"]}], warnings=["w"], infos=["i", "i"]))
     scalar = found(envelope("scalar", [1.5, "NaN"], isPartial=True))
 
-    assert (vector.series[0].times, vector.series[0].values, vector.notices) == ([1500], [2.0], ("w", "i"))
+    assert (vector.series[0].times, list(vector.series[0].values), vector.notices) == ([1500], [2.0], ("w", "i"))
     assert math.isnan(scalar.series[0].values[0])
     assert scalar.notices == ("The upstream calls its answer partial.",)
 
@@ -52,7 +52,7 @@ def test_native_histograms_are_told_not_drawn() -> None:
 
     decoded = found(envelope("matrix", [item, item]))
 
-    assert decoded.series == ()
+    assert list(decoded.series) == []
     assert ["histograms" in notice for notice in decoded.notices] == [True]
 
 

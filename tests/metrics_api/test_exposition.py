@@ -1,5 +1,6 @@
 """Exposition against independent parsers, for label values and numbers of every kind."""
 
+import asyncio
 from collections.abc import Iterable
 
 from gatewayz_metrics.catalogue import Family
@@ -20,7 +21,8 @@ LABELS = st.dictionaries(st.from_regex(r"_?[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
 
 def write(family: Family, samples: Iterable[NamedSample], form: ExpositionFormat) -> str:
-    return render_exposition([family], Snapshot(0, {family.name: Reading(tuple(samples))}), form).decode()
+    page = render_exposition([family], Snapshot(0, {family.name: Reading(tuple(samples))}), form)
+    return asyncio.run(page).decode()
 
 
 def replaced(labels: dict[str, str]) -> dict[str, str]:

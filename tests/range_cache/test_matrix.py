@@ -50,7 +50,7 @@ SERIES = [
 def test_what_is_taken_apart_is_put_together_again() -> None:
     found = at_once(parse_matrix(body(SERIES, infos=["an info"]), GRID, FIRST, FIRST + 3))
 
-    assert json.loads(render_matrix(found.series, FIRST, FIRST + 3, infos=found.notes.infos)) == json.loads(
+    assert json.loads(at_once(render_matrix(found.series, FIRST, FIRST + 3, infos=found.notes.infos))) == json.loads(
         body(SERIES, infos=["an info"])
     )
 
@@ -59,16 +59,16 @@ def test_a_part_holds_its_points_and_no_empty_series() -> None:
     found = at_once(parse_matrix(body(SERIES), GRID, FIRST, FIRST + 3))
 
     expected = [{"metric": {"a": '"],["', "ü": "☃"}, "values": [[at(2), "NaN"]]}]
-    assert json.loads(render_matrix(found.series, FIRST + 2, FIRST + 2)) == json.loads(body(expected))
+    assert json.loads(at_once(render_matrix(found.series, FIRST + 2, FIRST + 2))) == json.loads(body(expected))
 
 
 def test_pieces_make_the_whole_with_histograms() -> None:
     entry = CacheEntry()
     for place in (3, 0, 2, 1):
         part = at_once(parse_matrix(_part(place), GRID, FIRST + place, FIRST + place))
-        entry = entry.with_piece(part, 0.0, Lifetime(1.0))
+        entry = at_once(entry.with_piece(part, 0.0, Lifetime(1.0)))
 
-    assert json.loads(render_matrix(entry.series, FIRST, FIRST + 3)) == json.loads(body(SERIES))
+    assert json.loads(at_once(render_matrix(entry.series, FIRST, FIRST + 3))) == json.loads(body(SERIES))
 
 
 def _part(place: int) -> bytes:
@@ -89,11 +89,11 @@ def test_an_entry_forgets_points_with_the_coverage_that_aged() -> None:
     entry = CacheEntry()
     for place, read_at in ((0, 0.0), (1, 50.0), (2, 0.0), (3, 50.0)):
         part = at_once(parse_matrix(_part(place), GRID, FIRST + place, FIRST + place))
-        entry = entry.with_piece(part, read_at, Lifetime(30.0))
+        entry = at_once(entry.with_piece(part, read_at, Lifetime(30.0)))
 
-    left = entry.pruned(now=50.0)
+    left = at_once(entry.pruned(now=50.0))
 
-    everything = json.loads(render_matrix(left.series, FIRST, FIRST + 3))["data"]["result"]
+    everything = json.loads(at_once(render_matrix(left.series, FIRST, FIRST + 3)))["data"]["result"]
     places = {point[0] for one in everything for name in ("values", "histograms") for point in one.get(name, ())}
     assert places == {at(1), at(3)}
     assert left.size < entry.size
@@ -132,7 +132,7 @@ def test_what_is_no_matrix_is_refused(broken: bytes) -> None:
 def test_notes_of_several_answers_are_each_told_once_and_not_too_many() -> None:
     many = [f"note {number}" for number in range(30)]
 
-    told = json.loads(render_matrix({}, 0, 1, warnings=["same", "same"], infos=many))
+    told = json.loads(at_once(render_matrix({}, 0, 1, warnings=["same", "same"], infos=many)))
 
     assert told["warnings"] == ["same"]
     assert told["infos"][:-1] == many[:10]
@@ -163,7 +163,11 @@ def test_scanning_and_decoding_find_the_same(result: list[Any], ending: str, not
     result = [one | {"values": [[at(place), value] for place, value in one["values"]]} for one in result]
     text = body(result, **({"infos": ["an info"]} if noted else {})) + ending.encode()
 
-    assert outcome(whole, text) == outcome(_decode_matrix, text)
+    assert outcome(whole, text) == outcome(decoded, text)
+
+
+def decoded(text: bytes, grid: StepGrid, first: int, last: int) -> Matrix:
+    return at_once(_decode_matrix(text, grid, first, last))
 
 
 def whole(text: bytes, grid: StepGrid, first: int, last: int) -> Matrix:
@@ -175,7 +179,7 @@ def outcome(read: Callable[[bytes, StepGrid, int, int], Matrix], text: bytes) ->
         found = read(text, GRID, FIRST, FIRST + 3)
     except (UnalignedPoints, BadAnswer) as exc:
         return type(exc)
-    return json.loads(render_matrix(found.series, FIRST, FIRST + 3)), found.notes.infos
+    return json.loads(at_once(render_matrix(found.series, FIRST, FIRST + 3))), found.notes.infos
 
 
 def test_what_prometheus_writes_is_scanned_and_stays_as_it_was() -> None:
@@ -184,7 +188,7 @@ def test_what_prometheus_writes_is_scanned_and_stays_as_it_was() -> None:
 
     assert len(list(scan_matrix(text, places))) == 1
     found = at_once(parse_matrix(text, GRID, FIRST, FIRST + 3))
-    assert render_matrix(found.series, FIRST, FIRST + 3) == text
+    assert at_once(render_matrix(found.series, FIRST, FIRST + 3)) == text
 
 
 AS_GO_WRITES = (
@@ -198,7 +202,7 @@ def test_what_go_writes_stays_as_it_was() -> None:
     """1.7: texts of times, labels and infos."""
     found = at_once(parse_matrix(AS_GO_WRITES + b"\n", StepGrid(0, 500), 1999, 2002))
 
-    assert render_matrix(found.series, 1999, 2002, found.notes.warnings, found.notes.infos) == AS_GO_WRITES
+    assert at_once(render_matrix(found.series, 1999, 2002, found.notes.warnings, found.notes.infos)) == AS_GO_WRITES
 
 
 @pytest.mark.parametrize(

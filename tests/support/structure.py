@@ -41,7 +41,17 @@ LAYERS = (
     Layer(
         "http",
         ("http",),
-        only=("service", "security", "settings", "telemetry", "errors", "validation", "bounded_store", "logs"),
+        only=(
+            "service",
+            "security",
+            "settings",
+            "telemetry",
+            "memory",
+            "errors",
+            "validation",
+            "bounded_store",
+            "logs",
+        ),
     ),
     Layer("the service", ("service",)),
     Layer("the query layer", ("query", "range_cache", "security", "access", "caller_limits")),
@@ -50,6 +60,7 @@ LAYERS = (
     Layer("the catalogue", ("catalogue",)),
     Layer("PromQL", ("promql",)),
     Layer("files", ("watched_files",)),
+    Layer("the memory budget", ("memory",)),
     Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "logs")),
 )
 # What the generator of the dashboards may know of the service.

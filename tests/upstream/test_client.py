@@ -138,7 +138,7 @@ def test_a_gzip_bomb_is_never_in_memory(size: int) -> None:
         tracemalloc.start(1)
         try:
             with pytest.raises(AnswerTooLarge):
-                asked(fake.url, max_response_bytes=size)
+                asked(fake.url, max_response_bytes=size, prometheus_gzip=True)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -35,9 +35,9 @@ class Pieces(httpx.AsyncByteStream):
             yield piece
 
 
-def read(pieces: Iterable[bytes], encoding: str | None, limit: int = LIMIT) -> bytes:
+def read(pieces: Iterable[bytes], encoding: str | None, limit: int = LIMIT, *, unpacks: bool = True) -> bytes:
     headers = {} if encoding is None else {"Content-Encoding": encoding}
-    return asyncio.run(read_body(httpx.Response(200, headers=headers, stream=Pieces(pieces)), limit))
+    return asyncio.run(read_body(httpx.Response(200, headers=headers, stream=Pieces(pieces)), limit, unpacks=unpacks))
 
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -86,6 +86,12 @@ def test_a_packed_body_that_ends_early_is_refused(body: bytes, cuts: list[int], 
 def test_noise_is_refused(noise: bytes, encoding: str) -> None:
     with pytest.raises((BadAnswer, AnswerTooLarge)):
         read([noise], encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
+def test_compression_that_was_not_asked_for_is_refused(encoding: str) -> None:
+    with pytest.raises(BadAnswer, match="not asked for"):
+        read([ENCODINGS[encoding](b"x")], encoding, unpacks=False)
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "chunked"])

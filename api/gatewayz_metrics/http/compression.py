@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from fastapi import Request, Response
 
 from gatewayz_metrics.bounded_store import remember_short
+from gatewayz_metrics.memory import AnswerBuffer
 
 # Bytes. A smaller body fits into one network packet anyway.
 _COMPRESS_FROM = 1400
 # Bytes. Compressing more would keep the event loop from other requests for too long; zlib releases the GIL in a thread.
 _USE_THREAD_ABOVE = 256 * 1024
+# Bytes that are compressed in one go there; what comes out is reserved part by part.
+_PART = 2**20
 _FASTEST_LEVEL = 1
 # Characters of an Accept-Encoding header; a longer one says nothing.
 _LONGEST_HEADER = 1024
@@ -32,8 +35,7 @@ async def compress(request: Request, status: int, body: bytes, headers: Mapping[
         return Response(status_code=204)
     if len(body) < _COMPRESS_FROM or not _accepts_gzip(request.headers.get("accept-encoding", "")):
         return Response(body, status, common)
-    compressed = await asyncio.to_thread(_gzip, body) if len(body) > _USE_THREAD_ABOVE else _gzip(body)
-    return Response(compressed, status, common | {"Content-Encoding": "gzip"})
+    return Response(await _gzip(body), status, common | {"Content-Encoding": "gzip"})
 
 
 @remember_short(64)
@@ -48,6 +50,12 @@ def _accepts_gzip(accepted: str) -> bool:
     return False
 
 
-def _gzip(body: bytes) -> bytes:
+async def _gzip(body: bytes) -> bytes:
     compressor = zlib.compressobj(_FASTEST_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
-    return compressor.compress(body) + compressor.flush()
+    if len(body) <= _USE_THREAD_ABOVE:
+        return compressor.compress(body) + compressor.flush()
+    packed = AnswerBuffer()
+    for begin in range(0, len(body), _PART):
+        packed.write(await asyncio.to_thread(compressor.compress, memoryview(body)[begin : begin + _PART]))
+    packed.write(compressor.flush())
+    return packed.finish()

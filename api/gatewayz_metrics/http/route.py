@@ -36,6 +36,7 @@ from gatewayz_metrics.errors import (
 )
 from gatewayz_metrics.http.disconnect import answer_unless_left
 from gatewayz_metrics.http.openapi import ErrorForm, OpenApiObject, describe_errors
+from gatewayz_metrics.http.sending import answer_within_budget
 from gatewayz_metrics.logs import log_for_request, printable
 from gatewayz_metrics.security import describe_principal
 from gatewayz_metrics.service import ServiceProvider
@@ -76,8 +77,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class SurfaceRouter(APIRouter):
     """A router whose routes count their requests, refuse whom `guard` refuses, and render errors alike.
 
-    In a host no answer is a 5xx. Where `condition` does not hold, which is asked with every request, the routes
-    are as good as absent: other routes get the request.
+    `for_catalogue` lets them use the memory that is kept for the catalogue. In a host no answer is a 5xx. Where
+    `condition` does not hold, which is asked with every request, the routes are as good as absent: other routes get
+    the request.
     """
 
     def __init__(
@@ -90,12 +92,13 @@ class SurfaceRouter(APIRouter):
         guard: Guard | None = None,
         condition: Condition | None = None,
         error_form: ErrorForm | None = None,
+        for_catalogue: bool = False,
     ) -> None:
         self._error_form = error_form or _JSON_ERRORS
         self._guarded = guard is not None
         self._in_host = services.in_host
         self._conditional = condition is not None
-        route_class = _surface_route(services, render_error, tag, guard, condition)
+        route_class = _surface_route(services, render_error, tag, guard, condition, for_catalogue=for_catalogue)
         super().__init__(prefix=prefix, tags=[tag], route_class=route_class, default_response_class=Response)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -217,6 +220,8 @@ def _surface_route(
     surface: str,
     guard: Guard | None,
     condition: Condition | None,
+    *,
+    for_catalogue: bool,
 ) -> type[APIRoute]:
     """The class of a surface's routes; FastAPI makes one object of it for each route."""
     telemetry = services.telemetry
@@ -260,9 +265,11 @@ def _surface_route(
 
     async def _render_errors(handle: Handler, request: Request, path: str) -> Response:
         try:
-            if guard is not None:
-                guard(request)
-            return await answer_unless_left(handle, request)
+            if guard is None:
+                return await answer_unless_left(handle, request)
+            guard(request)
+            account = services.get().memory.open(for_catalogue=for_catalogue)
+            return await answer_within_budget(account, answer_unless_left(handle, request))
         except ServiceError as exc:
             error = exc
         except RequestValidationError as exc:

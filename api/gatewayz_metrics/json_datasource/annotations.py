@@ -4,7 +4,6 @@ Two formats: a data frame in the answer to `/query`, and a list of objects for `
 the oldest plugin (SimpleJson) requests.
 """
 
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
@@ -13,7 +12,8 @@ from itertools import chain
 import orjson
 
 from gatewayz_metrics.json_datasource.frames import Element, build_frame, build_meta, fill_legend
-from gatewayz_metrics.json_datasource.results import ResultSeries, Series, TargetOutcome, TargetResult, select_results
+from gatewayz_metrics.json_datasource.packed import Series
+from gatewayz_metrics.json_datasource.results import ResultSeries, TargetOutcome, TargetResult, select_results
 from gatewayz_metrics.json_datasource.texts import LONGEST_TAG, check_sum, shorten, split_tags
 from gatewayz_metrics.promql.matchers import format_series
 
@@ -39,13 +39,19 @@ class Event:
         return len(self.title) + len(self.text) + sum(map(len, self.tags))
 
 
-def render_event_frame(result: TargetResult, name: str = "") -> Element:
-    """The events of a target as a frame; from a frame of numbers Grafana would silently make no annotation."""
-    count = itertools.count()
-    # The first by time, without all of them in memory.
-    numbered = (event for event, _ in zip(iterate_events(result, name), count, strict=False))
-    shown = nsmallest(_MOST_EVENTS, numbered, key=_order)
-    found = next(count)
+def render_event_frame(result: TargetResult, name: str = "") -> Iterator[Element | None]:
+    """The events of a target as a frame, after None for each series that was looked through.
+
+    From a frame of numbers Grafana would silently make no annotation.
+    """
+    shown: list[Event] = []
+    found = 0
+    for series in result.series:
+        events = list(_build_events(result, series, name or result.plan.ref_id))
+        found += len(events)
+        # The first by time, without all of them in memory.
+        shown = nsmallest(_MOST_EVENTS, chain(shown, events), key=_order) if events else shown
+        yield None
     notices = [f"{found:,} events; the first {_MOST_EVENTS:,} are shown."] if found > _MOST_EVENTS else []
     columns: list[list[object]] = [
         [event.time for event in shown],
@@ -55,45 +61,33 @@ def render_event_frame(result: TargetResult, name: str = "") -> Element:
         [list(event.tags) for event in shown],
     ]
     fields: list[Element] = [{"name": name, "type": kind} for name, kind in _FIELDS]
-    return build_frame(result.plan.ref_id, "annotations", fields, columns, build_meta(result, notices))
+    yield build_frame(result.plan.ref_id, "annotations", fields, columns, build_meta(result, notices))
 
 
-def render_event_objects(outcomes: Iterable[TargetOutcome], annotation: Element) -> Iterator[Element]:
-    """The events as the objects that SimpleJson reads, each with the request's annotation in it.
+def render_event_objects(outcomes: Iterable[TargetOutcome], annotation: Element) -> Iterator[Element | None]:
+    """The events as the objects that SimpleJson reads, each with the request's annotation in it; None in between.
 
     Raises AnswerTexts before the first when they are too many for its length.
     """
     echo = len(orjson.dumps(annotation))
-    for event in chain.from_iterable(_list_events(result, echo) for result in select_results(outcomes)):
-        yield {
-            "annotation": annotation,
-            "time": event.time,
-            "title": event.title,
-            "text": event.text,
-            "tags": list(event.tags),
-            **({"timeEnd": event.time_end, "isRegion": True} if event.time_end is not None else {}),
-        }
-
-
-def find_events(result: TargetResult, name: str = "") -> list[Event]:
-    """The events of a result by time; `name` is the annotation's name, the last choice for a title."""
-    return sorted(iterate_events(result, name), key=_order)
-
-
-def iterate_events(result: TargetResult, name: str = "") -> Iterator[Event]:
-    """The events of a result, series by series."""
-    return chain.from_iterable(_build_events(result, series, name or result.plan.ref_id) for series in result.series)
-
-
-def _list_events(result: TargetResult, echo: int) -> list[Event]:
-    """The events by time. Raises AnswerTexts when each with `echo` characters more is too much in sum."""
-    found: list[Event] = []
-    characters = 0
-    for event in iterate_events(result):
-        characters += echo + event.length
-        check_sum(characters)
-        found.append(event)
-    return sorted(found, key=_order)
+    for result in select_results(outcomes):
+        found: list[Event] = []
+        characters = 0
+        for series in result.series:
+            for event in _build_events(result, series, result.plan.ref_id):
+                characters += echo + event.length
+                check_sum(characters)
+                found.append(event)
+            yield None
+        for event in sorted(found, key=_order):
+            yield {
+                "annotation": annotation,
+                "time": event.time,
+                "title": event.title,
+                "text": event.text,
+                "tags": list(event.tags),
+                **({"timeEnd": event.time_end, "isRegion": True} if event.time_end is not None else {}),
+            }
 
 
 def _order(event: Event) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 The bodies follow the JSON datasource plugins: https://github.com/simpod/GrafanaJsonDatasource.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -228,30 +228,30 @@ def render_picker(entries: Iterable[PickerEntry]) -> list[Row]:
     ]
 
 
-def render_choices(choices: Iterable[Choice]) -> list[Row]:
+def render_choices(choices: Iterable[Choice]) -> Iterator[Row]:
     """The answer to `/metric-payload-options`: the options of one field."""
-    return [{"label": choice.label or choice.value, "value": choice.value} for choice in choices]
+    return ({"label": choice.label or choice.value, "value": choice.value} for choice in choices)
 
 
-def render_variable(values: Iterable[str]) -> list[Row]:
+def render_variable(values: Iterable[str]) -> Iterator[Row]:
     """The answer to `/variable`; a row needs both names, or the plugin ignores both."""
-    return [{"__text": value, "__value": value} for value in values]
+    return ({"__text": value, "__value": value} for value in values)
 
 
-def render_pairs(values: Iterable[str]) -> list[Row]:
+def render_pairs(values: Iterable[str]) -> Iterator[Row]:
     """The answer to SimpleJson's `/search`, without empty values, which that plugin garbles."""
-    return [{"text": value, "value": value} for value in values if value]
+    return ({"text": value, "value": value} for value in values if value)
 
 
-def render_tags(values: Iterable[str]) -> list[Row]:
+def render_tags(values: Iterable[str]) -> Iterator[Row]:
     """The answer to `/tag-keys` or `/tag-values`."""
-    return [{"text": value, "value": value} for value in values]
+    return ({"text": value, "value": value} for value in values)
 
 
 def _render_field(builder_field: BuilderField) -> Row:
     row: Row = {"name": builder_field.name, "label": builder_field.label, "type": builder_field.type}
     if builder_field.options:
-        row["options"] = render_choices(builder_field.options)
+        row["options"] = list(render_choices(builder_field.options))
     if builder_field.placeholder:
         row["placeholder"] = builder_field.placeholder
     return row

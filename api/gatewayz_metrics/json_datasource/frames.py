@@ -16,11 +16,16 @@ from gatewayz_metrics.catalogue import grafana_unit
 from gatewayz_metrics.json_datasource.results import ResultSeries, TargetFailure, TargetResult
 from gatewayz_metrics.json_datasource.texts import join_short
 from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS
+from gatewayz_metrics.memory import reserve_memory
 from gatewayz_metrics.promql.matchers import format_series
 
 Element = dict[str, Any]
 Labels = tuple[tuple[str, str], ...]
+# Series by the labels beside `le`, and by its bound.
+BucketGroups = dict[Labels, dict[float, ResultSeries]]
 
+# Bytes of a series in its group, measured: one of four labels.
+_BUCKET = 1000
 # Characters of a query that serves as a name; bounds the width of a legend.
 _LONGEST_NAME = 200
 # As in Grafana's own Prometheus datasource: `{{label}}`, with spaces allowed inside the braces.
@@ -31,7 +36,7 @@ def render_frames(result: TargetResult) -> Iterator[Element]:
     """A data frame per series, with a time and a number field."""
     first = build_meta(result, type="timeseries-multi", typeVersion=[0, 1], preferredVisualisationType="graph")
     others = _without_query(first)
-    for number, (series, name) in enumerate(zip(result.series, name_all_series(result), strict=True)):
+    for number, (series, name) in enumerate(name_all_series(result)):
         config = {"displayNameFromDS": name, **({"unit": unit} if (unit := choose_unit(result, series)) else {})}
         fields: list[Element] = [
             {"name": "Time", "type": "time", "config": {"interval": result.plan.grid.step_ms}},
@@ -45,7 +50,7 @@ def render_series(result: TargetResult) -> Iterator[Element]:
     """An element with `target` and `datapoints` per series, which both generations of plugins read."""
     first = build_meta(result, preferredVisualisationType="graph")
     others = _without_query(first)
-    for number, (series, name) in enumerate(zip(result.series, name_all_series(result), strict=True)):
+    for number, (series, name) in enumerate(name_all_series(result)):
         element: Element = {
             "refId": result.plan.ref_id,
             "target": name,
@@ -59,17 +64,24 @@ def render_series(result: TargetResult) -> Iterator[Element]:
         yield element
 
 
-def render_heatmaps(result: TargetResult) -> Iterator[Element]:
-    """A `heatmap-rows` frame per label set, with a field per bucket, ascending.
+def render_heatmaps(result: TargetResult) -> Iterator[Element | None]:
+    """A `heatmap-rows` frame per label set, with a field per bucket, ascending; None after work without a frame.
 
     Prometheus' buckets are cumulative, Grafana's rows are not: a row is the difference to the bucket below.
     """
     meta = build_meta(result, type="heatmap-rows")
-    if not any("le" in series.labels for series in result.series):
+    reserve_memory(_BUCKET * len(result.series))
+    groups: BucketGroups = defaultdict(dict)
+    has_buckets = False
+    for series in result.series:
+        has_buckets |= "le" in series.series.labels
+        _add_bucket(groups, series)
+        yield None
+    if not has_buckets:
         yield render_empty(
             result, "A heatmap needs buckets, and no series has a label le; group by it, or choose a family."
         )
-    for labels, by_bound in _group_buckets(result.series).items():
+    for labels, by_bound in groups.items():
         times = sorted({time for series in by_bound.values() for time in series.times})
         fields: list[Element] = [{"name": "Time", "type": "time", "config": {"interval": result.plan.grid.step_ms}}]
         columns: list[list[object]] = [list(times)]
@@ -173,14 +185,14 @@ def choose_unit(result: TargetResult, series: ResultSeries) -> str:
     return grafana_unit(query.unit, query.function, query.type) if result.plan.is_catalogue else query.unit
 
 
-def name_all_series(result: TargetResult) -> list[str]:
-    """The legend name of each series: by the user's template, else as short as tells them apart."""
+def name_all_series(result: TargetResult) -> Iterator[tuple[ResultSeries, str]]:
+    """Each series with its legend name: by the user's template, else as short as tells them apart."""
     template = result.plan.legend
     if not result.plan.is_catalogue or template:
-        return [name_series(template, series.templated, _fallback_name(series)) for series in result.series]
+        return ((each, name_series(template, each.templated, _fallback_name(each))) for each in result.series)
     if len(result.plan.asks) == 1:
-        return name_shortly([series.labels for series in result.series], result.plan.asks[0].name)
-    return [f"{series.metric}{format_series(series.labels)}" for series in result.series]
+        return _name_by_labels(result.series, result.plan.asks[0].name)
+    return ((each, f"{each.metric}{format_series(each.labels)}") for each in result.series)
 
 
 def name_series(template: str, labels: Mapping[str, str], fallback: str) -> str:
@@ -190,13 +202,17 @@ def name_series(template: str, labels: Mapping[str, str], fallback: str) -> str:
     return format_series(labels) or fallback
 
 
-def name_shortly(all_labels: Sequence[Mapping[str, str]], fallback: str) -> list[str]:
+def _name_by_labels(all_series: Sequence[ResultSeries], fallback: str) -> Iterator[tuple[ResultSeries, str]]:
     """Names for the series of one catalogue entry: its name is left out, and so is the name of a single label."""
-    names = {name for labels in all_labels for name in labels}
-    if len(names) == 1:
-        only = names.pop()
-        return [labels.get(only) or fallback for labels in all_labels]
-    return [format_series(labels) or fallback for labels in all_labels]
+    names: set[str] = set()
+    for series in all_series:
+        names.update(series.labels)
+        if len(names) > 1:
+            break
+    only = names.pop() if len(names) == 1 else None
+    for series in all_series:
+        labels = series.labels
+        yield series, (format_series(labels) if only is None else labels.get(only)) or fallback
 
 
 def fill_legend(template: str, labels: Mapping[str, str]) -> str:
@@ -216,15 +232,13 @@ def _fallback_name(series: ResultSeries) -> str:
 # Buckets of heatmaps.
 
 
-def _group_buckets(all_series: tuple[ResultSeries, ...]) -> dict[Labels, dict[float, ResultSeries]]:
-    """The series with a usable label `le`, by the other labels and the bound."""
-    groups: dict[Labels, dict[float, ResultSeries]] = defaultdict(dict)
-    for series in all_series:
-        bound = _parse_bound(series.labels.get("le"))
-        if bound is not None:
-            others = tuple(sorted((name, value) for name, value in series.labels.items() if name != "le"))
-            groups[others][bound] = series
-    return groups
+def _add_bucket(groups: BucketGroups, series: ResultSeries) -> None:
+    """Add a series, if it has a usable label `le`."""
+    labels = series.labels
+    bound = _parse_bound(labels.get("le"))
+    if bound is not None:
+        others = tuple(sorted((name, value) for name, value in labels.items() if name != "le"))
+        groups[others][bound] = series
 
 
 def _parse_bound(le: str | None) -> float | None:

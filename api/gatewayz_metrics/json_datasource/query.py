@@ -12,10 +12,10 @@ from gatewayz_metrics.json_datasource.prometheus import PrometheusQueries
 from gatewayz_metrics.json_datasource.requests import DashboardRange, QueryRequest, Target
 from gatewayz_metrics.json_datasource.results import (
     QueryResult,
-    ResultSeries,
     TargetFailure,
     TargetOutcome,
     TargetResult,
+    TargetSeries,
     select_failures,
     select_results,
 )
@@ -116,11 +116,7 @@ class QueryRunner:
         except ServiceError as exc:
             # One failed query fails the whole target: the series of the others would look complete.
             return TargetFailure(plan.ref_id, exc, plan.target, plan.executed)
-        all_series = tuple(
-            ResultSeries(query, series)
-            for query, result in zip(plan.asks, results, strict=True)
-            for series in result.series
-        )
+        all_series = TargetSeries([(query, result.series) for query, result in zip(plan.asks, results, strict=True)])
         notices = [text for result in results for text in result.notices]
         if not all_series:
             notices += explain_short_windows(plan.asks, self._scrape_ms)
@@ -130,7 +126,7 @@ class QueryRunner:
         if not plan.is_instant:
             return await self._prometheus.query_range(query.query, plan.grid, may_be_stale=may_be_stale)
         result = await self._prometheus.query(query.query, plan.at_ms)
-        if any(len(series.times) > 1 for series in result.series):
+        if result.series.longest > 1:
             # An instant query of a range selector succeeds with a matrix, which no panel can show as instant values.
             raise QueryRefused("bad_data", "A range such as up[5m] is no instant value; put a function around it.")
         return result

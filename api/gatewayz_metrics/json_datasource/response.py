@@ -18,26 +18,35 @@ from gatewayz_metrics.json_datasource.frames import (
 from gatewayz_metrics.json_datasource.results import TargetFailure, TargetOutcome, TargetResult
 from gatewayz_metrics.json_datasource.tables import render_table
 from gatewayz_metrics.json_datasource.targets import OutputFormat
+from gatewayz_metrics.memory import AnswerBuffer
 
 
 async def encode_array(elements: Iterable[object]) -> bytes:
-    """The elements as a JSON array; other tasks run in between."""
+    """The elements as a JSON array; other tasks run in between. None is no element, but time for others."""
     pause = yield_periodically()
-    pieces: list[bytes] = []
+    body = AnswerBuffer()
+    separator = b"["
     for element in elements:
-        pieces.append(orjson.dumps(element))
+        if element is not None:
+            body.write(separator)
+            body.write(orjson.dumps(element))
+            separator = b","
         await pause()
-    return b"[" + b",".join(pieces) + b"]"
+    body.write(b"]" if body.size else b"[]")
+    return body.finish()
 
 
-def render_annotations(outcomes: Iterable[TargetOutcome], name: str) -> Iterator[Element]:
+def render_annotations(outcomes: Iterable[TargetOutcome], name: str) -> Iterator[Element | None]:
     """A frame of events per target; `name` is the annotation's name."""
     for outcome in outcomes:
-        yield render_failure(outcome) if isinstance(outcome, TargetFailure) else render_event_frame(outcome, name)
+        if isinstance(outcome, TargetFailure):
+            yield render_failure(outcome)
+        else:
+            yield from render_event_frame(outcome, name)
 
 
-def render_elements(outcomes: Sequence[TargetOutcome]) -> Iterator[Element]:
-    """The elements of each target in the format it asks for, in order.
+def render_elements(outcomes: Sequence[TargetOutcome]) -> Iterator[Element | None]:
+    """The elements of each target in the format it asks for, in order, and None after work that gives no element yet.
 
     Tables that are joined become one, in the place of the first.
     """
@@ -48,23 +57,28 @@ def render_elements(outcomes: Sequence[TargetOutcome]) -> Iterator[Element]:
         elif not _is_joined(outcome):
             yield from _render_result(outcome)
         elif outcome is joined[0]:
-            yield render_table(joined)
+            yield from render_table(joined)
 
 
 def _is_joined(result: TargetResult) -> bool:
     return result.plan.is_joined and result.plan.form is OutputFormat.TABLE
 
 
-def _render_result(result: TargetResult) -> Iterator[Element]:
+def _render_result(result: TargetResult) -> Iterator[Element | None]:
     form = result.plan.form
     if form is OutputFormat.TABLE:
-        yield render_table([result])
+        yield from render_table([result])
     elif not result.series:
         yield render_empty(result)
     elif form is OutputFormat.HEATMAP:
         yield from render_heatmaps(result)
-    # Datapoints cannot hold NaN and infinities, frames can.
-    elif form is OutputFormat.FRAME or not all(is_plain(series) for series in result.series):
+    elif form is OutputFormat.FRAME:
         yield from render_frames(result)
     else:
+        for series in result.series:
+            # Datapoints cannot hold NaN and infinities, frames can.
+            if not is_plain(series):
+                yield from render_frames(result)
+                return
+            yield None
         yield from render_series(result)

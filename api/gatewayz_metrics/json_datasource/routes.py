@@ -81,9 +81,9 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
         asked = await datasource().read(request, SearchRequest)
         datasource().check_text(asked.target)
         if "(" not in asked.target and asked.target.strip() != "targets":
-            return await _json(request, editor.render_pairs(datasource().editor.names(asked.target.strip())))
+            return await _array(request, editor.render_pairs(datasource().editor.names(asked.target.strip())))
         values = await datasource().variable_values({"target": asked.target}, asked.range)
-        return await _json(request, editor.render_pairs(values))
+        return await _array(request, editor.render_pairs(values))
 
     @router.post("/metrics", openapi_extra=describe_rows(router, MetricsRequest, "value", "label", "payloads"))
     async def metrics(request: Request) -> Response:
@@ -95,7 +95,7 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
     async def metric_payload_options(request: Request) -> Response:
         """The entries of one list in the builder."""
         asked = await datasource().read(request, OptionsRequest)
-        return await _json(request, editor.render_choices(await datasource().editor.choices(asked)))
+        return await _array(request, editor.render_choices(await datasource().editor.choices(asked)))
 
     @router.post("/query", openapi_extra=describe_rows(router, QueryRequest))
     async def query(request: Request) -> Response:
@@ -110,9 +110,8 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
     async def variable(request: Request) -> Response:
         """The values of a dashboard variable."""
         asked = await datasource().read(request, VariableRequest)
-        return await _json(
-            request, editor.render_variable(await datasource().variable_values(asked.payload, asked.range))
-        )
+        values = await datasource().variable_values(asked.payload, asked.range)
+        return await _array(request, editor.render_variable(values))
 
     @router.post("/annotations", openapi_extra=describe_rows(router, AnnotationsRequest))
     async def annotations_of_the_first_plugin(request: Request) -> Response:
@@ -125,13 +124,13 @@ def create_json_datasource_router(services: ServiceProvider, prefix: str = "") -
     async def tag_keys(request: Request) -> Response:
         """The labels that ad-hoc filters offer."""
         asked = await datasource().read(request, TagRequest)
-        return await _json(request, editor.render_tags(await datasource().tags.keys(asked)))
+        return await _array(request, editor.render_tags(await datasource().tags.keys(asked)))
 
     @router.post("/tag-values", openapi_extra=describe_rows(router, TagRequest, "text", "value"))
     async def tag_values(request: Request) -> Response:
         """The values that an ad-hoc filter offers."""
         asked = await datasource().read(request, TagRequest)
-        return await _json(request, editor.render_tags(await datasource().tags.values(asked)))
+        return await _array(request, editor.render_tags(await datasource().tags.values(asked)))
 
     paths = router.list_paths("POST")
     # At the root GET /metrics is the service's own exposition.

@@ -16,24 +16,40 @@ from gatewayz_metrics.json_datasource.frames import (
     find_special_values,
 )
 from gatewayz_metrics.json_datasource.results import ResultSeries, TargetResult
+from gatewayz_metrics.memory import reserve_memory
 
 Labels = tuple[tuple[str, str], ...]
 
 # Rows of one table; browsers get slow with more.
 _MOST_ROWS = 10_000
+# Bytes of a cell, measured: in its row, and in its column where that is looked through.
+_CELL = 16
 
 
-def render_table(results: Sequence[TargetResult]) -> Element:
-    """One table of one or more results, joined on labels and time."""
-    label_names = sorted({name for result in results for series in result.series for name in series.labels})
+def render_table(results: Sequence[TargetResult]) -> Iterator[Element | None]:
+    """One table of one or more results, joined on labels and time, after None for each piece of the work."""
+    names: set[str] = set()
     rows = _Rows()
-    columns = [column for result in results for column in _add_columns(result, rows, is_alone=len(results) == 1)]
+    columns: list[Element] = []
+    for result in results:
+        for series in result.series:
+            names.update(series.labels)
+            yield None
+        for column in _add_columns(result, rows, is_alone=len(results) == 1):
+            if column is not None:
+                columns.append(column)
+            yield None
+    label_names = sorted(names)
+    reserve_memory(_CELL * rows.count * (1 + len(label_names) + len(columns)))
     fields = [
         {"name": "Time", "type": "time"},
         *({"name": name, "type": "string"} for name in label_names),
         *columns,
     ]
-    body = rows.build(label_names)
+    body: list[list[object]] = []
+    for row in rows.build(label_names):
+        body.append(row)
+        yield None
     notices = [text for result in results[1:] for text in result.notices]
     if rows.left_out:
         notices.append(
@@ -42,7 +58,7 @@ def render_table(results: Sequence[TargetResult]) -> Element:
     meta = build_meta(results[0], notices, preferredVisualisationType="table")
     # The inspector shows one query per element, so the table carries those of all its targets.
     meta["executedQueryString"] = "\n".join(result.plan.executed for result in results)
-    return _render_element(results[0].plan.ref_id, fields, body, meta)
+    yield _render_element(results[0].plan.ref_id, fields, body, meta)
 
 
 class _Rows:
@@ -51,7 +67,7 @@ class _Rows:
     def __init__(self) -> None:
         self.left_out = False
         self._values: dict[Labels, dict[int, dict[int, float]]] = defaultdict(dict)
-        self._count = 0
+        self.count = 0
         self._columns = 0
 
     def add_column(self) -> int:
@@ -61,45 +77,47 @@ class _Rows:
 
     def add(self, column: int, series: ResultSeries) -> None:
         """Put the points of a series into a column; sets `left_out` when the rows do not suffice."""
-        rows = self._values[tuple(sorted(series.labels.items()))]
+        key = tuple(sorted(series.labels.items()))
+        if self.count >= _MOST_ROWS and key not in self._values:
+            self.left_out |= bool(series.series.times)
+            return
+        rows = self._values[key]
         for time, value in zip(series.times, series.values, strict=True):
             if time not in rows:
-                if self._count >= _MOST_ROWS:
+                if self.count >= _MOST_ROWS:
                     self.left_out = True
                     return
-                self._count += 1
+                self.count += 1
                 rows[time] = {}
             rows[time][column] = value
 
-    def build(self, label_names: Sequence[str]) -> list[list[object]]:
+    def build(self, label_names: Sequence[str]) -> Iterator[list[object]]:
         """The rows (time, labels, values), ordered by labels and then by time; what is absent is None."""
-        body: list[list[object]] = []
         for labels, rows in sorted(self._values.items()):
             by_name = dict(labels)
             label_values = [by_name.get(name) for name in label_names]
             for time, values in sorted(rows.items()):
-                body.append([time, *label_values, *(values.get(column) for column in range(self._columns))])
-        return body
+                yield [time, *label_values, *(values.get(column) for column in range(self._columns))]
 
 
-def _add_columns(result: TargetResult, rows: _Rows, *, is_alone: bool) -> Iterator[Element]:
-    """Add a column per metric of a result to the rows; yields the fields of the columns."""
-    by_metric: dict[str, list[ResultSeries]] = {query.name: [] for query in result.plan.asks}
+def _add_columns(result: TargetResult, rows: _Rows, *, is_alone: bool) -> Iterator[Element | None]:
+    """Add a column per metric of a result to the rows; yields the fields of the columns, and None in between."""
+    columns = {metric: rows.add_column() for metric in dict.fromkeys(query.name for query in result.plan.asks)}
+    first: dict[str, ResultSeries] = {}
     for series in result.series:
-        by_metric[series.ask.name].append(series)
-    for metric, all_series in by_metric.items():
-        column = rows.add_column()
-        for series in all_series:
-            rows.add(column, series)
-        yield _build_field(result, metric, all_series, is_only=is_alone and len(by_metric) == 1)
+        rows.add(columns[series.ask.name], series)
+        first.setdefault(series.ask.name, series)
+        yield None
+    for metric in columns:
+        yield _build_field(result, metric, first.get(metric), is_only=is_alone and len(columns) == 1)
 
 
-def _build_field(result: TargetResult, metric: str, all_series: Sequence[ResultSeries], *, is_only: bool) -> Element:
+def _build_field(result: TargetResult, metric: str, first: ResultSeries | None, *, is_only: bool) -> Element:
     """The field of a value column, named by the legend, by the metric, or as Grafana does: `Value`, `Value #A`."""
     plain_legend = result.plan.legend and "{{" not in result.plan.legend
     name = fill_legend(result.plan.legend, {}) if plain_legend else metric if not is_only and metric else ""
     field: Element = {"name": name or ("Value" if is_only else f"Value #{result.plan.ref_id}"), "type": "number"}
-    if all_series and (unit := choose_unit(result, all_series[0])):
+    if first is not None and (unit := choose_unit(result, first)):
         field["unit"] = unit
     return field
 

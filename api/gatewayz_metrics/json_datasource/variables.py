@@ -7,11 +7,13 @@ from typing import Any
 
 from gatewayz_metrics.caller_limits import check_length as check_text
 from gatewayz_metrics.caller_limits import check_lookback
+from gatewayz_metrics.cooperative import yield_periodically
 from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.bounds import count_characters
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.prometheus import Bounds, PrometheusQueries
 from gatewayz_metrics.json_datasource.targets import TargetPlanner
+from gatewayz_metrics.memory import reserve_memory
 from gatewayz_metrics.promql.lexer import Kind
 from gatewayz_metrics.promql.macros import MacroContext, expand_macros
 from gatewayz_metrics.promql.matchers import format_series, quote
@@ -22,6 +24,9 @@ _CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*", re.DOTALL)
 _FORMS = (
     "label_values(label), label_values(selector, label), label_names(), metrics(regex), query_result(query), targets"
 )
+
+# Bytes of a series written out, measured: one of four labels.
+_RESULT = 200
 
 # What a JSON payload may hold beside labels to narrow by.
 _OPTIONS = frozenset(["target", "label", "selector", "match", "metric", "query", "filters"])
@@ -76,7 +81,13 @@ class Variables:
         check_lookback(query, self._targets.max_range)
         found = await self._questions.query(query, span.range.end_ms)
         # As Grafana's own: the series, its value and its time, for the variable's regex to pick from.
-        return tuple(f"{format_series(s.labels, ',')} {s.values[-1]:.17g} {s.times[-1]}" for s in found.series)
+        reserve_memory(_RESULT * len(found.series))
+        pause = yield_periodically()
+        values: list[str] = []
+        for series in found.series:
+            values.append(f"{format_series(series.labels, ',')} {series.values[-1]:.17g} {series.times[-1]}")
+            await pause()
+        return tuple(values)
 
 
 def parse_variable(payload: object, span: MacroContext, longest: int | None = None) -> VariableQuery | None:

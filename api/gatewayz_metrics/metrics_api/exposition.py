@@ -7,12 +7,14 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/. Their differences follow
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf, isfinite, isnan
 
 from gatewayz_metrics.catalogue import Family
+from gatewayz_metrics.cooperative import run_cooperatively, sort_in_runs, yield_periodically
+from gatewayz_metrics.memory import AnswerBuffer, borrow_memory
 from gatewayz_metrics.metrics_api.summary import format_go_float
 from gatewayz_metrics.promql.build import EXPORT_LABEL, EXPORT_VALUE
 from gatewayz_metrics.query import NamedSample, Reading, Snapshot
@@ -20,6 +22,8 @@ from gatewayz_metrics.query import NamedSample, Reading, Snapshot
 Labels = tuple[tuple[str, str], ...]
 
 _INVALID_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]")
+# Bytes, measured: a sample while all of a family are put in order.
+_SORTED = 500
 # On every sample, so that queries can exclude our own exports from the series that they are computed from.
 _EXPORT_PAIR = f'{EXPORT_LABEL}="{EXPORT_VALUE}"'
 
@@ -37,33 +41,53 @@ class ExpositionFormat(Enum):
         return self is ExpositionFormat.OPENMETRICS
 
 
-def render_exposition(families: Iterable[Family], snapshot: Snapshot, form: ExpositionFormat) -> bytes:
-    """The page of some families; lone surrogates in label values are replaced, as UTF-8 cannot encode them."""
+async def render_exposition(families: Iterable[Family], snapshot: Snapshot, form: ExpositionFormat) -> bytes:
+    """The page of some families; lone surrogates in label values are replaced, as UTF-8 cannot encode them.
+
+    Other requests run in between. Raises MemoryFull.
+    """
+    pause = yield_periodically()
+    page = AnswerBuffer()
     if snapshot.outage is not None:
-        lines: Iterable[str] = _comments([snapshot.outage.sentence], form)
+        lines = _from(_comments([snapshot.outage.sentence], form))
     else:
         lines = _render_page(families, snapshot, form)
-    end = "# EOF\n" if form.is_openmetrics else ""
-    return ("".join(f"{line}\n" for line in lines) + end).encode("utf-8", "replace")
+    async for line in lines:
+        page.write(f"{line}\n".encode("utf-8", "replace"))
+        await pause()
+    page.write(b"# EOF\n" if form.is_openmetrics else b"")
+    return page.finish()
 
 
-def _render_page(families: Iterable[Family], snapshot: Snapshot, form: ExpositionFormat) -> Iterator[str]:
-    yield from _comments((f"Warning: {text}" for text in snapshot.warnings), form)
+async def _from(lines: Iterable[str]) -> AsyncIterator[str]:
+    for line in lines:
+        yield line
+
+
+async def _render_page(families: Iterable[Family], snapshot: Snapshot, form: ExpositionFormat) -> AsyncIterator[str]:
+    for line in _comments((f"Warning: {text}" for text in snapshot.warnings), form):
+        yield line
     for family in families:
-        yield from _render_family(family, snapshot.readings[family.name], form)
+        async for line in _render_family(family, snapshot.readings[family.name], form):
+            yield line
 
 
-def _render_family(family: Family, reading: Reading, form: ExpositionFormat) -> Iterator[str]:
+async def _render_family(family: Family, reading: Reading, form: ExpositionFormat) -> AsyncIterator[str]:
     """The lines of one family: HELP and TYPE alone without data, only a comment when it failed."""
     if reading.error is not None:
-        yield from _comments([f"{family.name}: {reading.error.sentence}"], form)
+        for line in _comments([f"{family.name}: {reading.error.sentence}"], form):
+            yield line
         return
-    yield from _render_heading(family, form)
-    samples = _select_samples(family, reading.samples, form)
-    if not samples:
-        yield from _comments([f"{family.name}: no data"], form)
-    for sample in samples:
-        yield f"{sample.name}{{{_render_labels(sample.labels)}}} {sample.value}"
+    for line in _render_heading(family, form):
+        yield line
+    with borrow_memory(_SORTED * len(reading.samples)):
+        is_empty = True
+        async for sample in _select_samples(family, reading.samples, form):
+            is_empty = False
+            yield f"{sample.name}{{{_render_labels(sample.labels)}}} {sample.value}"
+    if is_empty:
+        for line in _comments([f"{family.name}: no data"], form):
+            yield line
 
 
 def _render_heading(family: Family, form: ExpositionFormat) -> Iterator[str]:
@@ -80,15 +104,20 @@ def _render_heading(family: Family, form: ExpositionFormat) -> Iterator[str]:
         yield f"# UNIT {name} {family.unit}"
 
 
-def _select_samples(family: Family, samples: Iterable[NamedSample], form: ExpositionFormat) -> list[NamedSample]:
+async def _select_samples(
+    family: Family, samples: Sequence[NamedSample], form: ExpositionFormat
+) -> AsyncIterator[NamedSample]:
     """The samples that the format allows, in the order of their labels."""
     if family.type == "histogram":
-        return complete_histograms(family.name, samples, canonical=form.is_openmetrics)
-    ordered = sorted(samples, key=lambda sample: (sorted(sample.labels.items()), sample.name))
-    if form.is_openmetrics and family.type == "counter":
-        # A negative or NaN counter makes a scraper reject the whole page.
-        return [sample for sample in ordered if float(sample.value) >= 0]
-    return ordered
+        async for sample in complete_histograms(family.name, samples, canonical=form.is_openmetrics):
+            yield sample
+        return
+    # A negative or NaN counter makes a scraper reject the whole page.
+    takes_all = not (form.is_openmetrics and family.type == "counter")
+    in_order = sort_in_runs(samples, key=lambda one: (sorted(one.labels.items()), one.name))
+    for sample in await run_cooperatively(in_order):
+        if takes_all or float(sample.value) >= 0:
+            yield sample
 
 
 def _render_labels(labels: dict[str, str]) -> str:
@@ -135,7 +164,9 @@ class _Child:
             self.count = sample
 
 
-def complete_histograms(name: str, samples: Iterable[NamedSample], *, canonical: bool) -> list[NamedSample]:
+async def complete_histograms(
+    name: str, samples: Iterable[NamedSample], *, canonical: bool
+) -> AsyncIterator[NamedSample]:
     """The samples of a classic histogram: cumulative buckets up to +Inf, sum and count per label set.
 
     A label set without a count is left out. Sums over replicas can have two faults, which are repaired:
@@ -144,13 +175,17 @@ def complete_histograms(name: str, samples: Iterable[NamedSample], *, canonical:
 
     `canonical` writes bounds as OpenMetrics does (`1.0`, not `1`).
     """
+    pause = yield_periodically()
     children: dict[Labels, _Child] = defaultdict(_Child)
     for sample in samples:
+        await pause()
         bound = _parse_bound(sample.labels.get("le"))
         if not isnan(bound) and not isnan(float(sample.value)):
             key = tuple(sorted((k, v) for k, v in sample.labels.items() if k != "le"))
             children[key].add(sample, bound)
-    return [line for key in sorted(children) for line in _complete_child(name, dict(key), children[key], canonical)]
+    for key in await run_cooperatively(sort_in_runs(list(children))):
+        for sample in _complete_child(name, dict(key), children[key], canonical):
+            yield sample
 
 
 def _parse_bound(le: str | None) -> float:

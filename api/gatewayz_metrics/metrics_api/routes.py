@@ -38,6 +38,7 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         tag="metrics",
         prefix=PREFIX,
         guard=services.check_token,
+        for_catalogue=True,
     )
 
     @router.head("/", include_in_schema=False)
@@ -110,7 +111,7 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         form = negotiate_format(request.headers.get("accept", ""))
         snapshot = await layer.families(category, at)
         families = layer.catalogue.in_category(category)
-        body = snapshot.once(form, lambda: render_exposition(families, snapshot, form))
+        body = await snapshot.once_for_all(form, lambda: render_exposition(families, snapshot, form))
         return Response(body, headers={"Content-Type": form.value, "Vary": "Accept", **_headers(snapshot)})
 
     def explain_path(request: Request) -> ServiceError:

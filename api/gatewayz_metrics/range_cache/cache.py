@@ -12,12 +12,14 @@ from zlib import crc32
 
 from gatewayz_metrics.bounded_store import BoundedStore
 from gatewayz_metrics.cooperative import run_cooperatively
-from gatewayz_metrics.errors import AnswerTooLarge, QueryRefused, UpstreamError
+from gatewayz_metrics.errors import AnswerTooLarge, MemoryFull, QueryRefused, UpstreamError
+from gatewayz_metrics.memory import borrow_memory, let_accounts_go
 from gatewayz_metrics.promql.cacheability import CacheTraits
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache.annotations import merge_notes
 from gatewayz_metrics.range_cache.entry import CacheEntry
 from gatewayz_metrics.range_cache.matrix import (
+    SERIES_BYTES,
     CachedSeries,
     Matrix,
     StepGrid,
@@ -42,13 +44,16 @@ from gatewayz_metrics.range_cache.plan import (
     plan_fetches,
     unexpired,
 )
+from gatewayz_metrics.range_cache.points import POINT_BYTES
 from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery, RangeResult
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.clock import Moment, TrustedClock
 from gatewayz_metrics.upstream.deadline import start_deadline
 from gatewayz_metrics.upstream.limits import QueryLimiter
+from gatewayz_metrics.upstream.pieces import count_marks
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
+from gatewayz_metrics.upstream.response import SERIES_START
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 # One entry may take this share of the bytes: a single huge panel must not push everything else out.
@@ -202,12 +207,12 @@ class RangeCache:
         """Everything is asked for, and the answer goes on as it came."""
         query = lookup.query
         try:
-            piece = await self._piece(lookup, wanted.gaps[0], self._whole(query))
+            piece = await self._piece(lookup, wanted.gaps[0], self._whole(query), is_part=False)
         except UpstreamError as exc:
-            if stale := self._stale(lookup, exc):
+            if stale := await self._stale(lookup, exc):
                 return stale
             raise
-        if (timeout := find_timeout(piece.raw)) and (stale := self._stale(lookup, timeout)):
+        if (timeout := find_timeout(piece.raw)) and (stale := await self._stale(lookup, timeout)):
             return stale
         self._count(fetched=wanted.gaps[0][1] - wanted.gaps[0][0] + 1)
         fetched = ((query.range.start_ms, query.range.last_ms),)
@@ -219,11 +224,11 @@ class RangeCache:
         fetched = await fetch(lookup, wanted.gaps)
         pieces, times = fetched.pieces, _times(lookup.key.grid, wanted.gaps)
         if fetched.error is not None:
-            if stale := self._stale(lookup, fetched.error, pieces):
+            if stale := await self._stale(lookup, fetched.error, pieces):
                 return stale
             raise fetched.error
         for piece in pieces:
-            if (timeout := find_timeout(piece.raw)) and (stale := self._stale(lookup, timeout, pieces)):
+            if (timeout := find_timeout(piece.raw)) and (stale := await self._stale(lookup, timeout, pieces)):
                 return stale
             if not piece.raw.is_success:
                 return RangeAnswer(piece.raw, CacheStatus("partial", "refused", times))
@@ -235,7 +240,10 @@ class RangeCache:
         if lookup.generation != self._generation:
             return await self._past(lookup.query, "forgotten")
         first, last = lookup.window
-        body = self._merged(entry, found, wanted, (first, last))
+        with borrow_memory(entry.size + sum([await _size_taken_apart(piece.raw.body) for piece in pieces])):
+            body = await self._merged(entry, found, wanted, (first, last))
+        # The pieces are in the body now.
+        let_accounts_go()
         missing = sum(end - begin + 1 for begin, end in wanted.gaps)
         self._count(fetched=missing, cached=last - first + 1 - missing)
         age = self._age(wanted.kept)
@@ -243,17 +251,19 @@ class RangeCache:
         result: RangeResult = "hit" if not pieces else "partial" if wanted.kept else "miss"
         return RangeAnswer(ApiResponse(200, body), CacheStatus(result, reason, times, age))
 
-    def _merged(self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]) -> bytes:
+    async def _merged(
+        self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]
+    ) -> bytes:
         for piece in found:
-            entry = replace(entry, series=entry.overlaid(piece))
+            entry = replace(entry, series=await run_cooperatively(entry.overlaid(piece)))
         self._gate.check_series(sum(_is_in(series, window) for series in entry.series.values()))
         notes = merge_notes([*(kept.notes for kept in wanted.kept), *(piece.notes for piece in found)])
-        body = render_matrix(entry.series, *window, notes.warnings, notes.infos)
+        body = await run_cooperatively(render_matrix(entry.series, *window, notes.warnings, notes.infos))
         if len(body) > self._limit:
             raise AnswerTooLarge(self._limit)
         return body
 
-    def _stale(
+    async def _stale(
         self, lookup: RangeLookup, error: UpstreamError, pieces: Sequence[FetchedPiece] = ()
     ) -> RangeAnswer | None:
         """What is known although the upstream failed; None when nothing is, or when the error is the answer."""
@@ -261,13 +271,14 @@ class RangeCache:
             return None
         # As it is by now, however old: what was read before an outage stays true in it.
         begun = self._begin()
-        entry = (self.store.get(lookup.key) or CacheEntry()).until(self._settled(lookup, begun.time))
+        kept = (self.store.get(lookup.key) or CacheEntry()).until(self._settled(lookup, begun.time))
+        entry = await run_cooperatively(kept)
         for piece in pieces:
             if piece.matrix is not None and piece.matrix.notes.is_complete:
                 lifetime = Lifetime(self._lifetime, lookup.key.shift)
-                entry = entry.with_piece(piece.matrix, begun.monotonic, lifetime)
+                entry = await run_cooperatively(entry.with_piece(piece.matrix, begun.monotonic, lifetime))
         self._gate.check_series(sum(_is_in(series, lookup.window) for series in entry.series.values()))
-        body = render_kept(entry, lookup.key.grid, lookup.window, error)
+        body = await run_cooperatively(render_kept(entry, lookup.key.grid, lookup.window, error))
         if body is None:
             return None
         status = CacheStatus("stale", error.code, age=self._age(clip(entry.coverage, *lookup.window)))
@@ -280,7 +291,8 @@ class RangeCache:
     async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> FetchedPieces:
         """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
         found = await asyncio.gather(
-            *(self._piece(lookup, gap, self._part(lookup, gap)) for gap in gaps), return_exceptions=True
+            *(self._piece(lookup, gap, self._part(lookup, gap), is_part=True) for gap in gaps),
+            return_exceptions=True,
         )
         pieces: list[FetchedPiece] = []
         failed: UpstreamError | None = None
@@ -301,16 +313,21 @@ class RangeCache:
 
         async def ask(gap: tuple[int, int]) -> FetchedPiece:
             call = replace(self._part(lookup, gap), is_short=False, seconds=deadline.remaining)
-            return await self._piece(lookup, gap, call)
+            return await self._piece(lookup, gap, call, is_part=True)
 
         return await self._slow.fetch(lookup.key, gaps, ask, deadline)
 
-    async def _piece(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
-        """A stretch of the grid from the upstream, stored; a call under way for the same is shared."""
-        renew = lookup.query.renew
-        return await self._pieces.get((lookup.key, gap, renew), lambda: self._ask(lookup, gap, call))
+    async def _piece(
+        self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest, *, is_part: bool
+    ) -> FetchedPiece:
+        """A stretch of the grid from the upstream, stored; a call under way for the same is shared.
 
-    async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest) -> FetchedPiece:
+        What is no part of a larger answer is not taken apart where it has no room.
+        """
+        key = lookup.key, gap, lookup.query.renew
+        return await self._pieces.get(key, lambda: self._ask(lookup, gap, call, is_part=is_part))
+
+    async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest, *, is_part: bool) -> FetchedPiece:
         # Before the question: what arrives at the upstream while it answers may be in it or not.
         begun = self._begin()
         points = gap[1] - gap[0] + 1
@@ -320,18 +337,34 @@ class RangeCache:
             if find_timeout(raw):
                 self._slow.timed_out(lookup.key, points)
             return FetchedPiece(raw, None, "refused")
-        grid = lookup.key.grid
+        size = await _size_taken_apart(raw.body)
+        newest = min(gap[1], self._settled(lookup, begun.time))
+        settled = max(0, newest - gap[0] + 1) / points
+        if not is_part and not self.store.has_room(int(settled * size)):
+            # It goes on as it came, and is not taken apart for nothing.
+            return FetchedPiece(raw, None, "too-large")
         try:
-            found = await run_cooperatively(parse_matrix(raw.body, grid, *gap))
+            with borrow_memory(size):
+                return await self._take_apart(lookup, gap, raw, begun)
+        except MemoryFull:
+            if is_part:
+                raise
+            return FetchedPiece(raw, None, "memory")
+
+    async def _take_apart(
+        self, lookup: RangeLookup, gap: tuple[int, int], raw: ApiResponse, begun: Moment
+    ) -> FetchedPiece:
+        try:
+            found = await run_cooperatively(parse_matrix(raw.body, lookup.key.grid, *gap))
         except UnalignedPoints:
             return FetchedPiece(raw, None, "off-grid")
         except QueryRefused:
             return FetchedPiece(raw, None, "refused")
         if not found.notes.is_repeatable or not raw.cacheable:
             return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete")
-        return FetchedPiece(raw, found, self._keep(lookup, found, begun))
+        return FetchedPiece(raw, found, await self._keep(lookup, found, begun))
 
-    def _keep(self, lookup: RangeLookup, found: Matrix, begun: Moment) -> str:
+    async def _keep(self, lookup: RangeLookup, found: Matrix, begun: Moment) -> str:
         """Store the settled part of a piece in what is the entry by now; why nothing can be stored, or nothing."""
         certain = self._time.settle(begun)
         if certain is None or lookup.generation != self._generation:
@@ -344,14 +377,20 @@ class RangeCache:
             return ""
         settled = found
         if newest < found.last:
-            series = {labels: one.only(found.first, newest) for labels, one in found.series.items()}
-            settled = replace(found, last=newest, series=series)
+            settled = replace(found, last=newest, series=await run_cooperatively(found.until(newest)))
         lifetime = Lifetime(
             min(self._lifetime, _WARNED_SECONDS) if found.notes.warnings else self._lifetime, lookup.key.shift
         )
-        known = (self.store.get(lookup.key) or CacheEntry()).pruned(self._time.monotonic())
-        entry = replace(known, traits=lookup.traits).with_piece(settled, begun.monotonic, lifetime)
-        return "" if self.store.put(lookup.key, entry, entry.size + lookup.key.size) else "too-large"
+        while True:
+            before = self.store.get(lookup.key)
+            known = await run_cooperatively((before or CacheEntry()).pruned(self._time.monotonic()))
+            added = replace(known, traits=lookup.traits).with_piece(settled, begun.monotonic, lifetime)
+            entry = await run_cooperatively(added)
+            # Other tasks ran in between: what they have forgotten stays so, and what they have stored is not lost.
+            if self._time.settle(begun) is None or lookup.generation != self._generation:
+                return "forgotten"
+            if self.store.get(lookup.key) is before:
+                return "" if self.store.put(lookup.key, entry, entry.size + lookup.key.size) else "too-large"
 
     def _whole(self, query: RangeQuery) -> ApiRequest:
         given = query.given or _range(query.range)
@@ -381,6 +420,12 @@ class RangeCache:
     def _count(self, fetched: int = 0, cached: int = 0) -> None:
         self._telemetry.range_points.labels("fetched").inc(fetched)
         self._telemetry.range_points.labels("cached").inc(cached)
+
+
+async def _size_taken_apart(body: bytes) -> int:
+    """The bytes that an answer takes as columns, about: its text, each point and each series."""
+    points, series = await count_marks(body, b"],["), await count_marks(body, SERIES_START)
+    return len(body) + POINT_BYTES * points + SERIES_BYTES * series
 
 
 def _range(span: TimeRange) -> Pairs:

@@ -69,12 +69,16 @@ def scan_matrix(body: bytes, indices: dict[bytes, int]) -> Iterator[Scanned]:
         return
     if not body.startswith(_HEAD):
         raise UnexpectedLayout
-    metric, *rest = body[len(_HEAD) :].split(_VALUES)
-    if not rest:
+    # One series after the other: splitting all of them at once would copy the whole body.
+    at = body.find(_VALUES)
+    if at < 0:
         raise UnexpectedLayout
-    for number, chunk in enumerate(rest, 1):
-        values, end, follows = chunk.partition(b"]]}")
-        is_last = number == len(rest)
+    metric = body[len(_HEAD) : at]
+    while at >= 0:
+        begin = at + len(_VALUES)
+        at = body.find(_VALUES, begin)
+        is_last = at < 0
+        values, end, follows = body[begin : len(body) if is_last else at].partition(b"]]}")
         labels, column = _scan_labels(metric), _scan_points(values, indices)
         if labels is None or column is None or not end or (follows == _TAIL) is not is_last:
             raise UnexpectedLayout

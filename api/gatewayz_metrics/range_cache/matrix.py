@@ -10,10 +10,13 @@ from typing import Any, Self
 
 import orjson
 
+from gatewayz_metrics.cooperative import sort_in_runs
 from gatewayz_metrics.errors import BadAnswer
+from gatewayz_metrics.memory import AnswerBuffer
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache.fast_parse import UnexpectedLayout, format_timestamp, scan_matrix, split_notes
 from gatewayz_metrics.range_cache.points import EMPTY, PointColumn
+from gatewayz_metrics.upstream.pieces import AnswerPieces
 from gatewayz_metrics.upstream.response import NO_NOTES, AnswerNotes, parse_envelope
 
 # Sorting these pairs gives the order in which Prometheus writes a matrix.
@@ -23,7 +26,7 @@ _HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
 # Warnings and infos of each kind that Prometheus returns; it sums up the others in one sentence.
 _MOST_ANNOTATIONS = 10
 # Bytes, measured: the objects of a series without points.
-_OVERHEAD = 900
+SERIES_BYTES = 900
 
 
 class UnalignedPoints(Exception):  # caught by the range cache alone
@@ -62,7 +65,7 @@ class CachedSeries:
     @property
     def size(self) -> int:
         """Its approximate size in bytes; the labels count three times, as they are in the key, too, as strings."""
-        return 3 * len(self.metric) + self.values.size + self.histograms.size + _OVERHEAD
+        return 3 * len(self.metric) + self.values.size + self.histograms.size + SERIES_BYTES
 
     def only(self, first: int, last: int) -> "CachedSeries":
         """The series with the points in a range of grid indices, both ends included."""
@@ -92,6 +95,14 @@ class Matrix:
     series: Mapping[Labels, CachedSeries]
     notes: AnswerNotes = NO_NOTES
 
+    def until(self, last: int) -> Generator[None, None, dict[Labels, CachedSeries]]:
+        """The series up to a grid index; yields after each, so that it can run cooperatively."""
+        found: dict[Labels, CachedSeries] = {}
+        for labels, series in self.series.items():
+            found[labels] = series.only(self.first, last)
+            yield
+        return found
+
 
 def parse_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generator[None, None, Matrix]:
     """The matrix in a success envelope; yields after each series, so that it can run cooperatively.
@@ -106,20 +117,28 @@ def parse_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generato
             series[_sort_labels(labels)] = CachedSeries(metric, values)
             if len(series) < number:
                 # A series that occurs twice: the decoder refuses the body.
-                return _decode_matrix(body, grid, first, last)
+                return (yield from _decode_matrix(body, grid, first, last))
             yield
     except UnexpectedLayout:
-        return _decode_matrix(body, grid, first, last)
+        return (yield from _decode_matrix(body, grid, first, last))
     return Matrix(first, last, series, notes)
 
 
-def _decode_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Matrix:
-    document = parse_envelope(body)
+def _decode_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generator[None, None, Matrix]:
+    pieces = AnswerPieces(body)
+    found: list[tuple[Labels, CachedSeries]] = []
     try:
+        for elements in pieces:
+            for series in elements:
+                found.append(_decode_series(series, grid, first, last))
+                yield
+        document = parse_envelope(pieces.envelope)
         data = document["data"]
         if data["resultType"] != "matrix":
             raise BadAnswer(f"a {str(data['resultType'])[:20]!r} instead of a matrix")
-        found = [_decode_series(series, grid, first, last) for series in data["result"]]
+        for series in data["result"]:
+            found.append(_decode_series(series, grid, first, last))
+            yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise BadAnswer("a malformed matrix") from exc
     if len(by_labels := dict(found)) != len(found):
@@ -133,11 +152,22 @@ def render_matrix(
     last: int,
     warnings: Iterable[str] = (),
     infos: Iterable[str] = (),
-) -> bytes:
-    """The envelope of a range of grid indices, series sorted by their labels as Prometheus does."""
-    parts = (_render_series(series[labels], first, last) for labels in sorted(series))
+) -> Generator[None, None, bytes]:
+    """The envelope of a range of grid indices, series sorted by their labels as Prometheus does.
+
+    Yields after each series, so that it can run cooperatively. Raises MemoryFull.
+    """
+    body = AnswerBuffer()
+    body.write(_HEAD)
+    for labels in (yield from sort_in_runs(list(series))):
+        if part := _render_series(series[labels], first, last):
+            if body.size > len(_HEAD):
+                body.write(b",")
+            body.write(part)
+        yield
     annotations = _render_annotations("warnings", warnings) + _render_annotations("infos", infos)
-    return _HEAD + b",".join(part for part in parts if part) + b"]}" + annotations + b"}"
+    body.write(b"]}" + annotations + b"}")
+    return body.finish()
 
 
 def _decode_series(series: dict[str, Any], grid: StepGrid, first: int, last: int) -> tuple[Labels, CachedSeries]:

@@ -1,12 +1,12 @@
 """What a range query is answered with while the upstream cannot be asked: the settled points that are kept."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from gatewayz_metrics.errors import CircuitOpen, QueryTimedOut, TimedOut, UpstreamError
 from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, CALENDAR_END_MS, format_rfc3339, format_seconds
 from gatewayz_metrics.range_cache.annotations import merge_notes
 from gatewayz_metrics.range_cache.entry import CacheEntry
-from gatewayz_metrics.range_cache.matrix import StepGrid, render_matrix
+from gatewayz_metrics.range_cache.matrix import CachedSeries, Labels, StepGrid, render_matrix
 from gatewayz_metrics.range_cache.plan import clip, find_gaps
 from gatewayz_metrics.upstream.breaker import may_be_outage
 from gatewayz_metrics.upstream.request import ApiResponse
@@ -32,18 +32,23 @@ def find_timeout(answer: ApiResponse) -> QueryTimedOut | None:
     return QueryTimedOut(refusal.message) if refusal and refusal.error_type == "timeout" else None
 
 
-def render_kept(entry: CacheEntry, grid: StepGrid, window: tuple[int, int], error: UpstreamError) -> bytes | None:
+def render_kept(
+    entry: CacheEntry, grid: StepGrid, window: tuple[int, int], error: UpstreamError
+) -> Generator[None, None, bytes | None]:
     """The kept points of a window of the grid as an envelope whose warning names the outage and what is missing.
 
-    None when nothing in it is kept.
+    None when nothing in it is kept. Yields after each series.
     """
     kept = clip(entry.coverage, *window)
-    series = {labels: one.only(*window) for labels, one in entry.series.items()}
+    series: dict[Labels, CachedSeries] = {}
+    for labels, one in entry.series.items():
+        series[labels] = one.only(*window)
+        yield
     if not kept or all(one.is_empty for one in series.values()):
         return None
     notes = merge_notes([extent.notes for extent in kept])
     warnings = [_explain(grid, find_gaps(kept, *window), error), *notes.warnings]
-    return render_matrix(series, *window, warnings, notes.infos)
+    return (yield from render_matrix(series, *window, warnings, notes.infos))
 
 
 def _explain(grid: StepGrid, gaps: Sequence[tuple[int, int]], error: UpstreamError) -> str:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Self
 
+# Bytes of a point beside its text: one number in each of the two arrays.
+POINT_BYTES = 12
+
 
 @dataclass(frozen=True, slots=True)
 class PointColumn:
@@ -31,8 +34,8 @@ class PointColumn:
 
     @property
     def size(self) -> int:
-        """Its approximate size in bytes: the text, and 8 + 4 bytes per point in the arrays."""
-        return len(self.text) + 12 * len(self.indices)
+        """Its approximate size in bytes: the text, and POINT_BYTES per point in the arrays."""
+        return len(self.text) + POINT_BYTES * len(self.indices)
 
     def between(self, first: int, last: int) -> bytes:
         """The text of the points in a range of indices, both ends included, each with its comma."""

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
+from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -18,6 +19,7 @@ from gatewayz_metrics.errors import (
     QueryRefused,
     UpstreamError,
 )
+from gatewayz_metrics.memory import reserve_memory
 from gatewayz_metrics.promql.build import batch
 from gatewayz_metrics.promql.times import format_seconds
 from gatewayz_metrics.settings import Settings
@@ -40,6 +42,8 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # The cheapest question there is; whether it is answered tells an outage from queries that are too slow or too large.
 # In the catalogue's form, so that it fails where the catalogue does.
 PROBE = ApiRequest(Endpoint.QUERY, (("query", batch([("probe", "vector(1)")])),))
+# How many times its text a decoded vector takes, measured: series of three labels.
+_DECODED = 7
 # Seconds that it may take.
 _PROBE_SECONDS = 2.0
 
@@ -124,7 +128,9 @@ class UpstreamClient:
         call = ApiRequest(Endpoint.QUERY, (("query", query), *at))
 
         async def fetch(deadline: Deadline) -> Vector:
-            return parse_vector(self._require_success(*await self._fetch(call, deadline), deadline))
+            body = self._require_success(*await self._fetch(call, deadline), deadline)
+            reserve_memory(_DECODED * len(body))
+            return await run_cooperatively(parse_vector(body))
 
         # Everybody shares the answers, so no single caller is suspended for them.
         vector = await self._observe(call, QueryKind.CATALOGUE, "catalogue", fetch)
@@ -194,7 +200,8 @@ class UpstreamClient:
         """Ask the cheapest question there is, and read its answer as strictly as the catalogue. Raises ServiceError."""
         seconds = min(_PROBE_SECONDS, self._settings.prometheus_timeout)
         deadline = Deadline(seconds, "PROMETHEUS_TIMEOUT", time.monotonic())
-        parse_vector(self._require_success(*await self._fetch(PROBE, deadline), deadline))
+        body = self._require_success(*await self._fetch(PROBE, deadline), deadline)
+        await run_cooperatively(parse_vector(body))
 
     async def _fetch(self, call: ApiRequest, deadline: Deadline) -> HttpReply:
         """A complete reply within the deadline, which httpx itself does not have: its timeouts are per read."""
@@ -253,7 +260,7 @@ class UpstreamClient:
                 try:
                     return (
                         response.status_code,
-                        await read_body(response, self._settings.max_response_bytes),
+                        await self._read(response),
                         response.headers,
                     )
                 finally:
@@ -262,6 +269,9 @@ class UpstreamClient:
             raise QueryRefused("bad_data", "it cannot be written as a URL") from exc
         except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as exc:
             raise translate(exc, self._host, deadline) from exc
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        return await read_body(response, self._settings.max_response_bytes, unpacks=self._settings.prometheus_gzip)
 
 
 def _check_url(url: str) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from gatewayz_metrics.errors import AnswerTooLarge, Misconfigured, ServiceError, UpstreamError
+from gatewayz_metrics.errors import AnswerTooLarge, MemoryFull, Misconfigured, ServiceError, UpstreamError
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.breaker import PAUSE, CircuitBreaker, may_be_outage
@@ -87,8 +87,8 @@ class UpstreamHealth:
     def record_failure(self, error: UpstreamError) -> None:
         """A request failed."""
         self._heard_at = time.monotonic()
-        if isinstance(error, AnswerTooLarge):
-            # Not usable, but the upstream answers smaller queries.
+        if isinstance(error, AnswerTooLarge | MemoryFull):
+            # Not usable, but the upstream answers smaller queries, or fewer at once.
             self._close_circuit()
             return
         self._note_trouble(error)

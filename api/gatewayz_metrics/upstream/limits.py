@@ -2,9 +2,11 @@
 
 import orjson
 
+from gatewayz_metrics.cooperative import yield_periodically
 from gatewayz_metrics.errors import LimitExceeded
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.upstream.client import UpstreamApi
+from gatewayz_metrics.upstream.pieces import AnswerPieces, count_marks
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
 from gatewayz_metrics.upstream.response import SERIES_START
 
@@ -20,7 +22,7 @@ class QueryLimiter:
         """The envelope of a request. Raises LimitExceeded or what the upstream's client raises."""
         response = await self._source.forward(call)
         if self._max_series and response.status == 200:
-            self.check_series(_count_series(call.endpoint, response.body))
+            self.check_series(await _count_series(call.endpoint, response.body))
         return response
 
     def check_series(self, series: int) -> None:
@@ -29,8 +31,14 @@ class QueryLimiter:
             raise LimitExceeded(f"The answer has {series:,} series", "MAX_SERIES", f"{self._max_series:,}")
 
 
-def _count_series(endpoint: Endpoint, body: bytes) -> int:
+async def _count_series(endpoint: Endpoint, body: bytes) -> int:
     """The number of series in a success envelope; 0 for endpoints whose result is not series."""
     if endpoint is Endpoint.SERIES:
-        return len(orjson.loads(body).get("data") or ())
-    return body.count(SERIES_START) if endpoint in (Endpoint.QUERY, Endpoint.QUERY_RANGE) else 0
+        pause = yield_periodically()
+        pieces = AnswerPieces(body)
+        count = 0
+        for labels in pieces:
+            count += len(labels)
+            await pause()
+        return count + len(orjson.loads(pieces.envelope).get("data") or ())
+    return await count_marks(body, SERIES_START) if endpoint in (Endpoint.QUERY, Endpoint.QUERY_RANGE) else 0

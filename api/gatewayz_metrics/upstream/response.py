@@ -6,20 +6,23 @@ https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview.
 
 import re
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 import orjson
 
+from gatewayz_metrics.cooperative import yield_periodically
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused
+from gatewayz_metrics.memory import AnswerBuffer
+from gatewayz_metrics.upstream.pieces import AnswerPieces
 
 # What engines write. Python's float() also takes `1_0` and line ends, and a Decimal of
 # 1e999999999 would be written out digit by digit.
 _VALUE = re.compile(r"NaN|[+-]?Inf|[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
 # How every series begins in a vector or matrix. Within a string its quotes would be escaped, so series can be counted
-# and split without decoding.
+# without decoding.
 SERIES_START = b'{"metric":{'
 # How much of what an answer says about itself is shown to people: engines bound it, but what they quote may be long.
 _MOST_NOTES = 20
@@ -93,17 +96,25 @@ class Vector:
     warnings: tuple[str, ...] = ()
 
 
-def parse_vector(body: bytes) -> Vector:
-    """An instant vector from a success body. Raises BadAnswer or QueryRefused."""
-    document = parse_envelope(body)
+def parse_vector(body: bytes) -> Generator[None, None, Vector]:
+    """An instant vector from a success body; yields after each piece, so that it can run cooperatively.
+
+    Raises BadAnswer or QueryRefused.
+    """
+    pieces = AnswerPieces(body)
+    samples: list[Sample] = []
     try:
+        for elements in pieces:
+            samples += map(_sample, elements)
+            yield
+        document = parse_envelope(pieces.envelope)
         data = document["data"]
         if data["resultType"] != "vector":
             raise BadAnswer(f"a {str(data['resultType'])[:20]!r} instead of a vector")
-        samples = tuple(_sample(series) for series in data["result"])
+        samples += map(_sample, data["result"])
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise BadAnswer("a malformed vector") from exc
-    return Vector(samples, AnswerNotes.of(document).to_sentences())
+    return Vector(tuple(samples), AnswerNotes.of(document).to_sentences())
 
 
 def parse_envelope(body: bytes) -> dict[str, Any]:
@@ -114,17 +125,6 @@ def parse_envelope(body: bytes) -> dict[str, Any]:
     if document.get("status") != "success":
         raise BadAnswer("no status")
     return document
-
-
-def split_series(body: bytes) -> tuple[list[bytes], bytes]:
-    """The texts of all series but the last, and an envelope that contains the last one alone.
-
-    Decoding a large result at once would block the event loop for its whole length.
-    """
-    head, *texts = body.split(SERIES_START)
-    if len(texts) < 2 or not head.endswith(b"[") or not all(text.endswith(b"},") for text in texts[:-1]):
-        return [], body
-    return [SERIES_START + text[:-1] for text in texts[:-1]], head + SERIES_START + texts[-1]
 
 
 def parse_refusal(body: bytes) -> QueryRefused | None:
@@ -173,21 +173,27 @@ _STEP = 64 * 1024
 _AUTO_HEADER = 47  # zlib: gzip or zlib header, found out by itself
 
 
-async def read_body(response: httpx.Response, limit: int) -> bytes:
-    """The whole unpacked body. Raises AnswerTooLarge past `limit` bytes, BadAnswer when broken."""
+async def read_body(response: httpx.Response, limit: int, *, unpacks: bool) -> bytes:
+    """The whole unpacked body; `unpacks` says whether gzip was asked for.
+
+    Raises AnswerTooLarge past `limit` bytes, MemoryFull when it has no room, BadAnswer when broken.
+    """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         chunks = response.aiter_raw()
-    elif encoding in ("gzip", "x-gzip", "deflate"):
+    elif unpacks and encoding in ("gzip", "x-gzip", "deflate"):
         chunks = _unpacked(response.aiter_raw())
     else:
         raise BadAnswer("a content encoding that was not asked for")
-    body = bytearray()
+    body = AnswerBuffer()
+    pause = yield_periodically()
     async for chunk in chunks:
-        body += chunk
-        if len(body) > limit:
+        if body.size + len(chunk) > limit:
             raise AnswerTooLarge(limit)
-    return bytes(body)
+        body.write(chunk)
+        # A small piece of gzip becomes megabytes without a wait in between.
+        await pause()
+    return body.finish()
 
 
 async def _unpacked(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
+from gatewayz_metrics.memory import MemoryAccount, keep_account, start_shared
+
 T = TypeVar("T")
 
 LookupResult = Literal["hit", "coalesced", "miss"]
@@ -14,7 +16,15 @@ LookupResult = Literal["hit", "coalesced", "miss"]
 @dataclass(slots=True)
 class _Flight(Generic[T]):
     task: asyncio.Task[T]
+    # What the call has reserved, held until everybody who waits for it holds it, too.
+    account: MemoryAccount | None = None
     waiters: int = 0
+
+    def close(self) -> None:
+        """Hold its account no longer."""
+        account, self.account = self.account, None
+        if account is not None:
+            account.close()
 
 
 @dataclass(slots=True)
@@ -53,7 +63,7 @@ class SingleFlightCache(Generic[T]):
         flight = self._flights.get(key)
         self.observe("coalesced" if flight else "miss")
         if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.ensure_future(self._produce(key, produce)))
+            flight = self._flights[key] = _Flight(*start_shared(self._produce(key, produce)))
             flight.task.add_done_callback(lambda _: self._forget(key, flight))
         return await self._wait(key, flight)
 
@@ -95,13 +105,17 @@ class SingleFlightCache(Generic[T]):
     async def _wait(self, key: Hashable, flight: _Flight[T]) -> T:
         flight.waiters += 1
         try:
-            return await asyncio.shield(flight.task)
+            value = await asyncio.shield(flight.task)
+            keep_account(flight.account)
+            return value
         finally:
             flight.waiters -= 1
-            if flight.waiters == 0 and not flight.task.done():
-                # Forgotten at once: whoever comes next must not join a call that is ending.
-                self._forget(key, flight)
-                flight.task.cancel()
+            if flight.waiters == 0:
+                if not flight.task.done():
+                    # Forgotten at once: whoever comes next must not join a call that is ending.
+                    self._forget(key, flight)
+                    flight.task.cancel()
+                flight.close()
 
     def _forget(self, key: Hashable, flight: _Flight[T]) -> None:
         if self._flights.get(key) is flight:
