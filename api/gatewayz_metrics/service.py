@@ -115,7 +115,7 @@ class Service:
 
     def purge(self) -> int:
         """Forget every answer and point that is kept; the bytes that the points took."""
-        size = self.range_cache.store.size
+        size = self.range_cache.size
         self.range_cache.purge()
         self.responses.purge()
         self.layer.purge()

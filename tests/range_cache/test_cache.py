@@ -143,7 +143,7 @@ def test_a_cache_too_small_for_anything_still_answers(
         query = f"label_replace({metric}, 'a', '{'x' * 20_000}', '', '')"
         assert ask(small, engine_with_writes, query) == "miss"
         assert ask(small, engine_with_writes, query) == "miss"
-        assert small.ranges.store.size == 0
+        assert small.ranges.size == 0
 
 
 @pytest.mark.usefixtures("cache")

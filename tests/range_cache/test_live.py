@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
-from gatewayz_metrics.range_cache.cache import CacheKey
+from gatewayz_metrics.range_cache.lookup import CacheKey
 from gatewayz_metrics.range_cache.matrix import StepGrid
 from gatewayz_metrics.range_cache.pieces import SlowQueries
 from gatewayz_metrics.upstream.request import Pairs
@@ -259,7 +259,7 @@ class Live(RuleBasedStateMachine):
     @invariant()
     def what_is_accounted_for_is_within_the_bound(self) -> None:
         if _RIG:
-            assert 0 <= _RIG[0].ranges.store.size <= _RIG[0].settings.cache_range_bytes
+            assert 0 <= _RIG[0].ranges.size <= _RIG[0].settings.cache_range_bytes
 
 
 def _run_length(known: set[int], k: int) -> int:

@@ -14,8 +14,8 @@ import pytest
 from gatewayz_metrics.errors import ServiceError, TimedOut
 from gatewayz_metrics.promql.times import TimeRange, format_rfc3339
 from gatewayz_metrics.range_cache import RangeAnswer, RangeQuery
-from gatewayz_metrics.range_cache import cache as cache_module
-from gatewayz_metrics.range_cache.cache import CacheKey
+from gatewayz_metrics.range_cache import fetch as fetch_module
+from gatewayz_metrics.range_cache.lookup import CacheKey
 from gatewayz_metrics.range_cache.matrix import StepGrid
 from gatewayz_metrics.range_cache.pieces import SlowQueries, plan_pieces
 from gatewayz_metrics.range_cache.plan import Extent
@@ -107,10 +107,10 @@ def test_a_dashboard_sees_what_came_before_its_patience_ended(
 ) -> None:
     """peers.md 1.1: partly there, with a warning, instead of an error; the rest with the next refresh."""
     # Too short for a second piece.
-    monkeypatch.setattr(cache_module, "DASHBOARD_PATIENCE", TIMEOUT)
+    monkeypatch.setattr(fetch_module, "DASHBOARD_PATIENCE", TIMEOUT)
     panel = replace(SLOW, may_be_stale=True)
     with rig(prometheus.url, time.time(), prometheus_range_timeout=3600) as cache:
-        cache.ranges._slow.timed_out(CacheKey(SLOW.query, StepGrid.of(SLOW.range), (), SLOW.tenant), POINTS)
+        cache.ranges._fetcher._slow.timed_out(CacheKey(SLOW.query, StepGrid.of(SLOW.range), (), SLOW.tenant), POINTS)
         partly = cache.ask(panel)
         assert partly.cache_status.result == "stale"
         assert f"missing: {format_rfc3339(SLOW.range.start_ms)} to " in json.loads(partly.body)["warnings"][0]

@@ -67,7 +67,7 @@ def test_infos_that_count_do_not_pile_up(cache: Rig, relay: Relay) -> None:
     found = [told(cache.ask(moved(number)))[1]["infos"] for number in range(40)]
 
     assert {len(infos) for infos in found} == {1}
-    [entry] = [value for value, _ in cache.ranges.store._values.values()]
+    [entry] = [value for value, _ in cache.ranges._kept.store._values.values()]
     assert len(entry.coverage) <= 9
 
 

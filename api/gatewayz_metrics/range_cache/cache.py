@@ -5,55 +5,42 @@ begins or ends, as long as the expression has none of the features that `bypass_
 points of one expression on one grid (step and phase) may be put together from several answers.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from zlib import crc32
 
-from gatewayz_metrics.bounded_store import BoundedStore
 from gatewayz_metrics.cooperative import run_cooperatively
-from gatewayz_metrics.errors import AnswerTooLarge, MemoryFull, QueryRefused, UpstreamError
+from gatewayz_metrics.errors import AnswerTooLarge, UpstreamError
 from gatewayz_metrics.memory import borrow_memory, let_accounts_go
-from gatewayz_metrics.promql.cacheability import CacheTraits
-from gatewayz_metrics.promql.times import TimeRange, format_seconds
 from gatewayz_metrics.range_cache.annotations import merge_notes
 from gatewayz_metrics.range_cache.entry import CacheEntry
+from gatewayz_metrics.range_cache.fetch import PieceFetcher, size_taken_apart
+from gatewayz_metrics.range_cache.kept import KeptPoints
+from gatewayz_metrics.range_cache.lookup import CacheKey, RangeLookup
 from gatewayz_metrics.range_cache.matrix import (
-    SERIES_BYTES,
     CachedSeries,
     Matrix,
     StepGrid,
-    UnalignedPoints,
-    parse_matrix,
     render_matrix,
 )
 from gatewayz_metrics.range_cache.outage import find_timeout, is_outage, render_kept
 from gatewayz_metrics.range_cache.pieces import (
-    DASHBOARD_PATIENCE,
     FetchedPiece,
-    FetchedPieces,
-    SlowQueries,
     plan_pieces,
 )
 from gatewayz_metrics.range_cache.plan import (
     Coverage,
     FetchPlan,
-    Lifetime,
     bypass_reason,
     clip,
     plan_fetches,
     unexpired,
 )
-from gatewayz_metrics.range_cache.points import POINT_BYTES
 from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery, RangeResult
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.clock import Moment, TrustedClock
-from gatewayz_metrics.upstream.deadline import start_deadline
 from gatewayz_metrics.upstream.limits import QueryLimiter
-from gatewayz_metrics.upstream.pieces import count_marks
-from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint, Pairs, Tenant
-from gatewayz_metrics.upstream.response import SERIES_START
+from gatewayz_metrics.upstream.request import ApiResponse
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 # One entry may take this share of the bytes: a single huge panel must not push everything else out.
@@ -65,43 +52,6 @@ _WARNED_SECONDS = 10.0
 # Seconds for which a refusal is repeated, and the bytes of all of them.
 _REFUSAL_SECONDS = 5.0
 _REFUSAL_BYTES = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class CacheKey:
-    """What points must have in common to be put together."""
-
-    query: str
-    grid: StepGrid
-    extra: Pairs
-    tenant: Tenant
-
-    @property
-    def size(self) -> int:
-        """The bytes that it takes, about."""
-        return 500 + len(self.query) + sum(len(name) + len(value) for name, value in self.extra)
-
-    @property
-    def shift(self) -> float:
-        """A number from 0 to 1 that is another for most other keys."""
-        return crc32(f"{self.query} {self.grid.step_ms}".encode("utf-8", "surrogatepass")) / 2**32
-
-
-@dataclass(frozen=True, slots=True)
-class RangeLookup:
-    """A query that may be answered from the cache, and what its points are kept under."""
-
-    query: RangeQuery
-    key: CacheKey
-    traits: CacheTraits
-    begun: Moment
-    # How often everything had been forgotten by then.
-    generation: int
-
-    @property
-    def window(self) -> tuple[int, int]:
-        """The places of the grid that are wanted, both ends included."""
-        return self.key.grid.index(self.query.range.start_ms), self.key.grid.index(self.query.range.end_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,29 +70,25 @@ class RangeCache:
 
     def __init__(self, gate: QueryLimiter, settings: Settings, telemetry: Telemetry, clock: TrustedClock) -> None:
         self._gate = gate
-        self._settings = settings
         self._is_on = settings.cache_range
-        self._lifetime = settings.cache_range_ttl
-        self._freshness_ms = int(settings.cache_freshness * 1000)
         self._limit = settings.max_response_bytes
-        self._always = settings.engine.range_parameters
         self._telemetry = telemetry
         self._observe = telemetry.of_cache("ranges")
         self._time = clock
-        self._jumps = clock.jumps
-        self._generation = 0
-        self.store: BoundedStore[CacheEntry] = BoundedStore(
-            settings.cache_range_bytes, _LARGEST_SHARE, telemetry.range_bytes.set
-        )
-        self._slow = SlowQueries(settings.prometheus_range_timeout)
+        self._kept = KeptPoints(settings, telemetry, clock, self._forget_answers)
+        self._fetcher = PieceFetcher(gate, settings, clock, self._kept)
         self._answers: SingleFlightCache[ReusableAnswer] = SingleFlightCache(
             lambda kept: kept.seconds, clock.monotonic, weigh=lambda kept: kept.weight, capacity=_REFUSAL_BYTES
         )
-        self._pieces: SingleFlightCache[FetchedPiece] = SingleFlightCache(lambda _piece: 0.0, clock.monotonic)
+
+    @property
+    def size(self) -> int:
+        """The bytes that the kept points take, about."""
+        return self._kept.store.size
 
     async def answer(self, query: RangeQuery) -> RangeAnswer:
         """The envelope of a range query, as the upstream would write it now."""
-        begun = self._begin()
+        begun = self._kept.begin()
         if query.renew:
             for may_be_stale in (True, False):
                 self._answers.discard(replace(query, renew=False, may_be_stale=may_be_stale).identity)
@@ -164,63 +110,56 @@ class RangeCache:
 
     def purge(self) -> None:
         """Forget every point, as after deletions or a back-fill; what is under way is not kept either."""
-        self._generation += 1
-        self.store.clear()
-        self._answers.clear()
-        self._pieces.clear()
+        self._kept.forget()
 
-    def _begin(self) -> Moment:
-        """The moment that it is; what was kept before our clock went back is forgotten."""
-        begun = self._time.begin()
-        if begun.jumps != self._jumps:
-            self._jumps = begun.jumps
-            self.purge()
-        return begun
+    def _forget_answers(self) -> None:
+        self._answers.clear()
+        self._fetcher.forget()
 
     async def _answer(self, query: RangeQuery, begun: Moment) -> RangeAnswer:
         if not self._is_on:
             return await self._past(query, "off")
         grid = StepGrid.of(query.range)
         key = CacheKey(query.query, grid, query.extra, query.tenant)
-        entry = self.store.get(key) or CacheEntry()
-        horizon_ms = self._horizon_ms(begun.time)
+        entry = self._kept.entry(key)
+        horizon_ms = self._kept.horizon_ms(begun.time)
         if reason := bypass_reason(query, horizon_ms, entry.traits):
             return await self._past(query, reason)
-        lookup = RangeLookup(query, key, entry.traits or query.parsed.traits, begun, self._generation)
+        lookup = RangeLookup(query, key, entry.traits or query.parsed.traits, begun, self._kept.generation)
         first, last = lookup.window
         if query.renew:
-            return await self._missed(lookup, FetchPlan(((first, last),), (), "renewed"))
-        known = clip(unexpired(entry.coverage, begun.monotonic), first, self._settled(lookup, begun.time))
-        if query.range.steps >= self._slow.points_at_once(key):
+            return await self._missed(lookup, "renewed")
+        known = clip(unexpired(entry.coverage, begun.monotonic), first, self._kept.settled(lookup, begun.time))
+        if self._fetcher.is_slow(lookup):
             return await self._merge_with_cached(lookup, entry, plan_pieces(known, first, last))
         wanted = plan_fetches(known, first, last)
         if wanted.gaps and not wanted.kept:
-            return await self._missed(lookup, wanted)
+            return await self._missed(lookup, wanted.reason)
         return await self._merge_with_cached(lookup, entry, wanted)
 
     async def _past(self, query: RangeQuery, reason: str) -> RangeAnswer:
-        raw = await self._gate.forward(self._whole(query))
+        raw = await self._fetcher.past(query)
         self._count(fetched=query.range.steps + 1)
         return RangeAnswer(raw, CacheStatus("bypass", reason, ((query.range.start_ms, query.range.last_ms),)))
 
-    async def _missed(self, lookup: RangeLookup, wanted: FetchPlan) -> RangeAnswer:
+    async def _missed(self, lookup: RangeLookup, reason: str) -> RangeAnswer:
         """Everything is asked for, and the answer goes on as it came."""
         query = lookup.query
         try:
-            piece = await self._piece(lookup, wanted.gaps[0], self._whole(query), is_part=False)
+            piece = await self._fetcher.whole(lookup)
         except UpstreamError as exc:
             if stale := await self._stale(lookup, exc):
                 return stale
             raise
         if (timeout := find_timeout(piece.raw)) and (stale := await self._stale(lookup, timeout)):
             return stale
-        self._count(fetched=wanted.gaps[0][1] - wanted.gaps[0][0] + 1)
+        self._count(fetched=query.range.steps + 1)
         fetched = ((query.range.start_ms, query.range.last_ms),)
-        return RangeAnswer(piece.raw, CacheStatus("miss", piece.reason or wanted.reason, fetched))
+        return RangeAnswer(piece.raw, CacheStatus("miss", piece.reason or reason, fetched))
 
     async def _merge_with_cached(self, lookup: RangeLookup, entry: CacheEntry, wanted: FetchPlan) -> RangeAnswer:
         """What is known and what is missing, put together."""
-        fetch = self._fetched_slowly if wanted.reason == "slow" else self._fetched
+        fetch = self._fetcher.parts_slowly if wanted.reason == "slow" else self._fetcher.parts
         fetched = await fetch(lookup, wanted.gaps)
         pieces, times = fetched.pieces, _times(lookup.key.grid, wanted.gaps)
         if fetched.error is not None:
@@ -236,11 +175,11 @@ class RangeCache:
         if len(found) < len(pieces):
             # Points that stand elsewhere make sense only together, and only a whole answer can say that it is partial.
             return await self._past(lookup.query, next(piece.reason for piece in pieces if piece.reason))
-        self._begin()
-        if lookup.generation != self._generation:
+        self._kept.begin()
+        if lookup.generation != self._kept.generation:
             return await self._past(lookup.query, "forgotten")
         first, last = lookup.window
-        with borrow_memory(entry.size + sum([await _size_taken_apart(piece.raw.body) for piece in pieces])):
+        with borrow_memory(entry.size + sum([await size_taken_apart(piece.raw.body) for piece in pieces])):
             body = await self._merged(entry, found, wanted, (first, last))
         # The pieces are in the body now.
         let_accounts_go()
@@ -270,12 +209,12 @@ class RangeCache:
         if not lookup.query.may_be_stale or not is_outage(error):
             return None
         # As it is by now, however old: what was read before an outage stays true in it.
-        begun = self._begin()
-        kept = (self.store.get(lookup.key) or CacheEntry()).until(self._settled(lookup, begun.time))
+        begun = self._kept.begin()
+        kept = self._kept.entry(lookup.key).until(self._kept.settled(lookup, begun.time))
         entry = await run_cooperatively(kept)
         for piece in pieces:
             if piece.matrix is not None and piece.matrix.notes.is_complete:
-                lifetime = Lifetime(self._lifetime, lookup.key.shift)
+                lifetime = self._kept.lifetime(lookup.key)
                 entry = await run_cooperatively(entry.with_piece(piece.matrix, begun.monotonic, lifetime))
         self._gate.check_series(sum(_is_in(series, lookup.window) for series in entry.series.values()))
         body = await run_cooperatively(render_kept(entry, lookup.key.grid, lookup.window, error))
@@ -288,149 +227,9 @@ class RangeCache:
         now = self._time.monotonic()
         return max((now - extent.read_at for extent in kept), default=0.0)
 
-    async def _fetched(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> FetchedPieces:
-        """The pieces of all gaps; when one fails the others are still waited for, as they are true and stored."""
-        found = await asyncio.gather(
-            *(self._piece(lookup, gap, self._part(lookup, gap), is_part=True) for gap in gaps),
-            return_exceptions=True,
-        )
-        pieces: list[FetchedPiece] = []
-        failed: UpstreamError | None = None
-        for piece in found:
-            if isinstance(piece, UpstreamError):
-                failed = failed or piece
-            elif isinstance(piece, BaseException):
-                raise piece
-            else:
-                pieces.append(piece)
-        return FetchedPieces(pieces, failed)
-
-    async def _fetched_slowly(self, lookup: RangeLookup, gaps: Sequence[tuple[int, int]]) -> FetchedPieces:
-        deadline = start_deadline(self._whole(lookup.query), self._settings)
-        if lookup.query.may_be_stale:
-            # They get what came so far, and the rest when they refresh.
-            deadline = deadline.no_longer_than(DASHBOARD_PATIENCE, "what dashboards wait for")
-
-        async def ask(gap: tuple[int, int]) -> FetchedPiece:
-            call = replace(self._part(lookup, gap), is_short=False, seconds=deadline.remaining)
-            return await self._piece(lookup, gap, call, is_part=True)
-
-        return await self._slow.fetch(lookup.key, gaps, ask, deadline)
-
-    async def _piece(
-        self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest, *, is_part: bool
-    ) -> FetchedPiece:
-        """A stretch of the grid from the upstream, stored; a call under way for the same is shared.
-
-        What is no part of a larger answer is not taken apart where it has no room.
-        """
-        key = lookup.key, gap, lookup.query.renew
-        return await self._pieces.get(key, lambda: self._ask(lookup, gap, call, is_part=is_part))
-
-    async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest, *, is_part: bool) -> FetchedPiece:
-        # Before the question: what arrives at the upstream while it answers may be in it or not.
-        begun = self._begin()
-        points = gap[1] - gap[0] + 1
-        with self._slow.watch(lookup.key, points):
-            raw = await self._gate.forward(call)
-        if raw.status != 200:
-            if find_timeout(raw):
-                self._slow.timed_out(lookup.key, points)
-            return FetchedPiece(raw, None, "refused")
-        size = await _size_taken_apart(raw.body)
-        newest = min(gap[1], self._settled(lookup, begun.time))
-        settled = max(0, newest - gap[0] + 1) / points
-        if not is_part and not self.store.has_room(int(settled * size)):
-            # It goes on as it came, and is not taken apart for nothing.
-            return FetchedPiece(raw, None, "too-large")
-        try:
-            with borrow_memory(size):
-                return await self._take_apart(lookup, gap, raw, begun)
-        except MemoryFull:
-            if is_part:
-                raise
-            return FetchedPiece(raw, None, "memory")
-
-    async def _take_apart(
-        self, lookup: RangeLookup, gap: tuple[int, int], raw: ApiResponse, begun: Moment
-    ) -> FetchedPiece:
-        try:
-            found = await run_cooperatively(parse_matrix(raw.body, lookup.key.grid, *gap))
-        except UnalignedPoints:
-            return FetchedPiece(raw, None, "off-grid")
-        except QueryRefused:
-            return FetchedPiece(raw, None, "refused")
-        if not found.notes.is_repeatable or not raw.cacheable:
-            return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete")
-        return FetchedPiece(raw, found, await self._keep(lookup, found, begun))
-
-    async def _keep(self, lookup: RangeLookup, found: Matrix, begun: Moment) -> str:
-        """Store the settled part of a piece in what is the entry by now; why nothing can be stored, or nothing."""
-        certain = self._time.settle(begun)
-        if certain is None or lookup.generation != self._generation:
-            return "forgotten"
-        horizon_ms, grid = self._horizon_ms(certain), lookup.key.grid
-        if not lookup.traits.is_settled(horizon_ms):
-            return "fixed-time"
-        newest = min(found.last, grid.index(horizon_ms - lookup.traits.lookahead_ms))
-        if newest < found.first:
-            return ""
-        settled = found
-        if newest < found.last:
-            settled = replace(found, last=newest, series=await run_cooperatively(found.until(newest)))
-        lifetime = Lifetime(
-            min(self._lifetime, _WARNED_SECONDS) if found.notes.warnings else self._lifetime, lookup.key.shift
-        )
-        while True:
-            before = self.store.get(lookup.key)
-            known = await run_cooperatively((before or CacheEntry()).pruned(self._time.monotonic()))
-            added = replace(known, traits=lookup.traits).with_piece(settled, begun.monotonic, lifetime)
-            entry = await run_cooperatively(added)
-            # Other tasks ran in between: what they have forgotten stays so, and what they have stored is not lost.
-            if self._time.settle(begun) is None or lookup.generation != self._generation:
-                return "forgotten"
-            if self.store.get(lookup.key) is before:
-                return "" if self.store.put(lookup.key, entry, entry.size + lookup.key.size) else "too-large"
-
-    def _whole(self, query: RangeQuery) -> ApiRequest:
-        given = query.given or _range(query.range)
-        return self._call(query, given, steps=query.range.steps)
-
-    def _part(self, lookup: RangeLookup, gap: tuple[int, int]) -> ApiRequest:
-        grid = lookup.key.grid
-        begin, end = (grid.time_ms(place) for place in gap)
-        span = TimeRange(begin, end, grid.step_ms)
-        return self._call(lookup.query, _range(span), steps=span.steps)
-
-    def _call(self, query: RangeQuery, span: Pairs, *, steps: int) -> ApiRequest:
-        always = tuple(pair for pair in self._always if pair not in query.extra)
-        pairs = (("query", query.query), *span, *query.extra, *always)
-        is_short = steps <= _SHORT_STEPS
-        return ApiRequest(Endpoint.QUERY_RANGE, pairs, tenant=query.tenant, text=query.read, is_short=is_short)
-
-    def _settled(self, lookup: RangeLookup, moment: float) -> int:
-        """The last place of a window that is settled: what the clocks have not reached (any more) is not."""
-        place = lookup.key.grid.index(self._horizon_ms(moment) - lookup.traits.lookahead_ms)
-        return min(lookup.window[1], place)
-
-    def _horizon_ms(self, moment: float) -> int:
-        """Up to when points stay as they are, at a Unix time that both clocks have reached."""
-        return int(moment * 1000) - self._freshness_ms
-
     def _count(self, fetched: int = 0, cached: int = 0) -> None:
         self._telemetry.range_points.labels("fetched").inc(fetched)
         self._telemetry.range_points.labels("cached").inc(cached)
-
-
-async def _size_taken_apart(body: bytes) -> int:
-    """The bytes that an answer takes as columns, about: its text, each point and each series."""
-    points, series = await count_marks(body, b"],["), await count_marks(body, SERIES_START)
-    return len(body) + POINT_BYTES * points + SERIES_BYTES * series
-
-
-def _range(span: TimeRange) -> Pairs:
-    start, end = format_seconds(span.start_ms), format_seconds(span.end_ms)
-    return (("start", start), ("end", end), ("step", f"{span.step_ms}ms"))
 
 
 def _times(grid: StepGrid, gaps: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
