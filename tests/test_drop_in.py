@@ -110,7 +110,7 @@ def test_the_page_names_what_a_host_reads() -> None:
     assert shared is not None
     assert never is not None
     assert {name.lower() for name in re.findall(r"`([A-Z_]+)`", shared[1])} <= Settings.model_fields.keys()
-    assert re.findall(r"`([A-Z_]+)`", never[1]) == ["HOST", "PORT", "CORS_ORIGINS"]
+    assert re.findall(r"`([A-Z_]+)`", never[1]) == ["HOST", "PORT", "CORS_ORIGINS", "LOG_FORMAT", "LOG_LEVEL"]
     assert f"`{PREFIX}`" in PAGE
 
 

@@ -221,3 +221,21 @@ def test_a_closed_client_asks_no_more() -> None:
 
     with FakeUpstream(fakes.hang) as fake:
         assert asyncio.run(story(fake.url))
+
+
+def test_a_defect_in_our_own_question_breaks_neither_the_watch_nor_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    asked = []
+
+    async def ask() -> None:
+        asked.append(True)
+        raise ZeroDivisionError("canary")
+
+    async def story() -> None:
+        found = health.UpstreamHealth(Telemetry(), ask)
+        await found.check(10)
+        await found.aclose()
+
+    asyncio.run(story())
+
+    assert asked == [True]
+    assert caplog.messages == ["Asking the upstream failed by a defect: ZeroDivisionError: canary"]

@@ -174,6 +174,13 @@ def test_the_bound_holds(lengths: list[int]) -> None:
 def test_accounted_bytes_are_about_the_real_ones(query: str) -> None:
     # What the first reading leaves behind (compiled patterns, caches of the enumerations) belongs to no query.
     assert ParsedQuery.read(query).traits is not None
+    # The least of three: servers of other tests may still run in threads of this process.
+    shares = [share_of_the_accounted_bytes(query) for _ in range(3)]
+
+    assert 0.4 < min(shares) < 1.0
+
+
+def share_of_the_accounted_bytes(query: str) -> float:
     gc.collect()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
@@ -183,8 +190,7 @@ def test_accounted_bytes_are_about_the_real_ones(query: str) -> None:
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-
-    assert 0.4 < (after - before) / sum(each.weight for each in found) < 1.0
+    return (after - before) / sum(each.weight for each in found)
 
 
 def test_half_a_character_has_a_digest_too() -> None:

@@ -18,7 +18,9 @@ TEXTS = st.text(st.sampled_from(list('",\\{}[]: a'))) | st.sampled_from(['","', 
 LABELS = st.dictionaries(TEXTS, TEXTS, max_size=3)
 SERIES = st.builds(lambda labels, values: {"metric": labels, "values": values}, LABELS, st.lists(TEXTS, max_size=3))
 EXEMPLARS = st.builds(lambda labels, found: {"seriesLabels": labels, "exemplars": found}, LABELS, st.lists(LABELS))
-LISTS = st.lists(TEXTS) | st.lists(LABELS) | st.lists(SERIES) | st.lists(EXEMPLARS) | st.lists(st.integers())
+LISTS = (
+    st.lists(TEXTS) | st.lists(LABELS) | st.lists(SERIES) | st.lists(EXEMPLARS) | st.lists(st.integers(-(2**63), 2**63))
+)
 
 
 @pytest.fixture(autouse=True, scope="module")

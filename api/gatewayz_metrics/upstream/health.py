@@ -138,6 +138,10 @@ class UpstreamHealth:
         except ServiceError as exc:  # a refusal is an answer, too
             outcome = exc.code
             self._end_doubt()
+        except Exception as exc:
+            # Nobody awaits this task, so a defect of ours would be seen at the end alone, and break it.
+            outcome = "internal"
+            log.error("Asking the upstream failed by a defect: %s", printable(f"{type(exc).__name__}: {exc}"))
         finally:
             self._telemetry.upstream_requests.labels("probe", outcome).inc()
 
