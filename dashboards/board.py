@@ -26,8 +26,9 @@ def board(
     since: str,
     refresh: str = "30s",
     restarts: bool = True,
+    empty: str = theme.NO_DATA,
 ) -> models.Dashboard:
-    """The dashboard that answers one question."""
+    """The dashboard that answers one question; `empty` is why its panels have no data, where they do not know."""
     found = (
         builders.Dashboard(f"{v.metrics.catalogue.title} / {title}")
         .uid(uid)
@@ -47,7 +48,16 @@ def board(
         found.with_row(builders.Row(name))
         for panel in panels:
             found.with_panel(panel)
-    return found.build()
+    built = found.build()
+    for made in built.panels or []:
+        _explain(made, empty)
+    return built
+
+
+def _explain(made: models.Panel | models.RowPanel, empty: str) -> None:
+    config = made.field_config if isinstance(made, models.Panel) else None
+    if config is not None and config.defaults.no_value == theme.NO_DATA:
+        config.defaults.no_value = empty
 
 
 def _restarts(v: BoardVariables) -> builders.AnnotationQuery:

@@ -1,6 +1,7 @@
 """The house panels. Each has title, meaning, unit, datasource, legend and tooltip; none can be left out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, Self, TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -42,6 +43,7 @@ class _Dressable(Protocol):
     def height(self, h: int) -> Self: ...
     def interval(self, interval: str) -> Self: ...
     def thresholds(self, thresholds: Builder[models.ThresholdsConfig]) -> Self: ...
+    def no_value(self, no_value: str) -> Self: ...
     def data_links(self, links: list[Builder[models.DashboardLink]]) -> Self: ...
     def targets(self, targets: list[Builder[Dataquery]]) -> Self: ...
 
@@ -60,8 +62,12 @@ def dressed(
     links: Sequence[Link] = (),
     size: tuple[int, int] = (12, 8),
     source: models.DataSourceRef = queries.CHOSEN,
+    empty: str = theme.NO_DATA,
 ) -> P:
-    """A panel with what all have in common; an expression tells its unit and meaning, a note what else to know."""
+    """A panel with what all have in common.
+
+    An expression tells its unit and meaning, a note what else to know, `empty` why there may be no answer.
+    """
     width, height = size
     return (
         panel.title(title)
@@ -74,6 +80,7 @@ def dressed(
         # Without a floor a short range asks for windows that hold no two scrapes.
         .interval(theme.SCRAPE_INTERVAL)
         .thresholds(steps or theme.plain())
+        .no_value(empty)
         .data_links(list(links))
     )
 
@@ -103,6 +110,7 @@ def graph(
     steps: theme.Steps | None = None,
     links: Sequence[Link] = (),
     size: tuple[int, int] = (12, 8),
+    empty: str = theme.NO_DATA,
 ) -> timeseries.Panel:
     """Lines over time; thresholds are drawn as dashed lines."""
     if len({line.expression.unit for line in lines}) != 1:
@@ -110,9 +118,11 @@ def graph(
     panel = timeseries.Panel().legend(theme.legend()).tooltip(theme.tooltip()).line_width(1).fill_opacity(0)
     panel.show_points(common.VisibilityMode.NEVER)
     if steps is not None:
+        steps = steps.lines
         panel.thresholds_style(common_builders.GraphThresholdsStyleConfig().mode(_DASHED))
     targets = [queries.over_time(line) for line in lines]
-    return dressed(panel, title, lines[0].expression, targets, note=note, steps=steps, links=links, size=size)
+    about = lines[0].expression
+    return dressed(panel, title, about, targets, note=note, steps=steps, links=links, size=size, empty=empty)
 
 
 def bars(
@@ -131,17 +141,28 @@ def number(
     note: str = "",
     links: Sequence[Link] = (),
     size: tuple[int, int] = (4, 4),
+    empty: str = theme.NO_DATA,
 ) -> stat.Panel:
     """One number at the end of the range."""
     targets = [queries.at_the_end(Line(expression, title))]
-    return dressed(blank_number(), title, expression, targets, note=note, steps=steps, links=links, size=size)
+    panel = blank_number(empty)
+    return dressed(panel, title, expression, targets, note=note, steps=steps, links=links, size=size, empty=empty)
 
 
-def dial(title: str, line: Line, *, steps: theme.Steps, note: str = "", size: tuple[int, int] = (6, 6)) -> gauge.Panel:
+def dial(
+    title: str,
+    line: Line,
+    *,
+    steps: theme.Steps,
+    note: str = "",
+    size: tuple[int, int] = (6, 6),
+    empty: str = theme.NO_DATA,
+) -> gauge.Panel:
     """A share of a whole, as a gauge from 0 to 1."""
     panel = gauge.Panel().reduce_options(theme.last_value()).show_threshold_markers(True).min(0).max(1)
-    panel.orientation(common.VizOrientation.AUTO).no_value("N/A")
-    return dressed(panel, title, line.expression, [queries.at_the_end(line)], note=note, steps=steps, size=size)
+    panel.orientation(common.VizOrientation.AUTO).mappings([theme.missing(empty)])
+    targets = [queries.at_the_end(line)]
+    return dressed(panel, title, line.expression, targets, note=note, steps=steps, size=size, empty=empty)
 
 
 def ranking(
@@ -156,6 +177,7 @@ def ranking(
         .orientation(common.VizOrientation.HORIZONTAL)
         .legend(theme.legend(shown=False))
         .min(0)
+        .mappings([theme.missing(theme.NO_DATA)])
     )
     targets = [queries.at_the_end(line)]
     return dressed(panel, title, line.expression, targets, note=note, steps=steps, links=links)
@@ -198,10 +220,13 @@ def heat(title: str, expression: Expression, *, note: str = "") -> heatmap.Panel
 def states(
     title: str, line: Line, words: models.ValueMap, *, links: Sequence[Link] = (), note: str = ""
 ) -> statetimeline.Panel:
-    """Which state held when."""
-    panel = statetimeline.Panel().legend(theme.legend(shown=False)).tooltip(theme.tooltip()).mappings([words])
+    """Which state held when, from numbers of 0 on. A state without news for a while is none: it gets a colour too."""
+    panel = statetimeline.Panel().legend(theme.legend(shown=False)).tooltip(theme.tooltip())
+    panel.mappings([words, theme.texts(**{_GONE: ("no news", theme.GONE)}), theme.missing(theme.NO_DATA)])
     panel.show_value(common.VisibilityMode.NEVER).merge_values(True).row_height(0.8).fill_opacity(80)
-    return dressed(panel, title, line.expression, [queries.over_time(line)], links=links, note=note)
+    # Grafana draws a state on to the next one: through an outage it would stay as it was before.
+    known = replace(line, expression=line.expression.scaled(_KNOWN, line.expression.unit))
+    return dressed(panel, title, line.expression, [queries.over_time(known)], links=links, note=note)
 
 
 def words(title: str, content: str, *, size: tuple[int, int] = (12, 6)) -> text.Panel:
@@ -212,13 +237,16 @@ def words(title: str, content: str, *, size: tuple[int, int] = (12, 6)) -> text.
     ).description("What to know and where to look.")
 
 
-def blank_number(*, named: bool = False, fields: str = "") -> stat.Panel:
+def blank_number(empty: str = theme.NO_DATA, *, named: bool = False, fields: str = "") -> stat.Panel:
     """A number without content yet; `named` shows what each is called, `fields` lets text in."""
     mode = common.BigValueTextMode.VALUE_AND_NAME if named else common.BigValueTextMode.VALUE
     panel = stat.Panel().reduce_options(theme.last_value().fields(fields)).text_mode(mode)
     panel.color_mode(common.BigValueColorMode.VALUE).graph_mode(common.BigValueGraphMode.NONE)
     panel.justify_mode(common.BigValueJustifyMode.AUTO).orientation(common.VizOrientation.AUTO)
-    return panel.no_value("N/A")
+    return panel.mappings([theme.missing(empty)])
 
 
+_GONE = "-1"
+# What was there within the hour and is not now.
+_KNOWN = f"({{0}}) or 0 * last_over_time(({{0}})[1h:]) + {_GONE}"
 _DASHED = common.GraphThresholdsStyleMode.DASHED

@@ -122,6 +122,6 @@ def from_summary(statistic: str) -> Built:
     return Built(SummaryQuery(f"metrics.{section}", (key,), params={"category": section, "values": "number"}))
 
 
-def from_readiness() -> Built:
-    """Whether the service can ask its upstream, in a word; it answers when nothing else does."""
-    return Built(SummaryQuery("", ("status",), url="/readyz", kind="string"))
+def from_readiness(key: str = "status") -> Built:
+    """Whether the service can ask its upstream, in a word, or the reason; it answers when nothing else does."""
+    return Built(SummaryQuery("", (key,), url="/readyz", kind="string"))

@@ -92,10 +92,11 @@ def _properties(column: ValueColumn) -> list[models.DynamicConfigValue]:
     found = [models.DynamicConfigValue("unit", column.expression.unit)]
     if column.steps is not None:
         found.append(models.DynamicConfigValue("thresholds", column.steps.build()))
-        found.append(models.DynamicConfigValue("custom.cellOptions", {"type": "color-background", "mode": "basic"}))
-    if column.words is not None:
-        found.append(models.DynamicConfigValue("mappings", [column.words]))
+        found.append(models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
+    found.append(models.DynamicConfigValue("mappings", [*filter(None, [column.words]), theme.missing("-")]))
+    found.append(models.DynamicConfigValue("noValue", "-"))
     if column.bar:
+        found.append(models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": theme.BAR}))
         found.append(models.DynamicConfigValue("custom.cellOptions", {"type": "gauge", "mode": "basic"}))
         found.append(models.DynamicConfigValue("min", 0))
     return found

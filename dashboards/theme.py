@@ -1,9 +1,10 @@
 """How everything looks: names, colours, thresholds, legend, tooltip, and the promise the service is measured by."""
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 from grafana_foundation_sdk.builders import common as common_builders
-from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 
@@ -13,6 +14,10 @@ SCRAPE_INTERVAL: Final = "15s"
 GRID: Final = 24  # columns
 
 GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
+# A state that nothing tells of: neither the text's black or white, nor a colour that judges.
+GONE: Final = "#8e8e8e"
+# Bars that show how much, not how good.
+BAR: Final = "blue"
 
 # The promise counts failures of model providers too (502 and 503), so it is lower than that of a plain web service.
 OBJECTIVE: Final = 0.99
@@ -22,32 +27,59 @@ OBJECTIVE_DAYS: Final = "30d"
 FAST_BURN: Final = 14.4
 SLOW_BURN: Final = 6.0
 
-Steps = builders.ThresholdsConfig
+# What a panel says when nothing answers its query. Panels that know more say more.
+NO_DATA: Final = "Nothing in this range"
+NOT_SCRAPED: Final = "Not scraped: no Prometheus reads this service's /metrics"
+# Below every value. The first step holds for what has no value as well, so no colour that judges begins there.
+_LOWEST: Final = -1e9
+
+
+@dataclass(frozen=True)
+class Steps(Builder[models.ThresholdsConfig]):
+    """The colour from each value on. What is missing (null, NaN, no answer) has that of the base: neutral, or red."""
+
+    steps: tuple[tuple[float, str], ...] = ()
+    base: str = GREY
+
+    def build(self) -> models.ThresholdsConfig:
+        """The thresholds as Grafana has them."""
+        found = [models.Threshold(value=value, color=color) for value, color in ((None, self.base), *self.steps)]
+        return models.ThresholdsConfig(mode=models.ThresholdsMode.ABSOLUTE, steps=found)
+
+    @property
+    def lines(self) -> "Steps":
+        """Those that a graph can draw as lines."""
+        return replace(self, steps=tuple(step for step in self.steps if step[0] > _LOWEST))
+
+    @property
+    def highest(self) -> float:
+        """The last threshold: an axis has to reach it, or nobody sees how far the values are from it."""
+        return max(value for value, _ in self.steps)
 
 
 def above(amber: float, red: float) -> Steps:
     """Worse the higher it is."""
-    return _steps((None, GREEN), (amber, AMBER), (red, RED))
+    return Steps(((_LOWEST, GREEN), (amber, AMBER), (red, RED)))
 
 
 def below(red: float, amber: float) -> Steps:
     """Worse the lower it is: red under the first number, amber under the second."""
-    return _steps((None, RED), (red, AMBER), (amber, GREEN))
+    return Steps(((_LOWEST, RED), (red, AMBER), (amber, GREEN)))
 
 
 def at_least(enough: float) -> Steps:
     """Red below a number, green from there."""
-    return _steps((None, RED), (enough, GREEN))
+    return Steps(((_LOWEST, RED), (enough, GREEN)))
 
 
 def plain() -> Steps:
     """Neither good nor bad."""
-    return _steps((None, GREEN))
+    return Steps()
 
 
-def _steps(*steps: tuple[float | None, str]) -> Steps:
-    thresholds = [models.Threshold(value=value, color=color) for value, color in steps]
-    return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(thresholds)
+def dead() -> Steps:
+    """Red where nothing answers: for the panel that is about the answer itself."""
+    return Steps(base=RED)
 
 
 def legend(*, shown: bool = True) -> common_builders.VizLegendOptions:
@@ -81,8 +113,8 @@ def texts(**results: tuple[str, str]) -> models.ValueMap:
     )
 
 
-def missing() -> models.SpecialValueMap:
-    """No value as N/A in grey: it must look like neither zero nor an alarm."""
-    result = models.ValueMappingResult(text="N/A", color=GREY, index=0)
-    options = models.DashboardSpecialValueMapOptions(match=models.SpecialValueMatch.NULL, result=result)
+def missing(text: str) -> models.SpecialValueMap:
+    """No value as a text in grey: it must look like neither zero nor an alarm."""
+    result = models.ValueMappingResult(text=text, color=GREY, index=0)
+    options = models.DashboardSpecialValueMapOptions(match=models.SpecialValueMatch.NULL_AND_NAN, result=result)
     return models.SpecialValueMap(options)

@@ -36,7 +36,9 @@ def build(v: BoardVariables) -> Dashboard:
 def _now(v: BoardVariables) -> Row:
     names = ("active_api_keys", "active_subscriptions", "active_trials", "total_tokens_used", "total_credits_used")
     sizes = ((4, 4), (4, 4), (4, 4), (6, 4), (6, 4))
-    return "Now", [statistic(v, f"business.{name}", size=size) for name, size in zip(names, sizes, strict=True)]
+    return "Now", [
+        statistic(v, f"business.{name}", size=size, empty=_NOT_WRITTEN) for name, size in zip(names, sizes, strict=True)
+    ]
 
 
 def _customers(v: BoardVariables) -> Row:
@@ -45,10 +47,10 @@ def _customers(v: BoardVariables) -> Row:
     now, before = (aggregate("sum", (), each.promql) for each in (subscriptions, subscriptions.earlier("7d")))
     change = replace(subscriptions, promql=f"{now} - {before}")
     return "Customers", [
-        graph("API keys", Line(v.gateway.now("active_api_keys"), "{{status}}"), size=(8, 8)),
-        graph("Subscriptions by plan", Line(by_plan, "{{plan_type}}"), size=(8, 8)),
-        graph("Trials", Line(v.gateway.now("trial_active"), "{{status}}"), size=(8, 8)),
-        number("Subscriptions against a week ago", change, size=(6, 8)),
+        graph("API keys", Line(v.gateway.now("active_api_keys"), "{{status}}"), size=(8, 8), empty=_NOT_WRITTEN),
+        graph("Subscriptions by plan", Line(by_plan, "{{plan_type}}"), size=(8, 8), empty=_NOT_WRITTEN),
+        graph("Trials", Line(v.gateway.now("trial_active"), "{{status}}"), size=(8, 8), empty=_NOT_WRITTEN),
+        number("Subscriptions against a week ago", change, size=(6, 8), empty="No data of a week ago"),
         _plans(v),
     ]
 
@@ -73,3 +75,6 @@ def _plans(v: BoardVariables) -> table.Panel:
         note="The service's own answer, for the deployment that its SELECTOR names.",
         size=(18, 8),
     )
+
+
+_NOT_WRITTEN = "The gateway does not write it"

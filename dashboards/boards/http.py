@@ -95,13 +95,24 @@ def _process(v: BoardVariables) -> Row:
     # Needs no `> 0`: no process has a limit of zero files.
     files = f"{v.gateway.foreign('process_open_fds')} / {v.gateway.foreign('process_max_fds')}"
     return "Process", [
-        graph("Processor", _of_gateways(v, cpu, "percentunit", "Processor time; 100% is one core."), size=(8, 8)),
-        graph("Memory", _of_gateways(v, memory, "bytes", "Resident memory of the process."), size=(8, 8)),
+        graph(
+            "Processor",
+            _of_gateways(v, cpu, "percentunit", "Processor time; 100% is one core."),
+            size=(8, 8),
+            empty=_NO_PROCESS,
+        ),
+        graph(
+            "Memory",
+            _of_gateways(v, memory, "bytes", "Resident memory of the process."),
+            size=(8, 8),
+            empty=_NO_PROCESS,
+        ),
         graph(
             "Open files",
             _of_gateways(v, files, "percentunit", "Open file descriptors, of those allowed."),
             steps=theme.above(0.7, 0.9),
             size=(8, 8),
+            empty=_NO_PROCESS,
         ),
     ]
 
@@ -110,3 +121,6 @@ def _of_gateways(v: BoardVariables, promql: str, unit: str, about: str) -> Line:
     """A metric that every process has, of those alone that count gateway requests."""
     gateways = aggregate("group", ("job", "instance"), v.http.series("fastapi_requests_in_progress"))
     return Line(Expression(f"{promql} and on (job, instance) {gateways}", unit, about), "{{instance}}")
+
+
+_NO_PROCESS = "The gateway exports no process metrics"

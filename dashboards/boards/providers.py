@@ -49,7 +49,14 @@ def _health(v: BoardVariables) -> Row:
         ),
         ranking("Time available", Line(over_range, "{{provider}}"), steps=theme.below(0.95, 0.99), note=_PICKED),
         *(number(title, v.gateway.number(f"providers.{state}_providers")) for state, title in _COUNTS),
-        dial("Lowest health score", _lowest_score(v), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(8, 4)),
+        dial(
+            "Lowest health score",
+            _lowest_score(v),
+            steps=theme.below(0.6, 0.85),
+            note=_EXPORTER,
+            size=(8, 4),
+            empty="No exporter",
+        ),
     ]
 
 

@@ -7,7 +7,7 @@ from dashboards.board import Row, board
 from dashboards.expressions import RANGE, Expression
 from dashboards.panels import graph, number, states
 from dashboards.queries import Line
-from dashboards.service_panels import readiness
+from dashboards.service_panels import readiness, reason
 from dashboards.tables import KeyColumn, ValueColumn, joined
 from dashboards.variables import BoardVariables
 
@@ -30,6 +30,7 @@ def build(v: BoardVariables) -> Dashboard:
         rows=[_now(v), _requests(v), _caches(v), _upstream(v), _routes(v)],
         since="now-1h",
         restarts=False,
+        empty=theme.NOT_SCRAPED,
     )
 
 
@@ -46,6 +47,7 @@ def _now(v: BoardVariables) -> Row:
         number(
             "Cache hit ratio", _hit_ratio(v), note="Hits and coalesced requests, of all look-ups of the summary cache."
         ),
+        reason(),
     ]
 
 
