@@ -69,7 +69,8 @@ def _restarts(v: BoardVariables) -> builders.AnnotationQuery:
         .name("Gateway restarts")
         .datasource(queries.CHOSEN)
         .enable(True)
-        .hide(False)
+        # Its switch would push the list of dashboards to a line of its own.
+        .hide(True)
         .icon_color(theme.AMBER)
         .expr(f"({starts} and on (job, instance) {gateways}) > 0")
     )

@@ -185,6 +185,11 @@ class Selection:
         some, whole = (source._growing(_growth(window), name, by, window) for source in (part, self))  # noqa: SLF001  # of the same class
         return Expression(build.share(some.promql, whole.promql), grafana_unit("ratio"), whole.help)
 
+    def part(self, part: "Selection", name: str, by: Sequence[str] = (), window: str = RANGE) -> Expression:
+        """How much of a counter's growth another source sees; zero where there is none of it."""
+        some, whole = (source.increase(name, by, window) for source in (part, self))
+        return replace(some, promql=f"{some.promql} or 0 * {whole.promql}")
+
     def series(self, name: str) -> str:
         """The bare series of a family, for a variable or a condition: it does not count as shown.
 

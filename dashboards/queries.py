@@ -13,6 +13,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards.expressions import Expression
 
+PROMETHEUS_NAME: Final = "GatewayZ"
 PROMETHEUS_UID: Final = "gatewayz-prometheus"
 JSON_UID: Final = "gatewayz-json"
 SUMMARY_UID: Final = "gatewayz-summary"

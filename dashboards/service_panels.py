@@ -19,6 +19,7 @@ def statistic(
     name: str,
     *,
     title: str = "",
+    note: str = "",
     steps: theme.Steps | None = None,
     links: Sequence[Link] = (),
     size: tuple[int, int] = (4, 4),
@@ -32,7 +33,7 @@ def statistic(
         title or title_of(name),
         about,
         targets,
-        note=_NOTE,
+        note=f"{note} {_NOTE}".strip(),
         steps=steps,
         links=links,
         size=size,
@@ -41,7 +42,12 @@ def statistic(
     )
 
 
-def counted(v: BoardVariables, title: str, *names: str, size: tuple[int, int] = (12, 4)) -> stat.Panel:
+def counted(
+    v: BoardVariables,
+    title: str,
+    *names: str,
+    size: tuple[int, int] = (12, 4),
+) -> stat.Panel:
     """Several statistics side by side, by the JSON datasource."""
     targets = [queries.from_catalogue(name, instant=True, legend=title_of(name)) for name in names]
     about, *_ = [described(v, name) for name in names]

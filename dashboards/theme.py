@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
@@ -82,15 +83,46 @@ def dead() -> Steps:
     return Steps(base=RED)
 
 
-def legend(*, shown: bool = True) -> common_builders.VizLegendOptions:
-    """The legend under a graph; a graph whose options are set without one loses it."""
-    return (
-        common_builders.VizLegendOptions()
-        .display_mode(common.LegendDisplayMode.LIST)
-        .placement(common.LegendPlacement.BOTTOM)
-        .show_legend(shown)
-        .calcs([])
-    )
+# Digits behind the point, by unit: counts have none, though an increase over a range is estimated as a fraction.
+DECIMALS: Final = {"short": 0, "locale": 0, "percentunit": 2, "percent": 2, "currencyUSD": 2}
+
+
+def as_shown(unit: str) -> str:
+    """The unit of a number that stands alone: a count in full, for 2.1 K could be 2,149."""
+    return "locale" if unit == "short" else unit
+
+
+# The least that an axis shows, by unit: with zeros alone Grafana would draw 0 to 100, or 0 to 10000%.
+LEAST_AXIS: Final = {"short": 1, "none": 1, "percentunit": 0.05, "percent": 5, "bytes": 1024}
+
+
+def by_name() -> builders.FieldColor:
+    """A colour that follows from the name."""
+    return builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+
+
+def status_colours(*, apart: bool) -> dict[str, list[models.DynamicConfigValue]]:
+    """Overrides by the status codes that legends begin with; `apart` gives failures an axis of their own."""
+    axis = [models.DynamicConfigValue("custom.axisPlacement", "right")] if apart else []
+    axis += [models.DynamicConfigValue("custom.axisLabel", "failed or refused")] if apart else []
+    found = {"/^2/": (GREEN, []), "/^3/": (BAR, []), "/^4/": (AMBER, axis), "/^5/": (RED, axis)}
+    return {
+        pattern: [models.DynamicConfigValue("color", {"mode": "shades", "fixedColor": colour}), *more]
+        for pattern, (colour, more) in found.items()
+    }
+
+
+def or_more(bound: float) -> models.ValueMap:
+    """A quantile at the bound of a histogram's last bucket: all that is known is that it is not less."""
+    text = f"{bound:g} s or more"
+    return models.ValueMap({f"{bound:g}": models.ValueMappingResult(text=text, index=0)})
+
+
+def legend(*, shown: bool = True, long_names: bool = False) -> common_builders.VizLegendOptions:
+    """The legend of a graph, beside it where names are long; a graph whose options are set without one loses it."""
+    mode = common.LegendDisplayMode.TABLE if long_names else common.LegendDisplayMode.LIST
+    place = common.LegendPlacement.RIGHT if long_names else common.LegendPlacement.BOTTOM
+    return common_builders.VizLegendOptions().display_mode(mode).placement(place).show_legend(shown).calcs([])
 
 
 def tooltip() -> common_builders.VizTooltipOptions:

@@ -68,7 +68,8 @@ def _latency(v: BoardVariables) -> Row:
             Line(v.http.mean(SECONDS), "mean"),
             Line(v.http.quantile(0.95, SECONDS), "p95"),
             steps=theme.above(2, 5),
-            note="5 s means 5 s or more: the last bucket.",
+            ends_at=5,
+            note="The histogram ends there: 5 s means 5 s or more.",
         ),
     ]
 
@@ -79,9 +80,15 @@ def _routes(v: BoardVariables) -> Row:
             "Every route",
             [KeyColumn("path")],
             [
-                ValueColumn("Requests", v.http.increase(TRAFFIC, ["path"]), bar=True),
+                ValueColumn("Requests", v.http.increase(TRAFFIC, ["path"]), bar=True, width=200),
                 ValueColumn("Failed", slo.error_share(v.http, RANGE, ("path",)), theme.above(0.01, 0.05)),
-                ValueColumn("95th percentile", v.http.quantile(0.95, SECONDS, ["path"], RANGE), theme.above(2, 5)),
+                ValueColumn(
+                    "95th percentile",
+                    v.http.quantile(0.95, SECONDS, ["path"], RANGE),
+                    theme.above(2, 5),
+                    words=theme.or_more(5),
+                    width=130,
+                ),
             ],
             sort="Requests",
             note="Over the selected range.",

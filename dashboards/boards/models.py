@@ -49,7 +49,8 @@ def _calls(v: BoardVariables) -> Row:
         graph(
             "Time per call",
             *(Line(chosen.quantile(q, SECONDS), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)),
-            note="60 s means 60 s or more: the last bucket.",
+            ends_at=60,
+            note="The histogram ends there: 60 s means 60 s or more.",
         ),
     ]
 
@@ -57,23 +58,27 @@ def _calls(v: BoardVariables) -> Row:
 def _each(v: BoardVariables) -> Row:
     chosen = v.models_of_providers
     failed = chosen.where('status!="success"')
-    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))])
+    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))], width=120)
     return "Every model", [
         joined(
             "Models",
             [provider, KeyColumn("model", [links.to_model(links.cell("Model"))])],
             [
                 ValueColumn("Calls", chosen.increase(CALLS, _ROW)),
-                ValueColumn("Failed calls", failed.increase(CALLS, _ROW), theme.above(20, 100)),
+                ValueColumn("Failed", chosen.part(failed, CALLS, _ROW), width=80),
+                ValueColumn("Share", chosen.share(failed, CALLS, _ROW, RANGE), theme.above(0.02, 0.1), width=80),
                 *(
-                    ValueColumn(f"p{q * 100:g}", chosen.quantile(q, SECONDS, _ROW, RANGE), bar=True)
+                    ValueColumn(
+                        f"p{q * 100:g}", chosen.quantile(q, SECONDS, _ROW, RANGE), bar=True, words=theme.or_more(60)
+                    )
                     for q in (0.5, 0.95, 0.99)
                 ),
                 ValueColumn("Tokens", chosen.increase(TOKENS, _ROW)),
                 ValueColumn("Credits", chosen.increase(CREDITS, _ROW)),
             ],
             sort="Calls",
-            note="Over the selected range. A failed call may stand in a row of its own, under the client's spelling.",
+            note="Over the selected range; the busiest first. "
+            "A failed call may stand in a row of its own, under the client's spelling.",
         )
     ]
 

@@ -29,33 +29,36 @@ def build(v: BoardVariables) -> Dashboard:
 
 
 def _now(v: BoardVariables) -> Row:
-    names = ("total_providers", "healthy_providers", "degraded_providers", "unavailable_providers")
     return "Now", [
-        counted(v, "Providers", *(f"providers.{name}" for name in names), size=(16, 4)),
-        counted(v, "Means", "providers.avg_response_time_ms", size=(4, 4)),
+        *(
+            number(title, v.gateway.number(f"providers.{state}_providers"), steps=steps, size=(3, 4))
+            for state, title, steps in _COUNTS
+        ),
+        counted(v, "Mean answer time", "providers.avg_response_time_ms", size=(4, 4)),
         counted(v, "Mean error rate", "providers.avg_error_rate", size=(4, 4)),
+        dial(
+            "Lowest score", _lowest_score(v), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(4, 4), empty=_NO_SCORE
+        ),
     ]
 
 
 def _health(v: BoardVariables) -> Row:
     available = v.providers.now(AVAILABILITY)
-    over_range = available.scaled(f"avg_over_time({{}}[{RANGE}:])", "percentunit")
+    over_range = available.scaled(f"sort(avg_over_time({{}}[{RANGE}:]))", "percentunit")
     return "Health", [
         states(
             "Availability",
             Line(available, "{{provider}}"),
             theme.texts(_1=("answers", theme.GREEN), _0=("down", theme.RED)),
             links=[links.to_provider()],
+            size=(12, 11),
         ),
-        ranking("Time available", Line(over_range, "{{provider}}"), steps=theme.below(0.95, 0.99), note=_PICKED),
-        *(number(title, v.gateway.number(f"providers.{state}_providers")) for state, title in _COUNTS),
-        dial(
-            "Lowest health score",
-            _lowest_score(v),
-            steps=theme.below(0.6, 0.85),
-            note=_EXPORTER,
-            size=(8, 4),
-            empty="No exporter",
+        ranking(
+            "Time available",
+            Line(over_range, "{{provider}}"),
+            steps=theme.below(0.95, 0.99),
+            note=_PICKED,
+            size=(12, 11),
         ),
     ]
 
@@ -83,7 +86,8 @@ def _latency(v: BoardVariables) -> Row:
             "95th percentile by provider",
             Line(v.providers.quantile(0.95, SECONDS, ["provider"]), "{{provider}}"),
             steps=theme.above(2, 5),
-            note="10 s means 10 s or more: the last bucket.",
+            ends_at=10,
+            note="The histogram ends there: 10 s means 10 s or more.",
         ),
         donut("Share of traffic", Line(v.providers.increase(CALLS, ["provider"]), "{{provider}}"), note=_PICKED),
     ]
@@ -110,7 +114,13 @@ def _lowest_score(v: BoardVariables) -> Line:
 
 _PICKED = "Over the selected range."
 _EXPORTER = "From an exporter that few deployments run: N/A where there is none."
-_COUNTS = (("total", "Known"), ("healthy", "Healthy"), ("degraded", "Degraded"), ("unavailable", "Down"))
+_NO_SCORE = "No exporter"
+_COUNTS = (
+    ("total", "Known", None),
+    ("healthy", "Healthy", None),
+    ("degraded", "Degraded", theme.above(1, 3)),
+    ("unavailable", "Down", theme.above(1, 1)),
+)
 _STATUS_PAGES = (
     "[OpenAI](https://status.openai.com) · [Anthropic](https://status.anthropic.com) · "
     "[OpenRouter](https://status.openrouter.ai) · [Google Cloud](https://status.cloud.google.com) · "

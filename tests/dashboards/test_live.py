@@ -25,10 +25,10 @@ EMPTY = {
     "gw-http: Memory A": _NO_PROCESS,
     "gw-http: Open files A": _NO_PROCESS,
     "annotation Gateway restarts": _NO_PROCESS,
-    "gw-providers: Lowest health score A": _NO_SCORE,
+    "gw-providers: Lowest score A": _NO_SCORE,
     "gw-business: Trials A": _NO_TRIALS,
     "gw-business: Active trials A": _NO_TRIALS,
-    "gw-business: Subscriptions against a week ago A": _AN_HOUR,
+    "gw-business: Change of subscriptions A": _AN_HOUR,
     "gw-business: Credits a day B": _AN_HOUR,
     "gw-service: Limits, warnings, batch splits A": _NOTHING_WRONG,
     "gw-service: Limits, warnings, batch splits B": _NOTHING_WRONG,
@@ -69,7 +69,7 @@ PLAUSIBLE = {
 ANYTHING_POSITIVE = (0, 1e12)
 # Overload protection stays on for three minutes; no request takes as long.
 MINUTES = {f"gw-reliability: Velocity mode duration {ref}" for ref in "ABC"}
-MAY_BE_NEGATIVE = {"gw-overview: Error budget left A", "gw-business: Subscriptions against a week ago A"}
+MAY_BE_NEGATIVE = {"gw-overview: Error budget left A", "gw-business: Change of subscriptions A"}
 CHOICES: tuple[dict[str, str], ...] = (
     {"env": "production"},
     {"env": "production", "provider": "(openai|google-vertex)", "model": "(gpt-4o|google/gemini-2\\\\.5-pro)"},

@@ -38,7 +38,8 @@ def test_the_datasources_are_those_that_dashboards_name() -> None:
         queries.JSON_UID: queries.JSON_PLUGIN,
         queries.SUMMARY_UID: queries.INFINITY_PLUGIN,
     }
-    assert [each["uid"] for each in DATASOURCES if each.get("isDefault")] == [queries.PROMETHEUS_UID]
+    (default,) = [each for each in DATASOURCES if each.get("isDefault")]
+    assert (default["name"], default["uid"]) == (queries.PROMETHEUS_NAME, queries.PROMETHEUS_UID)
 
 
 @each_datasource
