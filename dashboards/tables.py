@@ -38,6 +38,7 @@ class KeyColumn:
     links: Sequence[Link] = field(default=())
     # In pixels, of a column that needs no more; the others share what is left.
     width: int | None = None
+    least: int = _LEAST_KEY
 
     @property
     def name(self) -> str:
@@ -126,7 +127,7 @@ def _properties(column: ValueColumn) -> list[models.DynamicConfigValue]:
 
 def _with_keys(panel: table.Panel, keys: Sequence[KeyColumn]) -> table.Panel:
     for key in keys:
-        found = [models.DynamicConfigValue("custom.minWidth", _LEAST_KEY)]
+        found = [models.DynamicConfigValue("custom.minWidth", key.least)]
         if key.width is not None:
             found = [models.DynamicConfigValue("custom.width", key.width)]
         if key.links:

@@ -81,10 +81,9 @@ def _routes(v: BoardVariables) -> Row:
     return "Routes", [
         joined(
             "Every route",
-            [KeyColumn("path")],
+            [KeyColumn("path", least=150)],
             [
-                ValueColumn("Requests", v.http.increase(TRAFFIC, ["path"]), bar=True, width=200),
-                ValueColumn("Failed", slo.error_share(v.http, RANGE, ("path",)), theme.above(0.01, 0.05)),
+                ValueColumn("Failed", slo.error_share(v.http, RANGE, ("path",)), theme.above(0.01, 0.05), width=80),
                 ValueColumn(
                     "95th percentile",
                     v.http.quantile(0.95, SECONDS, ["path"], RANGE),
@@ -92,6 +91,7 @@ def _routes(v: BoardVariables) -> Row:
                     words=theme.or_more(5),
                     width=130,
                 ),
+                ValueColumn("Requests", v.http.increase(TRAFFIC, ["path"]), bar=True, width=200),
             ],
             sort="Requests",
             note="Over the selected range.",

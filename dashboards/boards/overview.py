@@ -106,7 +106,7 @@ def _providers(v: BoardVariables) -> Row:
 
 def _health(v: BoardVariables) -> table.Panel:
     """Every provider with its state, joined by the service."""
-    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))])
+    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))], least=110)
     state, errors, seconds = "provider_availability", "provider_error_rate", "provider_response_time_seconds"
     # Only what is wrong has a colour: a provider that answers may still fail every third call.
     words = theme.texts(_1=("answers", theme.GREY), _0=("down", theme.RED))
@@ -114,14 +114,14 @@ def _health(v: BoardVariables) -> table.Panel:
         "Provider health",
         [provider],
         [
-            ValueColumn("State", v.gateway.now(state), theme.at_least(1), words=words),
-            ValueColumn("Failed calls", v.gateway.now(errors), theme.above(0.02, 0.1), width=110),
+            ValueColumn("State", v.gateway.now(state), theme.at_least(1), words=words, width=75),
+            ValueColumn("Failed calls", v.gateway.now(errors), theme.above(0.02, 0.1), width=95),
             ValueColumn(
                 "95th percentile",
                 v.gateway.quantile(0.95, seconds),
                 theme.above(2, 5),
                 words=theme.or_more(10),
-                width=130,
+                width=115,
             ),
         ],
         [

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.dashboards import reading
 from tests.dashboards.reading import Document
 from tests.dashboards.test_lint_boards import PANEL_IDS, PANELS
 from tests.dashboards.test_lint_honesty import overrides
@@ -99,6 +100,25 @@ def test_every_column_of_a_table_is_in_sight(panel: Document) -> None:
     together = [*widths.values(), *least.values()]
     assert sum(int(str(each)) for each in together) <= 1250 * panel["gridPos"]["w"] / 24
     assert least, "one column takes what is left"
+
+
+@pytest.mark.parametrize(("uid", "title"), [("gw-overview", "Provider health"), ("gw-http", "Every route")])
+def test_a_phone_shows_what_fails_and_what_is_slow(uid: str, title: str) -> None:
+    panel = next(each for each in reading.panels(reading.board(uid)) if each["title"] == title)
+    widths = columns(panel, "custom.width")
+    shown = [int(str(widths[name])) for name in list(columns(panel, "unit")) if name != "Requests"]
+    least = [int(str(each)) for each in columns(panel, "custom.minWidth").values()]
+
+    assert list(columns(panel, "unit"))[-1] in ("Requests", "95th percentile")
+    assert sum(shown) + sum(least) <= 400
+
+
+@each_panel
+def test_a_share_is_not_described_as_what_it_is_a_share_of(panel: Document) -> None:
+    """The burn rate's text began with that of the requests."""
+    ratios = {"percentunit", "percent", "none"}
+    if panel.get("fieldConfig", {}).get("defaults", {}).get("unit") in ratios:
+        assert not panel["description"].startswith(("HTTP requests served", "Model calls, by", "Requests answered, by"))
 
 
 @each_panel
