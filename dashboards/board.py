@@ -57,7 +57,8 @@ def board(
 def _explain(made: models.Panel | models.RowPanel, empty: str) -> None:
     config = made.field_config if isinstance(made, models.Panel) else None
     if config is not None and config.defaults.no_value == theme.NO_DATA:
-        config.defaults.no_value = empty
+        # A number's place holds no sentence.
+        config.defaults.no_value = empty.partition(":")[0] if made.type_val in ("stat", "gauge") else empty
 
 
 def _restarts(v: BoardVariables) -> builders.AnnotationQuery:

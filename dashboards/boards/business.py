@@ -78,4 +78,4 @@ def _plans(v: BoardVariables) -> table.Panel:
     )
 
 
-_NOT_WRITTEN = "The gateway does not write it"
+_NOT_WRITTEN = "Not written by the gateway"

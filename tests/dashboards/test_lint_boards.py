@@ -168,6 +168,8 @@ def test_it_leads_to_the_others_with_time_and_variables(board: Document) -> None
     (link,) = board["links"]
 
     assert link["type"] == "dashboards"
+    # The switch of an annotation would push it to a line of its own.
+    assert all(annotation["hide"] for annotation in board["annotations"]["list"])
     assert link["tags"] == board["tags"] == ["gatewayz"]
     assert link["asDropdown"] is link["includeVars"] is link["keepTime"] is True
 

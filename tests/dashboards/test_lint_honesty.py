@@ -72,6 +72,8 @@ def test_a_panel_without_data_says_why(panel: Document) -> None:
     text = panel["fieldConfig"]["defaults"].get("noValue", "")
     assert len(text) > 5
     assert text not in ("N/A", "No data")
+    if panel["type"] in ("stat", "gauge"):
+        assert len(text) <= 7 * panel["gridPos"]["w"], "it would be too small to read"
 
 
 def test_the_service_board_says_that_nothing_scrapes_it() -> None:
