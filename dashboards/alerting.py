@@ -47,9 +47,13 @@ class Alert:
     runbook: str
     board: str
     panel: str
+    # What Grafana makes of an answer without series, and why.
+    no_data: Literal["OK", "KeepLast"]
+    why_no_data: str
+    # What it makes of a query that fails. Failing queries say nothing about the gateway, so the state stays as it is:
+    # a hang of half a minute would else set an alert back to normal in the midst of an incident.
+    on_error: Literal["KeepLast", "Alerting"] = "KeepLast"
     operator: Literal[">", "<"] = ">"
-    # Whether no answer at all is itself what the alert is about.
-    silence: bool = False
 
     @property
     def uid(self) -> str:

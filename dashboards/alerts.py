@@ -10,6 +10,15 @@ from dashboards.alerting import Alert, AlertScope
 from dashboards.expressions import TRAFFIC, Metrics, NotInCatalogue
 from dashboards.finish import Document, find_panel, find_reader
 
+# So few failures among fewer calls are chance.
+_ENOUGH_CALLS = 20
+
+# Why an answer without series is no reason to change an alert's state, or to end it.
+_QUIET = "A rate of nothing: where nobody asks, nothing fails."
+_FILTERED = "The expression leaves out what is well, so that no series means all is well."
+_UNSEEN = "A provider that nothing tells of any more has not recovered: what was known of it still holds."
+_UNSCRAPED = "Where nothing scrapes the service it is not monitored, which is not the same as down."
+
 
 def _burn(long: str, short: str, factor: float) -> Callable[[AlertScope], str]:
     """The long window's burn rate while the short one burns as well, so that the alert ends soon after the trouble."""
@@ -31,8 +40,14 @@ def _down(scope: AlertScope) -> str:
 
 def _failing_calls(scope: AlertScope) -> str:
     calls, by = "model_inference_requests_total", (*scope.by, "provider")
-    failed = scope.everywhere.share(scope.everywhere.where('status!="success"'), calls, by, "10m")
-    return f"{failed.promql} and {scope.everywhere.increase(calls, by, '10m').promql} > 20"
+    bad = scope.everywhere.where('status!="success"')
+
+    def over(window: str) -> str:
+        share = scope.everywhere.share(bad, calls, by, window).promql
+        return f"{share} and {scope.everywhere.increase(calls, by, window).promql} > {_ENOUGH_CALLS}"
+
+    # Two minutes tell of a busy provider what takes ten of a quiet one; the longer window fills in for the shorter.
+    return f"({over('2m')}) or ({over('10m')})"
 
 
 def _slow(scope: AlertScope) -> str:
@@ -60,6 +75,8 @@ WRITTEN = (
         "One provider: take it out of the routing. One route: look at the last release. All: database and cache.",
         board="gw-overview",
         panel="Burn rate",
+        no_data="OK",
+        why_no_data=_FILTERED,
     ),
     Alert(
         name="budget-burns-slowly",
@@ -72,19 +89,23 @@ WRITTEN = (
         runbook="Nobody has to get up for it. In HTTP, Every route shows which route fails, and Exceptions why.",
         board="gw-overview",
         panel="Burn rate",
+        no_data="OK",
+        why_no_data=_FILTERED,
     ),
     Alert(
         name="error-rate",
         title="Many requests fail",
         expr=lambda scope: scope.error_share("5m"),
         threshold=0.05,
-        wait="5m",
+        wait="2m",
         severity="critical",
         summary="More than one request in twenty is answered with a 5xx.",
         runbook="Open HTTP. 502 and 503 come from providers: go on with Providers. 500 comes from the gateway: "
         "Exceptions names the class, the log of that time tells the rest.",
         board="gw-http",
         panel="Share of failed requests",
+        no_data="OK",
+        why_no_data=_QUIET,
     ),
     Alert(
         name="provider-down",
@@ -92,39 +113,45 @@ WRITTEN = (
         expr=_down,
         threshold=1,
         operator="<",
-        wait="5m",
+        wait="1m",
         severity="warning",
-        summary="A model provider has not answered for five minutes.",
+        summary="A model provider has not answered for a minute.",
         runbook="Compare with the provider's status page (Providers, last row). If only we cannot reach it, look at "
         "the key and the network; else see that requests go to another provider.",
         board="gw-providers",
         panel="Availability",
+        no_data="KeepLast",
+        why_no_data=_UNSEEN,
     ),
     Alert(
         name="provider-errors",
         title="Calls to a provider fail",
         expr=_failing_calls,
         threshold=0.2,
-        wait="5m",
+        wait="1m",
         severity="warning",
         summary="More than one call in five to a model provider fails.",
         runbook="In Models, choose the provider: one model or all? One: it may have been renamed or withdrawn. "
         "All: rate limit, quota or outage; the provider's console tells.",
         board="gw-providers",
         panel="Error rate as counted",
+        no_data="OK",
+        why_no_data=_QUIET,
     ),
     Alert(
         name="latency",
         title="Answers are slow",
         expr=_slow,
         threshold=4.9,
-        wait="10m",
+        wait="5m",
         severity="warning",
         summary="One request in twenty takes five seconds or longer, where the histogram ends.",
         runbook="In Performance, compare Gateway and model: when both rise it is a provider, when only the request "
         "does, look at Time per query and at Hit rate by cache.",
         board="gw-performance",
         panel="Time to answer, percentiles",
+        no_data="OK",
+        why_no_data=_QUIET,
     ),
     Alert(
         name="upstream-down",
@@ -132,14 +159,17 @@ WRITTEN = (
         expr=_unreached,
         threshold=1,
         operator="<",
-        wait="2m",
+        wait="1m",
         severity="critical",
         summary="Dashboards are empty or old: the metrics service gets no answers from Prometheus.",
         runbook="Ask the service's /readyz with a token: it names the reason. Then see that Prometheus runs and that "
         "PROMETHEUS_URL and its token are right.",
         board="gw-service",
         panel="Upstream over time",
-        silence=True,
+        no_data="OK",
+        why_no_data=_UNSCRAPED,
+        # It asks through the service: while that cannot reach its upstream, its own query fails as well.
+        on_error="Alerting",
     ),
 )
 
@@ -148,13 +178,15 @@ NO_DATA = Alert(
     title="The gateway sends no metrics",
     expr=_absent,
     threshold=0,
-    wait="10m",
+    wait="5m",
     severity="critical",
     summary="Prometheus has no request counts of any gateway; every other alert is blind.",
     runbook="In Prometheus, Status > Targets: is the gateway scraped, and what does the scrape say? "
     "A gateway that runs shows its counters under /metrics.",
     board="gw-http",
     panel="Busiest routes",
+    no_data="OK",
+    why_no_data=_FILTERED,
 )
 
 

@@ -1,5 +1,6 @@
 """The alerts as Grafana's alerting provisioning, each linked to the panel that shows it."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ from dashboards.alerting import Alert, AlertScope
 from dashboards.expressions import Metrics
 from dashboards.finish import Document, find_panel
 
-_INTERVAL = "1m"
+# As often as Prometheus does: at a minute, an alert that waits one could come after more than two.
+_INTERVAL = "30s"
 _EVALUATORS = {">": "gt", "<": "lt"}
 _EXPRESSIONS = "__expr__"
+_NO_DATA = re.compile(r"^( +)noDataState:", re.MULTILINE)
 
 
 def text(metrics: Metrics, alerts: Sequence[Alert], boards: Sequence[Document]) -> str:
@@ -24,7 +27,14 @@ def text(metrics: Metrics, alerts: Sequence[Alert], boards: Sequence[Document]) 
         "interval": _INTERVAL,
         "rules": [_rule(metrics, alert, boards) for alert in alerts],
     }
-    return yaml.safe_dump({"apiVersion": 1, "groups": [group]}, sort_keys=False, width=110, allow_unicode=True)
+    found = yaml.safe_dump({"apiVersion": 1, "groups": [group]}, sort_keys=False, width=110, allow_unicode=True)
+    return _explained(found, alerts)
+
+
+def _explained(found: str, alerts: Sequence[Alert]) -> str:
+    """The file with a comment above each no-data state: why it is this one."""
+    reasons = iter(alerts)
+    return _NO_DATA.sub(lambda line: f"{line[1]}# {next(reasons).why_no_data}\n{line[0]}", found)
 
 
 def expression(metrics: Metrics, alert: Alert) -> str:
@@ -33,20 +43,21 @@ def expression(metrics: Metrics, alert: Alert) -> str:
 
 
 def _rule(metrics: Metrics, alert: Alert, boards: Sequence[Document]) -> Document:
-    # One outage, one alert: while nothing answers, the alert about that fires and the others wait.
-    broken = "Alerting" if alert.silence else "OK"
+    panel = panel_of(alert, boards)["id"]
+    # Grafana shows "View panel" by these two; the fields of the rule alone fill none.
+    place = {"__dashboardUid__": alert.board, "__panelId__": str(panel)}
     return {
         "uid": alert.uid,
         "title": alert.title,
         "condition": "B",
         "data": [_query(metrics, alert), _threshold(alert)],
         "for": alert.wait,
-        "noDataState": broken,
-        "execErrState": broken,
+        "noDataState": alert.no_data,
+        "execErrState": alert.on_error,
         "dashboardUid": alert.board,
-        "panelId": panel_of(alert, boards)["id"],
+        "panelId": panel,
         "labels": {"severity": alert.severity},
-        "annotations": {"summary": alert.summary, "runbook": alert.runbook},
+        "annotations": {"summary": alert.summary, "runbook": alert.runbook, **place},
         "isPaused": False,
     }
 

@@ -26,8 +26,9 @@ def board(
     since: str,
     refresh: str = "30s",
     restarts: bool = True,
+    empty: str = theme.NO_DATA,
 ) -> models.Dashboard:
-    """The dashboard that answers one question."""
+    """The dashboard that answers one question; `empty` is why its panels have no data, where they do not know."""
     found = (
         builders.Dashboard(f"{v.metrics.catalogue.title} / {title}")
         .uid(uid)
@@ -47,7 +48,17 @@ def board(
         found.with_row(builders.Row(name))
         for panel in panels:
             found.with_panel(panel)
-    return found.build()
+    built = found.build()
+    for made in built.panels or []:
+        _explain(made, empty)
+    return built
+
+
+def _explain(made: models.Panel | models.RowPanel, empty: str) -> None:
+    config = made.field_config if isinstance(made, models.Panel) else None
+    if config is not None and config.defaults.no_value == theme.NO_DATA:
+        # A number's place holds no sentence.
+        config.defaults.no_value = empty.partition(":")[0] if made.type_val in ("stat", "gauge") else empty
 
 
 def _restarts(v: BoardVariables) -> builders.AnnotationQuery:
@@ -59,7 +70,8 @@ def _restarts(v: BoardVariables) -> builders.AnnotationQuery:
         .name("Gateway restarts")
         .datasource(queries.CHOSEN)
         .enable(True)
-        .hide(False)
+        # Its switch would push the list of dashboards to a line of its own.
+        .hide(True)
         .icon_color(theme.AMBER)
         .expr(f"({starts} and on (job, instance) {gateways}) > 0")
     )

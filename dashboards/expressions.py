@@ -183,7 +183,13 @@ class Selection:
     def share(self, part: "Selection", name: str, by: Sequence[str] = (), window: str = RATE) -> Expression:
         """The share of a counter's growth that another source sees, 0 to 1; zero where there is none of it."""
         some, whole = (source._growing(_growth(window), name, by, window) for source in (part, self))  # noqa: SLF001  # of the same class
-        return Expression(build.share(some.promql, whole.promql), grafana_unit("ratio"), whole.help)
+        about = f"Share of these: {whole.help}"
+        return Expression(build.share(some.promql, whole.promql), grafana_unit("ratio"), about)
+
+    def part(self, part: "Selection", name: str, by: Sequence[str] = (), window: str = RANGE) -> Expression:
+        """How much of a counter's growth another source sees; zero where there is none of it."""
+        some, whole = (source.increase(name, by, window) for source in (part, self))
+        return replace(some, promql=f"{some.promql} or 0 * {whole.promql}")
 
     def series(self, name: str) -> str:
         """The bare series of a family, for a variable or a condition: it does not count as shown.

@@ -8,7 +8,9 @@ from dashboards import theme
 
 Link = Builder[models.DashboardLink]
 
-_KEPT = "${datasource:queryparam}&${env:queryparam}&${__url_time_range}"
+# Not ${__url_time_range}: it brings a time zone along, and in a table that is UTC, whatever the viewer has.
+TIME = "from=${__from}&to=${__to}"
+_KEPT = f"${{datasource:queryparam}}&${{env:queryparam}}&{TIME}"
 
 
 def all_dashboards() -> Link:

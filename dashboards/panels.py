@@ -1,6 +1,8 @@
 """The house panels. Each has title, meaning, unit, datasource, legend and tooltip; none can be left out."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, Self, TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -42,11 +44,14 @@ class _Dressable(Protocol):
     def height(self, h: int) -> Self: ...
     def interval(self, interval: str) -> Self: ...
     def thresholds(self, thresholds: Builder[models.ThresholdsConfig]) -> Self: ...
+    def no_value(self, no_value: str) -> Self: ...
     def data_links(self, links: list[Builder[models.DashboardLink]]) -> Self: ...
     def targets(self, targets: list[Builder[Dataquery]]) -> Self: ...
 
 
 P = TypeVar("P", bound=_Dressable)
+# Panels that show a number rather than a line.
+_NUMBERS = (stat.Panel, gauge.Panel, bargauge.Panel, piechart.Panel, barchart.Panel)
 
 
 def dressed(
@@ -60,13 +65,22 @@ def dressed(
     links: Sequence[Link] = (),
     size: tuple[int, int] = (12, 8),
     source: models.DataSourceRef = queries.CHOSEN,
+    empty: str = theme.NO_DATA,
 ) -> P:
-    """A panel with what all have in common; an expression tells its unit and meaning, a note what else to know."""
+    """A panel with what all have in common.
+
+    An expression tells its unit and meaning, a note what else to know, `empty` why there may be no answer.
+    """
     width, height = size
+    unit = about.unit
+    if isinstance(panel, _NUMBERS):
+        unit = theme.as_shown(unit)
+        if unit in theme.DECIMALS:
+            panel.decimals(theme.DECIMALS[unit])
     return (
         panel.title(title)
         .description(f"{sentence(about.help)} {note}".strip())
-        .unit(about.unit)
+        .unit(unit)
         .datasource(source)
         .targets(list(targets))
         .span(width)
@@ -74,6 +88,7 @@ def dressed(
         # Without a floor a short range asks for windows that hold no two scrapes.
         .interval(theme.SCRAPE_INTERVAL)
         .thresholds(steps or theme.plain())
+        .no_value(empty)
         .data_links(list(links))
     )
 
@@ -103,16 +118,47 @@ def graph(
     steps: theme.Steps | None = None,
     links: Sequence[Link] = (),
     size: tuple[int, int] = (12, 8),
+    empty: str = theme.NO_DATA,
+    ends_at: float | None = None,
 ) -> timeseries.Panel:
-    """Lines over time; thresholds are drawn as dashed lines."""
-    if len({line.expression.unit for line in lines}) != 1:
-        raise ValueError(f"The lines of {title!r} have different units; draw them in panels of their own.")
-    panel = timeseries.Panel().legend(theme.legend()).tooltip(theme.tooltip()).line_width(1).fill_opacity(0)
+    """Lines over time; thresholds are drawn as dashed lines. `ends_at` is the last bucket of the histogram, in s."""
+    about = replace(lines[0].expression, unit=_common_unit(title, lines))
+    panel = timeseries.Panel().tooltip(theme.tooltip()).line_width(1).fill_opacity(0)
     panel.show_points(common.VisibilityMode.NEVER)
+    _look(panel, lines, steps, ends_at, about.unit)
     if steps is not None:
+        steps = steps.lines
         panel.thresholds_style(common_builders.GraphThresholdsStyleConfig().mode(_DASHED))
     targets = [queries.over_time(line) for line in lines]
-    return dressed(panel, title, lines[0].expression, targets, note=note, steps=steps, links=links, size=size)
+    return dressed(panel, title, about, targets, note=note, steps=steps, links=links, size=size, empty=empty)
+
+
+def _common_unit(title: str, lines: Sequence[Line]) -> str:
+    """The unit of all lines; hits and misses per second have that of any count. Raises ValueError."""
+    units = {line.expression.unit for line in lines}
+    if len(units) == 1:
+        return units.pop()
+    if all(unit.startswith("suffix: ") for unit in units):
+        return "suffix: /s"
+    raise ValueError(f"The lines of {title!r} have different units; draw them in panels of their own.")
+
+
+def _look(
+    panel: timeseries.Panel, lines: Sequence[Line], steps: theme.Steps | None, ends_at: float | None, unit: str
+) -> None:
+    """Colours, legend and axis, by what the lines are called and measured in."""
+    names = " ".join(line.legend for line in lines)
+    panel.legend(theme.legend(long_names=bool(_LONG.search(names))))
+    if "{{" in names:
+        # By its place in the answer, a provider would have another colour on the next panel.
+        panel.color_scheme(theme.by_name())
+    if _STATUS.search(names):
+        for pattern, properties in theme.status_colours(apart="{{status" in names).items():
+            panel.override_by_regexp(pattern, properties)
+    if ends_at is not None:
+        panel.mappings([theme.or_more(ends_at)])
+    panel.axis_soft_max(max(theme.LEAST_AXIS.get(unit, 0.01), steps.highest * 1.2 if steps else 0))
+    panel.axis_soft_min(0)
 
 
 def bars(
@@ -120,6 +166,14 @@ def bars(
 ) -> timeseries.Panel:
     """Counts over time; one bar per interval, as wide as the expression's own window."""
     panel = graph(title, *lines, note=note, size=size).draw_style(common.GraphDrawStyle.BARS).fill_opacity(60)
+    if lines[0].expression.unit == "short":
+        panel.decimals(0)
+    if "{{" in lines[0].legend:
+        # One behind the other they would hide what is smaller.
+        panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
+    for line in lines[1:]:
+        # What the bars are compared with.
+        panel.override_by_name(line.legend, [models.DynamicConfigValue("custom.drawStyle", "line")])
     return panel.interval(interval) if interval else panel
 
 
@@ -131,21 +185,38 @@ def number(
     note: str = "",
     links: Sequence[Link] = (),
     size: tuple[int, int] = (4, 4),
+    empty: str = theme.NO_DATA,
 ) -> stat.Panel:
     """One number at the end of the range."""
     targets = [queries.at_the_end(Line(expression, title))]
-    return dressed(blank_number(), title, expression, targets, note=note, steps=steps, links=links, size=size)
+    panel = blank_number(empty)
+    return dressed(panel, title, expression, targets, note=note, steps=steps, links=links, size=size, empty=empty)
 
 
-def dial(title: str, line: Line, *, steps: theme.Steps, note: str = "", size: tuple[int, int] = (6, 6)) -> gauge.Panel:
+def dial(
+    title: str,
+    line: Line,
+    *,
+    steps: theme.Steps,
+    note: str = "",
+    size: tuple[int, int] = (6, 6),
+    empty: str = theme.NO_DATA,
+) -> gauge.Panel:
     """A share of a whole, as a gauge from 0 to 1."""
     panel = gauge.Panel().reduce_options(theme.last_value()).show_threshold_markers(True).min(0).max(1)
-    panel.orientation(common.VizOrientation.AUTO).no_value("N/A")
-    return dressed(panel, title, line.expression, [queries.at_the_end(line)], note=note, steps=steps, size=size)
+    panel.orientation(common.VizOrientation.AUTO).mappings([theme.missing(empty)])
+    targets = [queries.at_the_end(line)]
+    return dressed(panel, title, line.expression, targets, note=note, steps=steps, size=size, empty=empty)
 
 
 def ranking(
-    title: str, line: Line, *, steps: theme.Steps, links: Sequence[Link] = (), note: str = ""
+    title: str,
+    line: Line,
+    *,
+    steps: theme.Steps,
+    links: Sequence[Link] = (),
+    note: str = "",
+    size: tuple[int, int] = (12, 8),
 ) -> bargauge.Panel:
     """The largest of something, as bars with a number each."""
     panel = (
@@ -156,9 +227,10 @@ def ranking(
         .orientation(common.VizOrientation.HORIZONTAL)
         .legend(theme.legend(shown=False))
         .min(0)
+        .mappings([theme.missing(theme.NO_DATA)])
     )
     targets = [queries.at_the_end(line)]
-    return dressed(panel, title, line.expression, targets, note=note, steps=steps, links=links)
+    return dressed(panel, title, line.expression, targets, note=note, steps=steps, links=links, size=size)
 
 
 def donut(
@@ -169,7 +241,7 @@ def donut(
     shown.placement(common.LegendPlacement.RIGHT).show_legend(True)
     shown.values([piechart_models.PieChartLegendValues.PERCENT, piechart_models.PieChartLegendValues.VALUE])
     panel = piechart.Panel().pie_type(piechart_models.PieChartType.DONUT).reduce_options(theme.last_value())
-    panel.legend(shown).tooltip(theme.tooltip())
+    panel.legend(shown).tooltip(theme.tooltip()).color_scheme(theme.by_name())
     return dressed(panel, title, line.expression, [queries.at_the_end(line)], links=links, note=note, size=size)
 
 
@@ -196,12 +268,15 @@ def heat(title: str, expression: Expression, *, note: str = "") -> heatmap.Panel
 
 
 def states(
-    title: str, line: Line, words: models.ValueMap, *, links: Sequence[Link] = (), note: str = ""
+    title: str, line: Line, words: models.ValueMap, *, links: Sequence[Link] = (), size: tuple[int, int] = (12, 8)
 ) -> statetimeline.Panel:
-    """Which state held when."""
-    panel = statetimeline.Panel().legend(theme.legend(shown=False)).tooltip(theme.tooltip()).mappings([words])
+    """Which state held when, from numbers of 0 on. A state without news for a while is none: it gets a colour too."""
+    panel = statetimeline.Panel().legend(theme.legend(shown=False)).tooltip(theme.tooltip())
+    panel.mappings([words, theme.texts(**{_GONE: ("no news", theme.GONE)}), theme.missing(theme.NO_DATA)])
     panel.show_value(common.VisibilityMode.NEVER).merge_values(True).row_height(0.8).fill_opacity(80)
-    return dressed(panel, title, line.expression, [queries.over_time(line)], links=links, note=note)
+    # Grafana draws a state on to the next one: through an outage it would stay as it was before.
+    known = replace(line, expression=line.expression.scaled(_KNOWN, line.expression.unit))
+    return dressed(panel, title, line.expression, [queries.over_time(known)], links=links, size=size)
 
 
 def words(title: str, content: str, *, size: tuple[int, int] = (12, 6)) -> text.Panel:
@@ -212,13 +287,19 @@ def words(title: str, content: str, *, size: tuple[int, int] = (12, 6)) -> text.
     ).description("What to know and where to look.")
 
 
-def blank_number(*, named: bool = False, fields: str = "") -> stat.Panel:
+def blank_number(empty: str = theme.NO_DATA, *, named: bool = False, fields: str = "") -> stat.Panel:
     """A number without content yet; `named` shows what each is called, `fields` lets text in."""
     mode = common.BigValueTextMode.VALUE_AND_NAME if named else common.BigValueTextMode.VALUE
     panel = stat.Panel().reduce_options(theme.last_value().fields(fields)).text_mode(mode)
     panel.color_mode(common.BigValueColorMode.VALUE).graph_mode(common.BigValueGraphMode.NONE)
     panel.justify_mode(common.BigValueJustifyMode.AUTO).orientation(common.VizOrientation.AUTO)
-    return panel.no_value("N/A")
+    return panel.mappings([theme.missing(empty)])
 
 
+_GONE = "-1"
+# What was there within the hour and is not now.
+_KNOWN = f"({{0}}) or 0 * last_over_time(({{0}})[1h:]) + {_GONE}"
+# What is called after these has names that a legend below the graph would cut.
+_LONG = re.compile(r"\{\{(model|path|exception_type|from_state)\}\}")
+_STATUS = re.compile(r"\{\{status(_code)?\}\}|\b[45]xx\b|\b429\b")
 _DASHED = common.GraphThresholdsStyleMode.DASHED

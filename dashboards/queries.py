@@ -13,6 +13,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards.expressions import Expression
 
+PROMETHEUS_NAME: Final = "GatewayZ"
 PROMETHEUS_UID: Final = "gatewayz-prometheus"
 JSON_UID: Final = "gatewayz-json"
 SUMMARY_UID: Final = "gatewayz-summary"
@@ -122,6 +123,6 @@ def from_summary(statistic: str) -> Built:
     return Built(SummaryQuery(f"metrics.{section}", (key,), params={"category": section, "values": "number"}))
 
 
-def from_readiness() -> Built:
-    """Whether the service can ask its upstream, in a word; it answers when nothing else does."""
-    return Built(SummaryQuery("", ("status",), url="/readyz", kind="string"))
+def from_readiness(key: str = "status") -> Built:
+    """Whether the service can ask its upstream, in a word, or the reason; it answers when nothing else does."""
+    return Built(SummaryQuery("", (key,), url="/readyz", kind="string"))

@@ -10,6 +10,7 @@ from dashboards.expressions import Expression
 from dashboards.links import Link
 from dashboards.variables import BoardVariables
 
+_NO_REASON = "It is not: the upstream answers"
 _NOTE = "The service's own answer for the deployment that its SELECTOR names, whatever the variables above say."
 
 
@@ -18,28 +19,35 @@ def statistic(
     name: str,
     *,
     title: str = "",
+    note: str = "",
     steps: theme.Steps | None = None,
     links: Sequence[Link] = (),
     size: tuple[int, int] = (4, 4),
+    empty: str = "Not measured",
 ) -> stat.Panel:
     """One number of the summary, as of now."""
     about = described(v, name)
     targets = [queries.from_summary(name)]
-    panel = panels.dressed(
-        panels.blank_number(),
+    return panels.dressed(
+        panels.blank_number(empty),
         title or title_of(name),
         about,
         targets,
-        note=_NOTE,
+        note=f"{note} {_NOTE}".strip(),
         steps=steps,
         links=links,
         size=size,
         source=queries.SUMMARY,
+        empty=empty,
     )
-    return panel.mappings([theme.missing()])
 
 
-def counted(v: BoardVariables, title: str, *names: str, size: tuple[int, int] = (12, 4)) -> stat.Panel:
+def counted(
+    v: BoardVariables,
+    title: str,
+    *names: str,
+    size: tuple[int, int] = (12, 4),
+) -> stat.Panel:
     """Several statistics side by side, by the JSON datasource."""
     targets = [queries.from_catalogue(name, instant=True, legend=title_of(name)) for name in names]
     about, *_ = [described(v, name) for name in names]
@@ -53,9 +61,33 @@ def readiness(*, size: tuple[int, int] = (4, 4)) -> stat.Panel:
     note = "Where this says degraded, every other panel is empty for that reason."
     panel = panels.blank_number(fields="/.*/")
     panels.dressed(
-        panel, "Metrics service", about, [queries.from_readiness()], note=note, size=size, source=queries.SUMMARY
+        panel,
+        "Metrics service",
+        about,
+        [queries.from_readiness()],
+        note=note,
+        steps=theme.dead(),
+        size=size,
+        source=queries.SUMMARY,
+        empty="no answer",
     )
     return panel.mappings([theme.texts(ok=("ok", theme.GREEN), degraded=("degraded", theme.RED))])
+
+
+def reason(*, size: tuple[int, int] = (24, 3)) -> stat.Panel:
+    """Why the upstream is not reached, in the service's own words."""
+    about = Expression("", "string", "Why the service cannot ask its upstream, as /readyz says it.")
+    panel = panels.blank_number(_NO_REASON, fields="/.*/")
+    return panels.dressed(
+        panel,
+        "Why degraded",
+        about,
+        [queries.from_readiness("reason")],
+        steps=theme.dead(),
+        size=size,
+        source=queries.SUMMARY,
+        empty="The service does not answer",
+    )
 
 
 def described(v: BoardVariables, name: str) -> Expression:

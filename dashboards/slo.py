@@ -13,14 +13,20 @@ def error_share(source: Selection, window: str, by: tuple[str, ...] = ()) -> Exp
 
 def availability(source: Selection) -> Expression:
     """The share of requests that did not fail."""
-    return error_share(source, RANGE).scaled("1 - {}", "percentunit")
+    return (
+        error_share(source, RANGE)
+        .scaled("1 - {}", "percentunit")
+        .meaning("Share of requests that did not fail with a 5xx.")
+    )
 
 
 def budget_left(source: Selection) -> Expression:
     """What is left of the errors that the promise allows."""
-    return error_share(source, theme.OBJECTIVE_DAYS).scaled(f"1 - {{}} / {theme.BUDGET}", "percentunit")
+    left = error_share(source, theme.OBJECTIVE_DAYS).scaled(f"1 - {{}} / {theme.BUDGET}", "percentunit")
+    return left.meaning("What is left of the failures that the objective allows; below zero it is missed.")
 
 
 def burn_rate(source: Selection, window: str, by: tuple[str, ...] = ()) -> Expression:
     """How many times faster than allowed errors come in; 1 uses the budget up just at its end."""
-    return error_share(source, window, by).scaled(f"{{}} / {theme.BUDGET}", "none")
+    burnt = error_share(source, window, by).scaled(f"{{}} / {theme.BUDGET}", "none")
+    return burnt.meaning("Failed requests against those that the objective allows: 1 uses the budget up at its end.")

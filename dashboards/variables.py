@@ -8,7 +8,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.expressions import TRAFFIC, Metrics, Selection
-from dashboards.queries import CHOSEN
+from dashboards.queries import CHOSEN, PROMETHEUS_NAME, PROMETHEUS_UID
 
 Variable = Builder[models.VariableModel]
 
@@ -56,7 +56,10 @@ class BoardVariables:
 
     def datasource(self) -> Variable:
         """Which Prometheus is asked: this service, or any that has the same metrics."""
-        return builders.DatasourceVariable("datasource").label("Data source").type("prometheus").multi(False)
+        # Without a current one the board opens on whichever comes first by name.
+        current = models.VariableOption(text=PROMETHEUS_NAME, value=PROMETHEUS_UID)
+        found = builders.DatasourceVariable("datasource").label("Data source").type("prometheus")
+        return found.multi(False).current(current)
 
     def env(self) -> Variable | None:
         """The deployment, where the catalogue names a label for it. One: summed, staging would count as production.

@@ -35,8 +35,10 @@ def build(v: BoardVariables) -> Dashboard:
 
 def _now(v: BoardVariables) -> Row:
     names = ("active_api_keys", "active_subscriptions", "active_trials", "total_tokens_used", "total_credits_used")
-    sizes = ((4, 4), (4, 4), (4, 4), (6, 4), (6, 4))
-    return "Now", [statistic(v, f"business.{name}", size=size) for name, size in zip(names, sizes, strict=True)]
+    sizes = ((4, 4), (5, 4), (4, 4), (5, 4), (6, 4))
+    return "Now", [
+        statistic(v, f"business.{name}", size=size, empty=_NOT_WRITTEN) for name, size in zip(names, sizes, strict=True)
+    ]
 
 
 def _customers(v: BoardVariables) -> Row:
@@ -45,21 +47,21 @@ def _customers(v: BoardVariables) -> Row:
     now, before = (aggregate("sum", (), each.promql) for each in (subscriptions, subscriptions.earlier("7d")))
     change = replace(subscriptions, promql=f"{now} - {before}")
     return "Customers", [
-        graph("API keys", Line(v.gateway.now("active_api_keys"), "{{status}}"), size=(8, 8)),
-        graph("Subscriptions by plan", Line(by_plan, "{{plan_type}}"), size=(8, 8)),
-        graph("Trials", Line(v.gateway.now("trial_active"), "{{status}}"), size=(8, 8)),
-        number("Subscriptions against a week ago", change, size=(6, 8)),
+        graph("API keys", Line(v.gateway.now("active_api_keys"), "{{status}}"), size=(8, 8), empty=_NOT_WRITTEN),
+        graph("Subscriptions by plan", Line(by_plan, "{{plan_type}}"), size=(8, 8), empty=_NOT_WRITTEN),
+        graph("Trials", Line(v.gateway.now("trial_active"), "{{status}}"), size=(8, 8), empty=_NOT_WRITTEN),
+        number("Change of subscriptions", change, size=(6, 8), empty="No data of a week ago"),
         _plans(v),
     ]
 
 
 def _consumption(v: BoardVariables) -> Row:
     a_day = v.gateway.increase(CREDITS, window="1d")
-    month = v.gateway.increase(CREDITS, window="7d").scaled("{} / 7 * 30", "currencyUSD")
+    month = v.gateway.increase(CREDITS, window="30d")
     by_provider = v.gateway.increase(CREDITS, ["provider"])
     return "Consumption", [
         bars("Credits a day", Line(a_day, "this week"), Line(a_day.earlier("7d"), "the week before"), interval="1d"),
-        number("Credits of a month", month, note="Thirty days at the rate of the last seven.", size=(4, 8)),
+        number("Credits in 30 days", month, note="Since the data begins, where that is less.", size=(4, 8)),
         donut("Credits by provider", Line(by_provider, "{{provider}}"), links=[links.to_provider()], size=(8, 8)),
     ]
 
@@ -68,8 +70,12 @@ def _plans(v: BoardVariables) -> table.Panel:
     return from_service(
         "Plans",
         [KeyColumn("plan_type"), KeyColumn("billing_cycle")],
-        [ValueColumn("Subscriptions", v.gateway.now(SUBSCRIPTIONS), bar=True)],
+        [ValueColumn("Subscriptions", v.gateway.now(SUBSCRIPTIONS), bar=True, width=200)],
         [queries.from_catalogue(SUBSCRIPTIONS, format="table", legend="Subscriptions")],
+        sort="Subscriptions",
         note="The service's own answer, for the deployment that its SELECTOR names.",
         size=(18, 8),
     )
+
+
+_NOT_WRITTEN = "Not written by the gateway"

@@ -3,7 +3,7 @@
 from gatewayz_metrics.promql.build import aggregate, growth
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import slo, theme
+from dashboards import leaders, slo, theme
 from dashboards.board import Row, board
 from dashboards.expressions import RANGE, RATE, TRAFFIC, Expression
 from dashboards.panels import bars, graph, heat
@@ -28,11 +28,14 @@ def build(v: BoardVariables) -> Dashboard:
 
 
 def _traffic(v: BoardVariables) -> Row:
+    by = ["method", "path"]
+    busiest = leaders.largest(v.http.increase(TRAFFIC, by))
+    in_progress = v.http.total("fastapi_requests_in_progress", ["path"])
     return "Traffic", [
-        graph("Busiest routes", Line(v.http.rate(TRAFFIC, ["method", "path"]).top(10), "{{method}} {{path}}")),
+        graph("Busiest routes", *leaders.with_rest(v.http.rate(TRAFFIC, by), busiest, "{{method}} {{path}}")),
         graph(
             "In progress by route",
-            Line(v.http.total("fastapi_requests_in_progress", ["path"]).scaled("{} > 0", "short"), "{{path}}"),
+            *leaders.with_rest(in_progress, leaders.highest(in_progress), "{{path}}"),
         ),
     ]
 
@@ -68,7 +71,8 @@ def _latency(v: BoardVariables) -> Row:
             Line(v.http.mean(SECONDS), "mean"),
             Line(v.http.quantile(0.95, SECONDS), "p95"),
             steps=theme.above(2, 5),
-            note="5 s means 5 s or more: the last bucket.",
+            ends_at=5,
+            note="The histogram ends there: 5 s means 5 s or more.",
         ),
     ]
 
@@ -77,11 +81,17 @@ def _routes(v: BoardVariables) -> Row:
     return "Routes", [
         joined(
             "Every route",
-            [KeyColumn("path")],
+            [KeyColumn("path", least=150)],
             [
-                ValueColumn("Requests", v.http.increase(TRAFFIC, ["path"]), bar=True),
-                ValueColumn("Failed", slo.error_share(v.http, RANGE, ("path",)), theme.above(0.01, 0.05)),
-                ValueColumn("95th percentile", v.http.quantile(0.95, SECONDS, ["path"], RANGE), theme.above(2, 5)),
+                ValueColumn("Failed", slo.error_share(v.http, RANGE, ("path",)), theme.above(0.01, 0.05), width=80),
+                ValueColumn(
+                    "95th percentile",
+                    v.http.quantile(0.95, SECONDS, ["path"], RANGE),
+                    theme.above(2, 5),
+                    words=theme.or_more(5),
+                    width=130,
+                ),
+                ValueColumn("Requests", v.http.increase(TRAFFIC, ["path"]), bar=True, width=200),
             ],
             sort="Requests",
             note="Over the selected range.",
@@ -95,13 +105,24 @@ def _process(v: BoardVariables) -> Row:
     # Needs no `> 0`: no process has a limit of zero files.
     files = f"{v.gateway.foreign('process_open_fds')} / {v.gateway.foreign('process_max_fds')}"
     return "Process", [
-        graph("Processor", _of_gateways(v, cpu, "percentunit", "Processor time; 100% is one core."), size=(8, 8)),
-        graph("Memory", _of_gateways(v, memory, "bytes", "Resident memory of the process."), size=(8, 8)),
+        graph(
+            "Processor",
+            _of_gateways(v, cpu, "percentunit", "Processor time; 100% is one core."),
+            size=(8, 8),
+            empty=_NO_PROCESS,
+        ),
+        graph(
+            "Memory",
+            _of_gateways(v, memory, "bytes", "Resident memory of the process."),
+            size=(8, 8),
+            empty=_NO_PROCESS,
+        ),
         graph(
             "Open files",
             _of_gateways(v, files, "percentunit", "Open file descriptors, of those allowed."),
             steps=theme.above(0.7, 0.9),
             size=(8, 8),
+            empty=_NO_PROCESS,
         ),
     ]
 
@@ -110,3 +131,6 @@ def _of_gateways(v: BoardVariables, promql: str, unit: str, about: str) -> Line:
     """A metric that every process has, of those alone that count gateway requests."""
     gateways = aggregate("group", ("job", "instance"), v.http.series("fastapi_requests_in_progress"))
     return Line(Expression(f"{promql} and on (job, instance) {gateways}", unit, about), "{{instance}}")
+
+
+_NO_PROCESS = "The gateway exports no process metrics"

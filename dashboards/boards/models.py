@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import links, theme
+from dashboards import leaders, links, theme
 from dashboards.board import Row, board
 from dashboards.expressions import RANGE
 from dashboards.panels import columns, graph, heat
@@ -35,21 +35,27 @@ def build(v: BoardVariables) -> Dashboard:
 def _calls(v: BoardVariables) -> Row:
     chosen = v.models_of_providers
     failed = chosen.where('status!="success"')
+    failing = leaders.largest(chosen.part(failed, CALLS, ["provider"]))
     return "Calls", [
-        graph("Calls by model", Line(chosen.rate(CALLS, ["model"]), "{{model}}"), links=[links.to_model()]),
+        graph(
+            "Calls by model",
+            *leaders.with_rest(chosen.rate(CALLS, ["model"]), _busiest(v), "{{model}}"),
+            links=[links.to_model()],
+        ),
         graph(
             "Share of failed calls",
-            Line(chosen.share(failed, CALLS, ["provider"]), "{{provider}}"),
+            Line(leaders.among(chosen.share(failed, CALLS, ["provider"]), failing), "{{provider}}"),
             steps=theme.above(0.02, 0.1),
             links=[links.to_provider()],
             # By model it would mislead: a good call may carry another spelling than a failed one.
-            note="By provider: failed calls carry the client's spelling of a model.",
+            note="By provider, those with most failed calls: failed calls carry the client's spelling of a model.",
         ),
         heat("Durations of calls", chosen.buckets(SECONDS), note="Brighter: more calls took that long."),
         graph(
             "Time per call",
             *(Line(chosen.quantile(q, SECONDS), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)),
-            note="60 s means 60 s or more: the last bucket.",
+            ends_at=60,
+            note="The histogram ends there: 60 s means 60 s or more.",
         ),
     ]
 
@@ -57,23 +63,27 @@ def _calls(v: BoardVariables) -> Row:
 def _each(v: BoardVariables) -> Row:
     chosen = v.models_of_providers
     failed = chosen.where('status!="success"')
-    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))])
+    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))], width=120)
     return "Every model", [
         joined(
             "Models",
             [provider, KeyColumn("model", [links.to_model(links.cell("Model"))])],
             [
                 ValueColumn("Calls", chosen.increase(CALLS, _ROW)),
-                ValueColumn("Failed calls", failed.increase(CALLS, _ROW), theme.above(20, 100)),
+                ValueColumn("Failed", chosen.part(failed, CALLS, _ROW), width=80),
+                ValueColumn("Share", chosen.share(failed, CALLS, _ROW, RANGE), theme.above(0.02, 0.1), width=80),
                 *(
-                    ValueColumn(f"p{q * 100:g}", chosen.quantile(q, SECONDS, _ROW, RANGE), bar=True)
+                    ValueColumn(
+                        f"p{q * 100:g}", chosen.quantile(q, SECONDS, _ROW, RANGE), bar=True, words=theme.or_more(60)
+                    )
                     for q in (0.5, 0.95, 0.99)
                 ),
                 ValueColumn("Tokens", chosen.increase(TOKENS, _ROW)),
                 ValueColumn("Credits", chosen.increase(CREDITS, _ROW)),
             ],
             sort="Calls",
-            note="Over the selected range. A failed call may stand in a row of its own, under the client's spelling.",
+            note="Over the selected range; the busiest first. "
+            "A failed call may stand in a row of its own, under the client's spelling.",
         )
     ]
 
@@ -83,7 +93,11 @@ def _tokens(v: BoardVariables) -> Row:
     per_call = chosen.rate(TOKENS, ["model"]).over(chosen.where('status="success"').rate(CALLS, ["model"]), "short")
     return "Tokens", [
         graph("Tokens per second by type", Line(chosen.rate(TOKENS, ["token_type"]), "{{token_type}}")),
-        graph("Tokens per call", Line(per_call, "{{model}}"), note="Per call that succeeded."),
+        graph(
+            "Tokens per call",
+            Line(leaders.among(per_call, _busiest(v)), "{{model}}"),
+            note="Per call that succeeded, of the models with most calls.",
+        ),
     ]
 
 
@@ -93,5 +107,13 @@ def _cost(v: BoardVariables) -> Row:
     per_thousand = spent.over(chosen.rate(TOKENS, ["model"]), "currencyUSD")
     return "Cost", [
         columns("Credits by model", chosen.increase(CREDITS, ["model"]).top(10), "model", note="The ten highest."),
-        graph("Credits per 1,000 tokens", Line(per_thousand, "{{model}}")),
+        graph(
+            "Credits per 1,000 tokens",
+            Line(leaders.among(per_thousand, _busiest(v)), "{{model}}"),
+            note="Of the models with most calls.",
+        ),
     ]
+
+
+def _busiest(v: BoardVariables) -> str:
+    return leaders.largest(v.models_of_providers.increase(CALLS, ["model"]))

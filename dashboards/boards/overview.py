@@ -7,7 +7,7 @@ from dashboards import links, queries, slo, theme
 from dashboards.board import Row, board
 from dashboards.panels import dial, graph, number, ranking
 from dashboards.queries import Line
-from dashboards.service_panels import readiness, statistic
+from dashboards.service_panels import counted, readiness, statistic
 from dashboards.tables import KeyColumn, ValueColumn, from_service
 from dashboards.variables import BoardVariables
 
@@ -30,11 +30,13 @@ def build(v: BoardVariables) -> Dashboard:
 def _now(v: BoardVariables) -> Row:
     return "Now", [
         readiness(),
-        statistic(v, "http.request_rate_per_minute", links=[links.to_board("HTTP", "gw-http")]),
+        statistic(
+            v, "http.request_rate_per_minute", title="Requests a minute", links=[links.to_board("HTTP", "gw-http")]
+        ),
         statistic(v, "http.error_rate", steps=theme.above(1, 5), links=[links.to_board("HTTP", "gw-http")]),
         statistic(v, "http.avg_latency_ms", steps=theme.above(2000, 5000), links=[_to_performance()]),
         statistic(v, "http.in_progress"),
-        statistic(v, "providers.healthy_providers", links=[links.to_board("Providers", "gw-providers")]),
+        counted(v, "Providers", "providers.healthy_providers", "providers.total_providers", size=(4, 4)),
     ]
 
 
@@ -72,7 +74,8 @@ def _traffic(v: BoardVariables) -> Row:
             "Time to answer",
             *(Line(v.http.quantile(q, seconds), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)),
             links=[_to_performance()],
-            note="5 s means 5 s or more: the last bucket.",
+            ends_at=5,
+            note="The histogram ends there: 5 s means 5 s or more.",
             size=(8, 8),
         ),
         graph(
@@ -89,36 +92,46 @@ def _providers(v: BoardVariables) -> Row:
         _health(v),
         ranking(
             "Models with most failed calls",
-            Line(failed.increase("model_inference_requests_total", ["provider", "model"]).top(5), _MODEL_LEGEND),
+            Line(failed.increase("model_inference_requests_total", ["provider", "model"]).top(8), _MODEL_LEGEND),
             steps=theme.above(20, 100),
             links=[links.to_model()],
             # A share would mislead: a failed call carries the client's spelling of a model, a good one the provider's.
             note="Failed calls over the picked time, under the name that the client wrote.",
+            size=(12, 15),
         ),
-        number("Tokens per second", v.gateway.rate("tokens_used_total"), size=(6, 8)),
-        number("Credits", v.gateway.increase("credits_used_total"), note="Over the selected range.", size=(6, 8)),
+        number("Tokens per second", v.gateway.rate("tokens_used_total"), size=(12, 4)),
+        number("Credits", v.gateway.increase("credits_used_total"), note="Over the selected range.", size=(12, 4)),
     ]
 
 
 def _health(v: BoardVariables) -> table.Panel:
     """Every provider with its state, joined by the service."""
-    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))])
+    provider = KeyColumn("provider", [links.to_provider(links.cell("Provider"))], least=110)
     state, errors, seconds = "provider_availability", "provider_error_rate", "provider_response_time_seconds"
-    words = theme.texts(_1=("answers", theme.GREEN), _0=("down", theme.RED))
+    # Only what is wrong has a colour: a provider that answers may still fail every third call.
+    words = theme.texts(_1=("answers", theme.GREY), _0=("down", theme.RED))
     return from_service(
         "Provider health",
         [provider],
         [
-            ValueColumn("State", v.gateway.now(state), theme.at_least(1), words=words),
-            ValueColumn("Failed calls", v.gateway.now(errors), theme.above(0.02, 0.1)),
-            ValueColumn("95th percentile", v.gateway.quantile(0.95, seconds), theme.above(2, 5)),
+            ValueColumn("State", v.gateway.now(state), theme.at_least(1), words=words, width=75),
+            ValueColumn("Failed calls", v.gateway.now(errors), theme.above(0.02, 0.1), width=95),
+            ValueColumn(
+                "95th percentile",
+                v.gateway.quantile(0.95, seconds),
+                theme.above(2, 5),
+                words=theme.or_more(10),
+                width=115,
+            ),
         ],
         [
             queries.from_catalogue(state, format="table", join=True, legend="State"),
             queries.from_catalogue(errors, format="table", join=True, legend="Failed calls"),
             queries.from_catalogue(seconds, format="table", join=True, legend="95th percentile", function="p95"),
         ],
-        note="Joined by the service, for the deployment that its SELECTOR names.",
+        sort="Failed calls",
+        size=(12, 15),
+        note="The worst first. Joined by the service, for the deployment that its SELECTOR names.",
     )
 
 

@@ -33,11 +33,17 @@ def build(v: BoardVariables) -> Dashboard:
 def _now(v: BoardVariables) -> Row:
     return "Now", [
         readiness(),
-        statistic(v, "http.avg_latency_ms", steps=theme.above(2000, 5000)),
-        statistic(v, "models.avg_inference_latency_ms", steps=theme.above(3000, 10_000)),
-        statistic(v, "providers.avg_response_time_ms", steps=theme.above(3000, 10_000)),
-        statistic(v, "database.avg_query_latency_ms", steps=theme.above(50, 250)),
-        statistic(v, "database.cache_hit_rate", steps=theme.below(50, 80)),
+        statistic(v, "http.avg_latency_ms", title="Request, mean", steps=theme.above(2000, 5000), size=(5, 4)),
+        statistic(
+            v,
+            "models.avg_inference_latency_ms",
+            title="Model call, mean",
+            steps=theme.above(3000, 10_000),
+            size=(5, 4),
+            note="Most requests call no model, so that their mean is the lower one.",
+        ),
+        statistic(v, "database.avg_query_latency_ms", title="Query, mean", size=(5, 4), steps=theme.above(50, 250)),
+        statistic(v, "database.cache_hit_rate", size=(5, 4), steps=theme.below(50, 80)),
     ]
 
 
@@ -46,7 +52,8 @@ def _latency(v: BoardVariables) -> Row:
         graph(
             "Time to answer, percentiles",
             *(Line(v.http.quantile(q, HTTP), f"p{q * 100:g}") for q in (0.5, 0.9, 0.95, 0.99)),
-            note="5 s means 5 s or more: the last bucket.",
+            ends_at=5,
+            note="The histogram ends there: 5 s means 5 s or more.",
         ),
         graph(
             "Answered within a second",
@@ -94,11 +101,17 @@ def _routes(v: BoardVariables) -> Row:
             "Routes by 95th percentile",
             [KeyColumn("path", [links.to_board("HTTP", "gw-http")])],
             [
-                ValueColumn("95th percentile", v.http.quantile(0.95, HTTP, ["path"], RANGE).top(15), theme.above(2, 5)),
-                ValueColumn("Mean", v.http.mean(HTTP, ["path"], RANGE), bar=True),
+                ValueColumn(
+                    "95th percentile",
+                    v.http.quantile(0.95, HTTP, ["path"], RANGE).top(15),
+                    theme.above(2, 5),
+                    words=theme.or_more(5),
+                    width=130,
+                ),
+                ValueColumn("Mean", v.http.mean(HTTP, ["path"], RANGE), bar=True, width=200),
             ],
             sort="95th percentile",
-            note="Over the selected range.",
+            note="Over the selected range; the slowest fifteen.",
         )
     ]
 

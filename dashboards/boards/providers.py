@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import links, theme
+from dashboards import leaders, links, theme
 from dashboards.board import Row, board
 from dashboards.expressions import RANGE
 from dashboards.panels import dial, donut, graph, number, ranking, states, words
@@ -29,54 +29,68 @@ def build(v: BoardVariables) -> Dashboard:
 
 
 def _now(v: BoardVariables) -> Row:
-    names = ("total_providers", "healthy_providers", "degraded_providers", "unavailable_providers")
     return "Now", [
-        counted(v, "Providers", *(f"providers.{name}" for name in names), size=(16, 4)),
-        counted(v, "Means", "providers.avg_response_time_ms", size=(4, 4)),
+        *(
+            number(title, v.gateway.number(f"providers.{state}_providers"), steps=steps, size=(3, 4))
+            for state, title, steps in _COUNTS
+        ),
+        counted(v, "Mean answer time", "providers.avg_response_time_ms", size=(4, 4)),
         counted(v, "Mean error rate", "providers.avg_error_rate", size=(4, 4)),
+        dial(
+            "Lowest score", _lowest_score(v), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(4, 4), empty=_NO_SCORE
+        ),
     ]
 
 
 def _health(v: BoardVariables) -> Row:
     available = v.providers.now(AVAILABILITY)
-    over_range = available.scaled(f"avg_over_time({{}}[{RANGE}:])", "percentunit")
+    over_range = available.scaled(f"sort(avg_over_time({{}}[{RANGE}:]))", "percentunit")
     return "Health", [
         states(
             "Availability",
             Line(available, "{{provider}}"),
             theme.texts(_1=("answers", theme.GREEN), _0=("down", theme.RED)),
             links=[links.to_provider()],
+            size=(12, 11),
         ),
-        ranking("Time available", Line(over_range, "{{provider}}"), steps=theme.below(0.95, 0.99), note=_PICKED),
-        *(number(title, v.gateway.number(f"providers.{state}_providers")) for state, title in _COUNTS),
-        dial("Lowest health score", _lowest_score(v), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(8, 4)),
+        ranking(
+            "Time available",
+            Line(over_range, "{{provider}}"),
+            steps=theme.below(0.95, 0.99),
+            note=_PICKED,
+            size=(12, 11),
+        ),
     ]
 
 
 def _errors(v: BoardVariables) -> Row:
     failed = v.providers.where('status!="success"')
+    failing = leaders.largest(v.providers.part(failed, CALLS, ["provider"]))
+    reported = v.providers.now("provider_error_rate")
     return "Errors", [
         graph(
             "Error rate as reported",
-            Line(v.providers.now("provider_error_rate"), "{{provider}}"),
+            Line(leaders.among(reported, leaders.highest(reported)), "{{provider}}"),
             steps=theme.above(0.02, 0.1),
             note="Where it disagrees with the counted one beside it, one of the two is wrong.",
         ),
         graph(
             "Error rate as counted",
-            Line(v.providers.share(failed, CALLS, ["provider"]), "{{provider}}"),
+            Line(leaders.among(v.providers.share(failed, CALLS, ["provider"]), failing), "{{provider}}"),
             steps=theme.above(0.02, 0.1),
         ),
     ]
 
 
 def _latency(v: BoardVariables) -> Row:
+    busiest = leaders.largest(v.providers.increase(CALLS, ["provider"]))
     return "Latency and traffic", [
         graph(
             "95th percentile by provider",
-            Line(v.providers.quantile(0.95, SECONDS, ["provider"]), "{{provider}}"),
+            Line(leaders.among(v.providers.quantile(0.95, SECONDS, ["provider"]), busiest), "{{provider}}"),
             steps=theme.above(2, 5),
-            note="10 s means 10 s or more: the last bucket.",
+            ends_at=10,
+            note="The histogram ends there: 10 s means 10 s or more.",
         ),
         donut("Share of traffic", Line(v.providers.increase(CALLS, ["provider"]), "{{provider}}"), note=_PICKED),
     ]
@@ -103,7 +117,13 @@ def _lowest_score(v: BoardVariables) -> Line:
 
 _PICKED = "Over the selected range."
 _EXPORTER = "From an exporter that few deployments run: N/A where there is none."
-_COUNTS = (("total", "Known"), ("healthy", "Healthy"), ("degraded", "Degraded"), ("unavailable", "Down"))
+_NO_SCORE = "No exporter"
+_COUNTS = (
+    ("total", "Known", None),
+    ("healthy", "Healthy", None),
+    ("degraded", "Degraded", theme.above(1, 3)),
+    ("unavailable", "Down", theme.above(1, 1)),
+)
 _STATUS_PAGES = (
     "[OpenAI](https://status.openai.com) · [Anthropic](https://status.anthropic.com) · "
     "[OpenRouter](https://status.openrouter.ai) · [Google Cloud](https://status.cloud.google.com) · "

@@ -7,7 +7,7 @@ from dashboards.board import Row, board
 from dashboards.expressions import RANGE, Expression
 from dashboards.panels import graph, number, states
 from dashboards.queries import Line
-from dashboards.service_panels import readiness
+from dashboards.service_panels import readiness, reason
 from dashboards.tables import KeyColumn, ValueColumn, joined
 from dashboards.variables import BoardVariables
 
@@ -30,6 +30,7 @@ def build(v: BoardVariables) -> Dashboard:
         rows=[_now(v), _requests(v), _caches(v), _upstream(v), _routes(v)],
         since="now-1h",
         restarts=False,
+        empty=theme.NOT_SCRAPED,
     )
 
 
@@ -41,11 +42,12 @@ def _now(v: BoardVariables) -> Row:
         readiness(),
         number("Upstream reached", v.service.total(UP, function="min"), steps=theme.at_least(1)),
         number("Last success", age, steps=theme.above(60, 300)),
-        number("Requests per second", v.service.rate(REQUESTS)),
+        number("Requests a second", v.service.rate(REQUESTS)),
         number("Failed answers", v.service.share(failed, REQUESTS), steps=theme.above(0.01, 0.05)),
         number(
             "Cache hit ratio", _hit_ratio(v), note="Hits and coalesced requests, of all look-ups of the summary cache."
         ),
+        reason(),
     ]
 
 
@@ -131,7 +133,7 @@ def _routes(v: BoardVariables) -> Row:
             "Every route of the service",
             [KeyColumn("route")],
             [
-                ValueColumn("Requests", v.service.increase(REQUESTS, ["route"]), bar=True),
+                ValueColumn("Requests", v.service.increase(REQUESTS, ["route"]), bar=True, width=200),
                 ValueColumn("Mean", v.service.mean(SECONDS, ["route"], RANGE), theme.above(1, 5)),
             ],
             sort="Requests",

@@ -129,7 +129,7 @@ def test_a_panel_follows_from_the_type() -> None:
     }
     assert shown["Till wait, distribution"]["type"] == "heatmap"
     assert shown["Till scan"]["fieldConfig"]["defaults"]["unit"] == "s"
-    assert shown["Till sales"]["fieldConfig"]["defaults"]["unit"] == "cps"
+    assert shown["Till sales"]["fieldConfig"]["defaults"]["unit"] == "suffix: sales/s"
 
 
 def test_two_families_in_the_same_words_go_by_their_names() -> None:

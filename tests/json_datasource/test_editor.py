@@ -122,7 +122,7 @@ UNITS = {
     ("provider_error_rate", "raw"): "percentunit",
     ("cache_size_bytes", "raw"): "bytes",
     ("tokens_used_total", "raw"): "short",
-    ("tokens_used_total", "rate"): "cps",
+    ("tokens_used_total", "rate"): "suffix: tokens/s",
     ("fastapi_requests_total", "rate"): "reqps",
     ("fastapi_requests_duration_seconds", "p95"): "s",
     ("fastapi_requests_duration_seconds", "rate"): "ops",

@@ -28,6 +28,13 @@ READ: list[tuple[object, VariableQuery | None]] = [
         {"target": "label_values", "label": "i", "metric": "up", "job": "(a|b)"},
         VariableQuery("label_values", 'up{job=~"a|b"}', "i"),
     ),
+    # Labels beside a text narrow it as they do beside a name.
+    (
+        {"target": "label_values(model)", "provider": ["openai", "groq"]},
+        VariableQuery("label_values", '{provider=~"openai|groq"}', "model"),
+    ),
+    ({"target": "label_values(up, i)", "job": "api"}, VariableQuery("label_values", 'up{job="api"}', "i")),
+    ({"target": "label_values(up, i)", "job": ""}, VariableQuery("label_values", "up", "i")),
     ({"target": "label_names", "metric": "up"}, VariableQuery("label_names", "up")),
     ({"target": "query_result", "query": "up"}, VariableQuery("query_result", text="up")),
     ({"target": ""}, None),
@@ -57,6 +64,12 @@ def test_what_is_asked(payload: object, wish: VariableQuery | None) -> None:
 def test_what_cannot_be_asked_says_what_can(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_variable({"target": text}, SPAN)
+
+
+@pytest.mark.parametrize("text", ["query_result(up)", "metrics(up)"])
+def test_labels_that_cannot_narrow_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match='takes no labels beside it: job="api"'):
+        parse_variable({"target": text, "job": "api"}, SPAN)
 
 
 @given(st.text(max_size=60))

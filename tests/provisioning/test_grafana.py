@@ -1,6 +1,7 @@
 """Grafana takes what it is given: one mistake in these files keeps it from starting."""
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -37,7 +38,8 @@ def test_the_datasources_are_those_that_dashboards_name() -> None:
         queries.JSON_UID: queries.JSON_PLUGIN,
         queries.SUMMARY_UID: queries.INFINITY_PLUGIN,
     }
-    assert [each["uid"] for each in DATASOURCES if each.get("isDefault")] == [queries.PROMETHEUS_UID]
+    (default,) = [each for each in DATASOURCES if each.get("isDefault")]
+    assert (default["name"], default["uid"]) == (queries.PROMETHEUS_NAME, queries.PROMETHEUS_UID)
 
 
 @each_datasource
@@ -120,7 +122,38 @@ def test_a_runbook_names_panels_that_exist(rule: dict[str, Any]) -> None:
     assert named or rule["uid"] in ("gw-upstream-down", "gw-no-data"), "those two are about empty dashboards"
 
 
-def test_one_outage_makes_one_alert() -> None:
-    loud = [rule["uid"] for rule in RULES if (rule["noDataState"], rule["execErrState"]) != ("OK", "OK")]
+@each_rule
+def test_view_panel_appears(rule: dict[str, Any]) -> None:
+    # The fields of the rule alone fill none of these, and Grafana shows the way to the panel by them.
+    assert rule["annotations"]["__dashboardUid__"] == rule["dashboardUid"]
+    assert rule["annotations"]["__panelId__"] == str(rule["panelId"])
 
-    assert loud == ["gw-upstream-down"]
+
+@each_rule
+def test_a_failing_query_resets_no_alert(rule: dict[str, Any]) -> None:
+    # That about the upstream asks through the service: its own failure is what it is about.
+    assert rule["execErrState"] == ("Alerting" if rule["uid"] == "gw-upstream-down" else "KeepLast")
+
+
+def test_no_data_is_no_alarm_and_the_file_says_why() -> None:
+    """What nothing scrapes is not monitored; a provider that nothing tells of has not recovered."""
+    states = {rule["uid"]: rule["noDataState"] for rule in RULES}
+    lines = (GRAFANA / "alerting/gatewayz.yml").read_text("utf-8").splitlines()
+    above = [before for before, line in pairwise(lines) if line.strip().startswith("noDataState:")]
+
+    assert {uid for uid, state in states.items() if state != "OK"} == {"gw-provider-down"}
+    assert states["gw-provider-down"] == "KeepLast"
+    assert len(above) == len(RULES)
+    assert all(re.match(r" +# [A-Z].{20,}\.$", line) for line in above), above
+
+
+def test_both_evaluate_as_often() -> None:
+    (group,) = read("alerting/gatewayz.yml")["groups"]
+    rules = yaml.safe_load((generate.ROOT / generate.RULES).read_text("utf-8"))["groups"]
+
+    assert {group["interval"]} == {each["interval"] for each in rules}
+
+
+def test_every_folder_that_grafana_looks_into_is_there() -> None:
+    # It logs an error for each that is missing.
+    assert {path.name for path in GRAFANA.iterdir()} == {"alerting", "dashboards", "datasources", "plugins"}

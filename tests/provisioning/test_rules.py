@@ -1,7 +1,7 @@
 """Each alert of Prometheus fires when it should, and only then: `promtool test rules` over made-up hours."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,12 @@ Labels = dict[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """What Prometheus sees, one value a minute, and which alerts fire by then."""
+    """What Prometheus sees, one value per interval, and which alerts fire by then."""
 
     series: dict[str, str]
     at: str
     firing: dict[str, list[Labels]] = field(default_factory=dict)
+    interval: str = "1m"
 
 
 def requests(good: int, bad: int, minutes: int, env: str = "production") -> dict[str, str]:
@@ -97,7 +98,7 @@ CASES = {
         {"provider-down": [PRODUCTION | {"provider": "groq"}]},
     ),
     "a provider is down for a moment": Case(
-        WELL | {'provider_availability{env="production",provider="groq"}': "1x10 0x2 1x20"}, "15m"
+        WELL | {'provider_availability{env="production",provider="groq"}': "1x10 0 1x20"}, "10m30s"
     ),
     "calls to a busy provider fail, to a quiet one as well": Case(
         WELL | calls("groq", 7, 3, 30) | calls("xai", 0, 1, 30) | calls("openai", 10, 0, 30),
@@ -114,8 +115,39 @@ CASES = {
         "10m",
         {"upstream-down": [{"job": "m", "instance": "a:8000"}]},
     ),
+    "nothing scrapes the service": Case(WELL, "1h"),
     "there is nothing at all": Case({'up{job="gatewayz"}': "0x30"}, "15m", {"no-data": [{}]}),
 }
+
+# A provider dies after five minutes and is back four minutes and a quarter later; a value every 15 seconds.
+GROQ = [PRODUCTION | {"provider": "groq"}]
+DIES = {
+    'provider_availability{env="production",provider="groq"}': "1x19 0x16 1x60",
+    'model_inference_requests_total{env="production",provider="groq",status="success"}': "0+10x20 200+0x16 210+10x60",
+    'model_inference_requests_total{env="production",provider="groq",status="error"}': "0x20 10+10x16 170+0x60",
+}
+# The scrapes of half a minute are missing in the midst of it.
+HANGS = DIES | {
+    'provider_availability{env="production",provider="groq"}': "1x19 0x1 _ _ 0x12 1x60",
+    'model_inference_requests_total{env="production",provider="groq",status="success"}': "0+10x20 _ _ 200x14 210x9",
+}
+UPSTREAM = 'gatewayz_metrics_upstream_up{job="m",instance="a:8000"}'
+BOTH = {"provider-down": GROQ, "provider-errors": GROQ}
+
+TIMELINES = {
+    "before a provider dies": Case(DIES, "4m45s"),
+    "a provider has been dead for a moment": Case(DIES, "5m45s"),
+    "a provider has been dead for two minutes": Case(DIES, "7m", BOTH),
+    "a provider has been dead for four minutes": Case(DIES, "9m", BOTH),
+    "a provider has been back for two minutes": Case(DIES, "11m30s"),
+    "a dead provider, and half a minute without scrapes": Case(HANGS, "7m", BOTH),
+    "the upstream hangs for 28 seconds": Case({UPSTREAM: "1x19 0x1 1x60"}, "5m45s"),
+    "the upstream has been back for a minute": Case({UPSTREAM: "1x19 0x1 1x60"}, "6m45s"),
+    "the upstream has been away for two minutes": Case(
+        {UPSTREAM: "1x19 0x60"}, "7m", {"upstream-down": [{"job": "m", "instance": "a:8000"}]}
+    ),
+}
+CASES |= {name: replace(case, series=WELL | case.series, interval="15s") for name, case in TIMELINES.items()}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -138,7 +170,7 @@ def test_promtool_accepts_the_rules() -> None:
 def _file(case: Case, folder: Path) -> Path:
     """The case in promtool's words: every alert is expected, most of them silent."""
     test = {
-        "interval": "1m",
+        "interval": case.interval,
         "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
         "alert_rule_test": [
             {"eval_time": case.at, "alertname": rule["alert"], "exp_alerts": _expected(rule, case.firing.get(name, []))}

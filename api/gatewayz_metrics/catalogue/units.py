@@ -3,6 +3,9 @@
 https://github.com/grafana/grafana/blob/main/packages/grafana-data/src/valueFormats/categories.ts
 """
 
+import re
+
+_NOUN = re.compile("[A-Za-z ]+")
 _UNITS = {
     "seconds": "s",
     "ms": "ms",
@@ -15,7 +18,6 @@ _UNITS = {
     "requests/min": "reqpm",
 }
 _PER_SECOND = {"requests": "reqps", "bytes": "Bps"}
-_COUNTED_PER_SECOND = "cps"
 
 
 def grafana_unit(unit: str, function: str = "raw", family_type: str = "") -> str:
@@ -24,5 +26,6 @@ def grafana_unit(unit: str, function: str = "raw", family_type: str = "") -> str
         # What grows is the number of observations, whatever is observed.
         return "ops" if function == "rate" else "short"
     if function == "rate":
-        return _PER_SECOND.get(unit, _COUNTED_PER_SECOND)
+        # A name that is no word would be read as part of the unit, such as a colon.
+        return _PER_SECOND.get(unit, f"suffix: {unit if _NOUN.fullmatch(unit) else ''}/s")
     return _UNITS.get(unit, "short")

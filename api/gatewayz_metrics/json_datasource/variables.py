@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gatewayz_metrics.caller_limits import check_length as check_text
@@ -114,7 +114,27 @@ def _parse(payload: object, span: MacroContext, longest: int | None) -> Variable
     found = _CALL.fullmatch(text)
     if found is None or found[1] not in _FROM_TEXT:
         raise ValueError(f"{text[:100]!r} is none of {_FORMS}.")
-    return _FROM_TEXT[found[1]](found[2], span)
+    return _narrow(_FROM_TEXT[found[1]](found[2], span), Payload.of(values), longest)
+
+
+def _narrow(wish: VariableQuery, payload: Payload, longest: int | None) -> VariableQuery:
+    """The same, for the labels that the payload gives beside the text. Raises ValueError where none can count."""
+    matchers = _matchers(payload, longest)
+    if not matchers:
+        return wish
+    if wish.kind not in ("label_values", "label_names"):
+        raise ValueError(f"{wish.kind} takes no labels beside it: {matchers[:100]}.")
+    return replace(wish, selector=_put_in(wish.selector, matchers, longest))
+
+
+def _matchers(payload: Payload, longest: int | None) -> str:
+    return chosen_matchers(payload, (name for name in payload.values if name not in _OPTIONS), longest)
+
+
+def _put_in(selector: str, matchers: str, longest: int | None) -> str:
+    if not matchers:
+        return selector
+    return inject_matchers(selector, matchers, longest) if selector else f"{{{matchers}}}"
 
 
 def _promql(text: str, span: MacroContext) -> str:
@@ -175,10 +195,7 @@ def _json_label_names(payload: Payload, span: MacroContext, longest: int | None)
 def _json_selector(payload: Payload, span: MacroContext, longest: int | None) -> tuple[str, str]:
     """The selector as it was written, and with the payload's labels put in."""
     selector = _promql(payload.text("selector") or payload.text("metric"), span)
-    matchers = chosen_matchers(payload, (name for name in payload.values if name not in _OPTIONS), longest)
-    if selector:
-        return selector, inject_matchers(selector, matchers, longest)
-    return "", f"{{{matchers}}}" if matchers else ""
+    return selector, _put_in(selector, _matchers(payload, longest), longest)
 
 
 _FROM_TEXT: dict[str, Callable[[str, MacroContext], VariableQuery]] = {

@@ -1,0 +1,98 @@
+"""Nothing absent looks healthy: what a panel shows where there is no value, over every panel."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.dashboards import reading
+from tests.dashboards.reading import Document
+from tests.dashboards.test_lint_boards import PANEL_IDS, PANELS
+
+# The last is that of a state of which there is no news.
+NEUTRAL = {"text", "#8e8e8e"}
+SHOWN_AS_A_VALUE = ("stat", "gauge", "bargauge")
+# Those about the service itself are red when it is dead.
+DEAD = ("Metrics service", "Why degraded")
+
+each_panel = pytest.mark.parametrize("panel", [panel for *_, panel in PANELS], ids=PANEL_IDS)
+
+
+def overrides(panel: Document, name: str) -> Iterator[tuple[str, Document]]:
+    """The values that overrides set for one property, by column."""
+    for override in panel["fieldConfig"]["overrides"]:
+        for each in override["properties"]:
+            if each["id"] == name:
+                yield override["matcher"]["options"], each["value"]
+
+
+def missing(mappings: list[Document]) -> list[Document]:
+    return [each["options"] for each in mappings if each["type"] == "special"]
+
+
+@each_panel
+def test_what_is_missing_has_no_colour_that_judges(panel: Document) -> None:
+    """Null, NaN and no answer take the base step's colour; only the panel about the service itself is red then."""
+    if panel["type"] == "text":
+        return
+    thresholds = [panel["fieldConfig"]["defaults"]["thresholds"], *(each for _, each in overrides(panel, "thresholds"))]
+    for each in thresholds:
+        base = each["steps"][0]
+        assert base["value"] is None
+        assert base["color"] == ("red" if panel["title"] in DEAD else "text")
+
+
+@each_panel
+def test_null_and_not_a_number_are_mapped_to_a_grey_text(panel: Document) -> None:
+    if panel["type"] not in SHOWN_AS_A_VALUE or panel["title"] == DEAD[0]:
+        return
+    (options,) = missing(panel["fieldConfig"]["defaults"]["mappings"])
+    assert options["match"] == "null+nan"
+    assert options["result"]["color"] in NEUTRAL
+    assert options["result"]["text"]
+
+
+@each_panel
+def test_cells_without_a_value_are_neutral_and_never_walls_of_colour(panel: Document) -> None:
+    if panel["type"] != "table":
+        return
+    values = dict(overrides(panel, "unit"))
+    mapped = dict(overrides(panel, "mappings"))
+    assert values.keys() == mapped.keys() == dict(overrides(panel, "noValue")).keys()
+    for each in mapped.values():
+        (options,) = missing(each)  # type: ignore[arg-type]
+        assert options["match"] == "null+nan"
+        assert options["result"]["color"] in NEUTRAL
+    assert not [each for _, each in overrides(panel, "custom.cellOptions") if each["type"] == "color-background"]
+
+
+@each_panel
+def test_a_panel_without_data_says_why(panel: Document) -> None:
+    if panel["type"] == "text":
+        return
+    text = panel["fieldConfig"]["defaults"].get("noValue", "")
+    assert len(text) > 5
+    assert text not in ("N/A", "No data")
+    if panel["type"] in ("stat", "gauge"):
+        assert len(text) <= 7 * panel["gridPos"]["w"], "it would be too small to read"
+
+
+def test_the_service_board_says_that_nothing_scrapes_it() -> None:
+    for panel in reading.panels(reading.board("gw-service")):
+        if panel["datasource"]["type"] == "prometheus":
+            assert panel["fieldConfig"]["defaults"]["noValue"].startswith("Not scraped"), panel["title"]
+
+
+@each_panel
+def test_a_state_ends_when_nothing_tells_of_it_any_more(panel: Document) -> None:
+    """Grafana draws the last state on: green through a whole outage. A value of its own tells where nothing was."""
+    if panel["type"] != "state-timeline":
+        return
+    (query,) = panel["targets"]
+    assert " or 0 * last_over_time((" in query["expr"]
+    texts = {
+        key: each
+        for m in panel["fieldConfig"]["defaults"]["mappings"]
+        if m["type"] == "value"
+        for key, each in m["options"].items()
+    }
+    assert texts["-1"]["color"] in NEUTRAL

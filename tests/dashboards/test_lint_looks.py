@@ -1,0 +1,163 @@
+"""Lines, titles and numbers that people can read, over every panel."""
+
+import re
+
+import pytest
+
+from tests.dashboards import reading
+from tests.dashboards.reading import Document
+from tests.dashboards.test_lint_boards import PANEL_IDS, PANELS
+from tests.dashboards.test_lint_honesty import overrides
+
+# The bound of the last bucket, in seconds, of the histograms that the boards take quantiles of.
+LAST_BUCKETS = {
+    "fastapi_requests_duration_seconds": "5",
+    "model_inference_duration_seconds": "60",
+    "provider_response_time_seconds": "10",
+}
+STATUS = re.compile(r"\{\{status(_code)?\}\}|[45]xx|429")
+LONG = re.compile(r"\{\{(model|path|exception_type|from_state)\}\}")
+MANY = re.compile(r"\{\{(model|path|provider|gateway)\}\}")
+COLOURS = {"/^2/": "green", "/^3/": "blue", "/^4/": "orange", "/^5/": "red"}
+
+each_panel = pytest.mark.parametrize("panel", [panel for *_, panel in PANELS], ids=PANEL_IDS)
+
+
+def legends(panel: Document) -> str:
+    return " ".join(query.get("legendFormat", "") for query in panel.get("targets", []))
+
+
+@each_panel
+def test_a_title_is_no_longer_than_its_panel(panel: Document) -> None:
+    # At 1600 pixels a column of the grid has about 50 of them, and a letter 8; the icon takes some.
+    assert panel["title"] == "$provider" or len(panel["title"]) <= 4.6 * panel["gridPos"]["w"]
+
+
+@each_panel
+def test_status_classes_have_the_same_colours_everywhere(panel: Document) -> None:
+    if panel["type"] != "timeseries" or not STATUS.search(legends(panel)):
+        return
+    assert {pattern: each["fixedColor"] for pattern, each in overrides(panel, "color")} == COLOURS
+    if "{{status" in legends(panel):
+        # Beside good answers, failures are a flat line at zero.
+        places = {pattern: str(each) for pattern, each in overrides(panel, "custom.axisPlacement")}
+        assert places == {"/^4/": "right", "/^5/": "right"}
+
+
+@each_panel
+def test_a_name_has_the_same_colour_on_every_panel(panel: Document) -> None:
+    if panel["type"] in ("timeseries", "piechart") and "{{" in legends(panel):
+        assert panel["fieldConfig"]["defaults"]["color"]["mode"] == "palette-classic-by-name"
+
+
+@each_panel
+def test_long_names_stand_beside_the_graph(panel: Document) -> None:
+    if panel["type"] == "timeseries":
+        legend = panel["options"]["legend"]
+        expected = ("table", "right") if LONG.search(legends(panel)) else ("list", "bottom")
+        assert (legend["displayMode"], legend["placement"]) == expected
+
+
+@each_panel
+def test_at_most_eight_series_are_drawn_one_by_one(panel: Document) -> None:
+    """More is a tangle. Chosen at the end of the range, so that no line comes and goes in between."""
+    for query in panel.get("targets", []):
+        if panel["type"] == "timeseries" and MANY.search(query["legendFormat"]):
+            assert re.search(r"and topk\(8, .*@ end\(\)", query["expr"])
+
+
+@each_panel
+def test_an_axis_of_zeros_does_not_end_at_a_hundred(panel: Document) -> None:
+    if panel["type"] != "timeseries":
+        return
+    defaults = panel["fieldConfig"]["defaults"]
+    highest = [step["value"] for step in defaults["thresholds"]["steps"] if step["value"] is not None]
+    assert defaults["custom"]["axisSoftMin"] == 0
+    assert max([0.0, *highest]) < defaults["custom"]["axisSoftMax"] <= max([1024, *(1.3 * each for each in highest)])
+
+
+@each_panel
+def test_a_quantile_at_the_last_bucket_says_that_it_may_be_more(panel: Document) -> None:
+    for query in panel.get("targets", []):
+        found = re.search(r"histogram_quantile\(.*?(\w+)_bucket", query.get("expr", ""))
+        if found and found[1] in LAST_BUCKETS and panel["type"] == "timeseries":
+            bound = LAST_BUCKETS[found[1]]
+            texts = [each["options"].get(bound, {}) for each in panel["fieldConfig"]["defaults"]["mappings"]]
+            assert {"text": f"{bound} s or more", "index": 0} in texts
+
+
+def columns(panel: Document, name: str) -> dict[str, object]:
+    return dict(overrides(panel, name))
+
+
+@each_panel
+def test_every_column_of_a_table_is_in_sight(panel: Document) -> None:
+    """At 1600 pixels with the menu open a table of full width has 1250 of them."""
+    if panel["type"] != "table":
+        return
+    widths, least = columns(panel, "custom.width"), columns(panel, "custom.minWidth")
+    assert columns(panel, "unit").keys() <= widths.keys()
+    together = [*widths.values(), *least.values()]
+    assert sum(int(str(each)) for each in together) <= 1250 * panel["gridPos"]["w"] / 24
+    assert least, "one column takes what is left"
+
+
+@pytest.mark.parametrize(("uid", "title"), [("gw-overview", "Provider health"), ("gw-http", "Every route")])
+def test_a_phone_shows_what_fails_and_what_is_slow(uid: str, title: str) -> None:
+    panel = next(each for each in reading.panels(reading.board(uid)) if each["title"] == title)
+    widths = columns(panel, "custom.width")
+    shown = [int(str(widths[name])) for name in list(columns(panel, "unit")) if name != "Requests"]
+    least = [int(str(each)) for each in columns(panel, "custom.minWidth").values()]
+
+    assert list(columns(panel, "unit"))[-1] in ("Requests", "95th percentile")
+    assert sum(shown) + sum(least) <= 400
+
+
+@each_panel
+def test_a_share_is_not_described_as_what_it_is_a_share_of(panel: Document) -> None:
+    """The burn rate's text began with that of the requests."""
+    ratios = {"percentunit", "percent", "none"}
+    if panel.get("fieldConfig", {}).get("defaults", {}).get("unit") in ratios:
+        assert not panel["description"].startswith(("HTTP requests served", "Model calls, by", "Requests answered, by"))
+
+
+@each_panel
+def test_a_table_begins_with_what_matters(panel: Document) -> None:
+    if panel["type"] == "table":
+        (order,) = [each["options"]["sort"] for each in panel["transformations"] if each["id"] == "sortBy"]
+        assert [each["desc"] for each in order] == [True]
+        assert order[0]["field"] in columns(panel, "unit")
+
+
+@each_panel
+def test_bars_are_scaled_by_their_own_column(panel: Document) -> None:
+    bars = (
+        [name for name, each in overrides(panel, "custom.cellOptions") if each["type"] == "gauge"]
+        if (panel["type"] == "table")
+        else []
+    )
+    for name in bars:
+        assert columns(panel, "fieldMinMax")[name] is True
+
+
+@each_panel
+def test_counts_are_whole_numbers(panel: Document) -> None:
+    """An increase is estimated: 1.33 exceptions. And 2.10 K leaves open how many it is."""
+    defaults = panel.get("fieldConfig", {}).get("defaults", {})
+    if panel["type"] in ("stat", "gauge", "bargauge", "piechart", "barchart"):
+        assert defaults["unit"] != "short"
+        assert defaults["unit"] != "locale" or defaults["decimals"] == 0
+    if panel["type"] == "table":
+        units, digits = columns(panel, "unit"), columns(panel, "decimals")
+        assert "short" not in units.values()
+        assert [digits[name] for name, unit in units.items() if unit == "locale"] == [0] * list(units.values()).count(
+            "locale"
+        )
+    if panel["type"] == "timeseries" and defaults["custom"].get("drawStyle") == "bars" and defaults["unit"] == "short":
+        assert defaults["decimals"] == 0
+
+
+@each_panel
+def test_nothing_is_extrapolated_to_a_month(panel: Document) -> None:
+    for query in panel.get("targets", []):
+        assert not re.search(r"/ 7 \* 30|\* 30\b", query.get("expr", "")), query["expr"]
