@@ -9,7 +9,6 @@ from gatewayz_metrics.catalogue import Family, functions_of
 from grafana_foundation_sdk.builders import heatmap, timeseries
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import leaders
 from dashboards.board import Row, board
 from dashboards.expressions import Metrics
 from dashboards.panels import fill_lines, graph, heat, sentence
@@ -18,8 +17,6 @@ from dashboards.service_panels import readiness, statistic, title_of
 from dashboards.variables import BoardVariables
 
 QUANTILES = (0.5, 0.95, 0.99)
-# Where each of several series has quantiles, one of them is drawn; above this one they hang on too few observations.
-_READABLE = 0.95
 
 Drawn = timeseries.Panel | heatmap.Panel
 
@@ -117,28 +114,13 @@ def _drawn(v: BoardVariables, family: Family, title: str) -> tuple[str, list[Dra
         line = Line(v.gateway.mean(family.name, family.by), _legend(family, title))
         return "Distributions", [graph(title, line, note=f"The mean, for the summary {family.name} has no quantiles.")]
     if "rate" in functions:
-        lines = _rates(v, family, title)
-        return "Rates", [graph(title, *lines, note=f"How fast the counter {family.name} grows.")]
-    values = v.gateway.as_defined(family)
-    if leaders.MANY & set(family.by):
-        values = leaders.among(values, leaders.highest(values))
-    line = Line(values, _legend(family, title))
+        line = Line(v.gateway.rate(family.name, family.by), _legend(family, title))
+        return "Rates", [graph(title, line, note=f"How fast the counter {family.name} grows.")]
+    line = Line(v.gateway.as_defined(family), _legend(family, title))
     return "Values", [graph(title, line, note=f"The {family.type} {family.name} as the catalogue defines it.")]
 
 
-def _rates(v: BoardVariables, family: Family, title: str) -> list[Line]:
-    rate, legend = v.gateway.rate(family.name, family.by), _legend(family, title)
-    if not leaders.MANY & set(family.by):
-        return [Line(rate, legend)]
-    return leaders.with_rest(rate, leaders.largest(v.gateway.increase(family.name, family.by)), legend)
-
-
 def _quantiles(v: BoardVariables, family: Family, histogram: str, quantiles: Iterable[float]) -> list[Line]:
-    if leaders.MANY & set(family.by):
-        busiest = leaders.largest(v.gateway.increase(f"{histogram}_count", family.by))
-        worst = max(each for each in quantiles if each <= _READABLE)
-        found = leaders.among(v.gateway.quantile(worst, histogram, family.by), busiest)
-        return [Line(found.meaning(family.help), _legend(family, f"p{worst * 100:g}"))]
     drawn = ((quantile, v.gateway.quantile(quantile, histogram, family.by)) for quantile in quantiles)
     return [Line(each.meaning(family.help), _legend(family, f"p{quantile * 100:g}")) for quantile, each in drawn]
 

@@ -3,7 +3,7 @@
 from gatewayz_metrics.promql.build import aggregate, growth
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import leaders, slo, theme
+from dashboards import slo, theme
 from dashboards.board import Row, board
 from dashboards.expressions import RANGE, RATE, TRAFFIC, Expression
 from dashboards.panels import bars, graph, heat
@@ -28,14 +28,11 @@ def build(v: BoardVariables) -> Dashboard:
 
 
 def _traffic(v: BoardVariables) -> Row:
-    by = ["method", "path"]
-    busiest = leaders.largest(v.http.increase(TRAFFIC, by))
-    in_progress = v.http.total("fastapi_requests_in_progress", ["path"])
     return "Traffic", [
-        graph("Busiest routes", *leaders.with_rest(v.http.rate(TRAFFIC, by), busiest, "{{method}} {{path}}")),
+        graph("Busiest routes", Line(v.http.rate(TRAFFIC, ["method", "path"]).top(10), "{{method}} {{path}}")),
         graph(
             "In progress by route",
-            *leaders.with_rest(in_progress, leaders.highest(in_progress), "{{path}}"),
+            Line(v.http.total("fastapi_requests_in_progress", ["path"]).scaled("{} > 0", "short"), "{{path}}"),
         ),
     ]
 

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import leaders, links, theme
+from dashboards import links, theme
 from dashboards.board import Row, board
 from dashboards.expressions import RANGE
 from dashboards.panels import columns, graph, heat
@@ -35,20 +35,15 @@ def build(v: BoardVariables) -> Dashboard:
 def _calls(v: BoardVariables) -> Row:
     chosen = v.models_of_providers
     failed = chosen.where('status!="success"')
-    failing = leaders.largest(chosen.part(failed, CALLS, ["provider"]))
     return "Calls", [
-        graph(
-            "Calls by model",
-            *leaders.with_rest(chosen.rate(CALLS, ["model"]), _busiest(v), "{{model}}"),
-            links=[links.to_model()],
-        ),
+        graph("Calls by model", Line(chosen.rate(CALLS, ["model"]), "{{model}}"), links=[links.to_model()]),
         graph(
             "Share of failed calls",
-            Line(leaders.among(chosen.share(failed, CALLS, ["provider"]), failing), "{{provider}}"),
+            Line(chosen.share(failed, CALLS, ["provider"]), "{{provider}}"),
             steps=theme.above(0.02, 0.1),
             links=[links.to_provider()],
             # By model it would mislead: a good call may carry another spelling than a failed one.
-            note="By provider, those with most failed calls: failed calls carry the client's spelling of a model.",
+            note="By provider: failed calls carry the client's spelling of a model.",
         ),
         heat("Durations of calls", chosen.buckets(SECONDS), note="Brighter: more calls took that long."),
         graph(
@@ -93,11 +88,7 @@ def _tokens(v: BoardVariables) -> Row:
     per_call = chosen.rate(TOKENS, ["model"]).over(chosen.where('status="success"').rate(CALLS, ["model"]), "short")
     return "Tokens", [
         graph("Tokens per second by type", Line(chosen.rate(TOKENS, ["token_type"]), "{{token_type}}")),
-        graph(
-            "Tokens per call",
-            Line(leaders.among(per_call, _busiest(v)), "{{model}}"),
-            note="Per call that succeeded, of the models with most calls.",
-        ),
+        graph("Tokens per call", Line(per_call, "{{model}}"), note="Per call that succeeded."),
     ]
 
 
@@ -107,13 +98,5 @@ def _cost(v: BoardVariables) -> Row:
     per_thousand = spent.over(chosen.rate(TOKENS, ["model"]), "currencyUSD")
     return "Cost", [
         columns("Credits by model", chosen.increase(CREDITS, ["model"]).top(10), "model", note="The ten highest."),
-        graph(
-            "Credits per 1,000 tokens",
-            Line(leaders.among(per_thousand, _busiest(v)), "{{model}}"),
-            note="Of the models with most calls.",
-        ),
+        graph("Credits per 1,000 tokens", Line(per_thousand, "{{model}}")),
     ]
-
-
-def _busiest(v: BoardVariables) -> str:
-    return leaders.largest(v.models_of_providers.increase(CALLS, ["model"]))

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import leaders, links, theme
+from dashboards import links, theme
 from dashboards.board import Row, board
 from dashboards.expressions import RANGE
 from dashboards.panels import dial, donut, graph, number, ranking, states, words
@@ -65,29 +65,26 @@ def _health(v: BoardVariables) -> Row:
 
 def _errors(v: BoardVariables) -> Row:
     failed = v.providers.where('status!="success"')
-    failing = leaders.largest(v.providers.part(failed, CALLS, ["provider"]))
-    reported = v.providers.now("provider_error_rate")
     return "Errors", [
         graph(
             "Error rate as reported",
-            Line(leaders.among(reported, leaders.highest(reported)), "{{provider}}"),
+            Line(v.providers.now("provider_error_rate"), "{{provider}}"),
             steps=theme.above(0.02, 0.1),
             note="Where it disagrees with the counted one beside it, one of the two is wrong.",
         ),
         graph(
             "Error rate as counted",
-            Line(leaders.among(v.providers.share(failed, CALLS, ["provider"]), failing), "{{provider}}"),
+            Line(v.providers.share(failed, CALLS, ["provider"]), "{{provider}}"),
             steps=theme.above(0.02, 0.1),
         ),
     ]
 
 
 def _latency(v: BoardVariables) -> Row:
-    busiest = leaders.largest(v.providers.increase(CALLS, ["provider"]))
     return "Latency and traffic", [
         graph(
             "95th percentile by provider",
-            Line(leaders.among(v.providers.quantile(0.95, SECONDS, ["provider"]), busiest), "{{provider}}"),
+            Line(v.providers.quantile(0.95, SECONDS, ["provider"]), "{{provider}}"),
             steps=theme.above(2, 5),
             ends_at=10,
             note="The histogram ends there: 10 s means 10 s or more.",

@@ -17,7 +17,6 @@ LAST_BUCKETS = {
 }
 STATUS = re.compile(r"\{\{status(_code)?\}\}|[45]xx|429")
 LONG = re.compile(r"\{\{(model|path|exception_type|from_state)\}\}")
-MANY = re.compile(r"\{\{(model|path|provider|gateway)\}\}")
 COLOURS = {"/^2/": "green", "/^3/": "blue", "/^4/": "orange", "/^5/": "red"}
 
 each_panel = pytest.mark.parametrize("panel", [panel for *_, panel in PANELS], ids=PANEL_IDS)
@@ -56,14 +55,6 @@ def test_long_names_stand_beside_the_graph(panel: Document) -> None:
         legend = panel["options"]["legend"]
         expected = ("table", "right") if LONG.search(legends(panel)) else ("list", "bottom")
         assert (legend["displayMode"], legend["placement"]) == expected
-
-
-@each_panel
-def test_at_most_eight_series_are_drawn_one_by_one(panel: Document) -> None:
-    """More is a tangle. Chosen at the end of the range, so that no line comes and goes in between."""
-    for query in panel.get("targets", []):
-        if panel["type"] == "timeseries" and MANY.search(query["legendFormat"]):
-            assert re.search(r"and topk\(8, .*@ end\(\)", query["expr"])
 
 
 @each_panel
