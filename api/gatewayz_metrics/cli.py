@@ -1,4 +1,4 @@
-"""The command `gatewayz-metrics`: serve, demo, check, purge, catalogue."""
+"""The command `gatewayz-metrics`: serve, demo, check, purge; `commands` has the others."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,11 +20,13 @@ from rich.table import Table
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check, Finding
+from gatewayz_metrics.commands.catalogue import catalogue_commands
+from gatewayz_metrics.commands.dashboards import write_dashboards
+from gatewayz_metrics.commands.doctor import doctor
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.logs import OneLineFormatter
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.operations.purge import PURGE
-from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.server.listener import base_url, bind_socket
 from gatewayz_metrics.server.serve import serve as serve_application
 from gatewayz_metrics.settings import Settings, read_settings
@@ -35,7 +38,25 @@ except ImportError:  # it does not exist for Windows
 
 log = logging.getLogger(__name__)
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
+app = typer.Typer(no_args_is_help=True, help="Answers for the metrics of the GatewayZ gateway.")
+
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on, in place of PORT.")]
+
+
+def _print_version(asked: bool) -> None:  # typer's own form of a callback
+    if asked:
+        typer.echo(f"gatewayz-metrics {version('gatewayz-metrics')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Answers for the metrics of the GatewayZ gateway."""
 
 
 def run() -> None:
@@ -47,22 +68,44 @@ def run() -> None:
 
 
 @app.command()
-def serve() -> None:
-    """Serve an upstream that is there already; the settings name it."""
-    _run(_serve(read_settings()))
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, in place of HOST.")] = None,
+    port: PortOption = None,
+    url: Annotated[str | None, typer.Option(help="The upstream, in place of PROMETHEUS_URL.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with tokens, one a line, in place of API_TOKENS.")
+    ] = None,
+) -> None:
+    """Serve an upstream that is there already. All other settings are environment variables or stand in .env."""
+    tokens = None if token_file is None else _read_tokens(token_file)
+    _run(_serve(read_settings(host=host, port=port, prometheus_url=url, api_tokens=tokens)))
+
+
+def _read_tokens(file: Path) -> tuple[str, ...]:
+    """The lines of a file that hold something. Raises ConfigurationError."""
+    try:
+        tokens = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"The file of tokens {file} cannot be read ({type(exc).__name__}).") from None
+    if not tokens:
+        # An empty list would leave the service open.
+        raise ConfigurationError(f"The file of tokens {file} holds none.")
+    return tokens
 
 
 @app.command()
 def demo(
+    port: PortOption = None,
+    *,
     spec_families: Annotated[
         bool, typer.Option("--spec-families", help="Also the specification's families that the real gateway lacks.")
     ] = False,
 ) -> None:
     """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
-        _run(_serve(read_settings(), is_demo=True))
+        _run(_serve(read_settings(port=port), is_demo=True))
     else:
-        _simulate(spec_families=spec_families)
+        _simulate(port, spec_families=spec_families)
 
 
 @app.command()
@@ -119,6 +162,11 @@ def purge(
     typer.echo(f"{url} has forgotten all that it kept, {size:,} bytes of range queries among it.")
 
 
+app.command()(doctor)
+app.add_typer(catalogue_commands, name="catalogue")
+app.command("dashboards")(write_dashboards)
+
+
 def _connect(url: str, token: str) -> httpx.Client:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{url!r} is not a URL such as http://localhost:8000.")
@@ -126,28 +174,7 @@ def _connect(url: str, token: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False)
 
 
-@app.command()
-def catalogue(
-    path: Annotated[Path | None, typer.Argument(help="A catalogue file; the setting CATALOGUE when absent.")] = None,
-) -> None:
-    """Print the catalogue as tables, and with them say that it is valid."""
-    settings = read_settings()
-    found = load(path or settings.catalogue)
-    slots = Slots(settings.selector, found.window)
-    families = Table("Family", "Type", "Unit", "By", "Categories", "Meaning", title=f"{found.title}: families")
-    for family in found.families:
-        row = (family.name, family.type, family.unit, ", ".join(family.by), ", ".join(family.categories), family.help)
-        families.add_row(*row)
-    statistics = Table("Statistic", "Unit", "Meaning", "Expression", title=f"{found.title}: statistics")
-    for statistic in found.statistics:
-        statistics.add_row(
-            statistic.name, statistic.unit, statistic.help, slots.fill("\nelse ".join(statistic.choices))
-        )
-    # Piped into a file, a table keeps its columns instead of squeezing them into 80 characters.
-    Console(width=None if sys.stdout.isatty() else 240).print(families, statistics)
-
-
-def _simulate(*, spec_families: bool) -> None:
+def _simulate(port: int | None, *, spec_families: bool) -> None:
     # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
     try:
         from gatewayz_demo.errors import DemoError  # noqa: PLC0415
@@ -158,9 +185,9 @@ def _simulate(*, spec_families: bool) -> None:
         ) from exc
 
     async def simulate() -> None:
-        bound = bind_socket(read_settings())
+        bound = bind_socket(read_settings(port=port))
         async with embedded_upstream(progress=_say, spec_families=spec_families) as url:
-            await _serve(read_settings(prometheus_url=url), bound, is_demo=True)
+            await _serve(read_settings(prometheus_url=url, port=port), bound, is_demo=True)
 
     try:
         _run(simulate())
