@@ -1,7 +1,8 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY api api
+COPY provisioning provisioning
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check ".[server]"
 
 FROM python:3.13-slim
