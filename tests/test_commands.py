@@ -1,17 +1,22 @@
 """The commands that serve nothing, and the options of those that serve: what a person types first."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
+from gatewayz_demo import engines
 from gatewayz_metrics.catalogue import load
 
-from tests.support.command import finished, running
+from tests.support.command import COMMAND, ended, finished, running
 from tests.support.engine import Engine
 from tests.support.server import address, listening
+from tests.support.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[1]
 PROVISIONING = REPOSITORY / "provisioning"
@@ -87,6 +92,46 @@ def test_demo_takes_a_port(prometheus: Engine) -> None:
         assert process.wait(60) == 0
 
     assert url.endswith(f":{port}")
+
+
+def test_ctrl_c_ends_the_demo_while_it_writes_history(tmp_path: Path) -> None:
+    """At once, with one line: the stage that takes long still runs when the command has ended."""
+    stage = tmp_path / "stage"
+    promtool = tmp_path / "promtool"
+    real = engines.find_engine("promtool").path
+    script = f'case "$*" in *create-blocks*) echo $$ >{stage}; exec sleep 600;; *) exec {real} "$@";; esac'
+    promtool.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
+    promtool.chmod(0o755)
+    named = {"PROMETHEUS_BIN": str(engines.find_engine("prometheus").path), "PROMTOOL_BIN": str(promtool)}
+    environment = os.environ | named | {"XDG_CACHE_HOME": str(tmp_path), "PORT": "0", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen([*COMMAND, "demo"], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: stage.exists() and stage.read_text("utf-8").endswith("\n"))
+            process.send_signal(signal.SIGINT)
+            status = process.wait(30)
+        finally:
+            # The stage still exists, or else this fails.
+            os.kill(int(stage.read_text("utf-8")), signal.SIGKILL)
+            process.kill()
+        assert process.stdout is not None
+        text = process.stdout.read()
+
+    assert status == 0
+    assert text.splitlines()[-1] == "Ended."
+
+
+def test_ctrl_c_before_anything_is_loaded_is_one_line() -> None:
+    lines = [
+        "import sys",
+        "class Interrupting:",
+        "    def __getattr__(self, name):",
+        "        raise KeyboardInterrupt",
+        "sys.modules['gatewayz_metrics.cli'] = Interrupting()",
+        "from gatewayz_metrics.__main__ import run",
+        "run()",
+    ]
+
+    assert ended([sys.executable, "-c", "\n".join(lines)], {}) == (130, "Ended.\n")
 
 
 # --------------------------------------------------------------------------- catalogue

@@ -251,11 +251,15 @@ def _banner(settings: Settings, bound: socket.socket) -> str:
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
             runner.run(main)
-    except KeyboardInterrupt:  # before the service listens, or on Windows
-        pass
+        except KeyboardInterrupt:  # before the service listens, or on Windows
+            _say("Ended.")
+            sys.stdout.flush()
+            # What was begun is closed; to leave the loop in good order would be to wait for its threads, which may
+            # write history for seconds. What they leave behind is taken for unfinished by the next start.
+            os._exit(0)
     _say("Ended.")
 
 
