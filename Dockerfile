@@ -10,7 +10,7 @@ COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    HOST=0.0.0.0 \
+    HOST=:: \
     PORT=8000
 EXPOSE 8000
 # A number: Kubernetes can tell from it that the user is not root.
