@@ -12,8 +12,6 @@ from tests.support.readme import DOCS, GENERATED, README, with_tables
 PAGES = [*sorted(DOCS.glob("*.md")), *sorted(README.parent.glob("*.md"))]
 TEXTS = "".join(page.read_text("utf-8") for page in PAGES)
 COMMANDS = sorted(set(re.findall(r"gatewayz-metrics ([a-z]+)\b", TEXTS)))
-    {name for page in PAGES for name in re.findall(r"gatewayz-metrics ([a-z]+)\b", page.read_text("utf-8"))}
-)
 
 
 def name_page(page: object) -> str | None:
