@@ -116,6 +116,18 @@ def test_it_asks_for_a_token_by_keyboard_and_keeps_it_nowhere(browser: Browser, 
         assert "httpHeaderValue1: Bearer $GATEWAYZ_METRICS_TOKEN" in browser.text("pre")
 
 
+def test_the_upstream_is_watched_while_a_token_is_awaited(browser: Browser, upstream: EngineProcess) -> None:
+    with serving(upstream, api_tokens=(TOKEN,)) as url:
+        browser.go(f"{url}/")
+        browser.wait_for("This service asks for a token", "header")
+        assert browser.text("#state") == "The upstream answers."
+        upstream.stop()
+        browser.wait_for("The upstream does not answer.", "#state")
+
+        # What needs a token is not asked for again and again.
+        assert len([asked for asked in browser.requested if asked.endswith("/summary")]) == 1
+
+
 def test_a_service_that_is_gone_is_told(browser: Browser, upstream: EngineProcess) -> None:
     with serving(upstream) as url:
         browser.go(f"{url}/")
