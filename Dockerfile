@@ -1,7 +1,8 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY api api
+COPY provisioning provisioning
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check ".[server]"
 
 FROM python:3.13-slim
@@ -9,7 +10,7 @@ COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    HOST=0.0.0.0 \
+    HOST=:: \
     PORT=8000
 EXPOSE 8000
 # A number: Kubernetes can tell from it that the user is not root.

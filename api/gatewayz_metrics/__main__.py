@@ -11,6 +11,9 @@ def run() -> None:
         if (exc.name or "").startswith("gatewayz_"):
             raise
         sys.exit(f"gatewayz-metrics: {exc.name} is not installed; type: pip install 'gatewayz-metrics[server]'")
+    except KeyboardInterrupt:
+        sys.stderr.write("Ended.\n")
+        sys.exit(130)  # as shells say of SIGINT
     run_command()
 
 

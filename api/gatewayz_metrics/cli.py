@@ -1,4 +1,4 @@
-"""The command `gatewayz-metrics`: serve, demo, check, purge, catalogue."""
+"""The command `gatewayz-metrics`: serve, demo, check, purge; `commands` has the others."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,12 +19,14 @@ from rich.table import Table
 
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check, Finding
+from gatewayz_metrics.commands.catalogue import catalogue_commands
+from gatewayz_metrics.commands.dashboards import write_dashboards
+from gatewayz_metrics.commands.doctor import doctor
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.host_settings import warn_of_unknown_settings
 from gatewayz_metrics.logs import configure_logging
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.operations.purge import PURGE
-from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.server.listener import base_url, bind_socket
 from gatewayz_metrics.server.serve import serve as serve_application
 from gatewayz_metrics.settings import Settings, read_settings
@@ -33,7 +36,25 @@ try:
 except ImportError:  # it does not exist for Windows
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Answers for the metrics of the GatewayZ gateway.")
+app = typer.Typer(no_args_is_help=True, help="Answers for the metrics of the GatewayZ gateway.")
+
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on, in place of PORT.")]
+
+
+def _print_version(asked: bool) -> None:  # typer's own form of a callback
+    if asked:
+        typer.echo(f"gatewayz-metrics {version('gatewayz-metrics')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Answers for the metrics of the GatewayZ gateway."""
 
 
 def run() -> None:
@@ -45,22 +66,31 @@ def run() -> None:
 
 
 @app.command()
-def serve() -> None:
-    """Serve an upstream that is there already; the settings name it."""
-    _run(_serve(read_settings()))
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, in place of HOST.")] = None,
+    port: PortOption = None,
+    url: Annotated[str | None, typer.Option(help="The upstream, in place of PROMETHEUS_URL.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with tokens, one a line, in place of API_TOKENS_FILE.")
+    ] = None,
+) -> None:
+    """Serve an upstream that is there already. All other settings are environment variables or stand in .env."""
+    _run(_serve(read_settings(host=host, port=port, prometheus_url=url, api_tokens_file=token_file)))
 
 
 @app.command()
 def demo(
+    port: PortOption = None,
+    *,
     spec_families: Annotated[
         bool, typer.Option("--spec-families", help="Also the specification's families that the real gateway lacks.")
     ] = False,
 ) -> None:
     """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
-        _run(_serve(read_settings(), is_demo=True))
+        _run(_serve(read_settings(port=port), is_demo=True))
     else:
-        _simulate(spec_families=spec_families)
+        _simulate(port, spec_families=spec_families)
 
 
 @app.command()
@@ -117,6 +147,11 @@ def purge(
     typer.echo(f"{url} has forgotten all that it kept, {size:,} bytes of range queries among it.")
 
 
+app.command()(doctor)
+app.add_typer(catalogue_commands, name="catalogue")
+app.command("dashboards")(write_dashboards)
+
+
 def _connect(url: str, token: str) -> httpx.Client:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{url!r} is not a URL such as http://localhost:8000.")
@@ -124,28 +159,7 @@ def _connect(url: str, token: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False)
 
 
-@app.command()
-def catalogue(
-    path: Annotated[Path | None, typer.Argument(help="A catalogue file; the setting CATALOGUE when absent.")] = None,
-) -> None:
-    """Print the catalogue as tables, and with them say that it is valid."""
-    settings = read_settings()
-    found = load(path or settings.catalogue)
-    slots = Slots(settings.selector, found.window)
-    families = Table("Family", "Type", "Unit", "By", "Categories", "Meaning", title=f"{found.title}: families")
-    for family in found.families:
-        row = (family.name, family.type, family.unit, ", ".join(family.by), ", ".join(family.categories), family.help)
-        families.add_row(*row)
-    statistics = Table("Statistic", "Unit", "Meaning", "Expression", title=f"{found.title}: statistics")
-    for statistic in found.statistics:
-        statistics.add_row(
-            statistic.name, statistic.unit, statistic.help, slots.fill("\nelse ".join(statistic.choices))
-        )
-    # Piped into a file, a table keeps its columns instead of squeezing them into 80 characters.
-    Console(width=None if sys.stdout.isatty() else 240).print(families, statistics)
-
-
-def _simulate(*, spec_families: bool) -> None:
+def _simulate(port: int | None, *, spec_families: bool) -> None:
     # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
     try:
         from gatewayz_demo.errors import DemoError  # noqa: PLC0415
@@ -156,9 +170,9 @@ def _simulate(*, spec_families: bool) -> None:
         ) from exc
 
     async def simulate() -> None:
-        bound = bind_socket(read_settings())
+        bound = bind_socket(read_settings(port=port))
         async with embedded_upstream(progress=_say, spec_families=spec_families) as url:
-            await _serve(read_settings(prometheus_url=url), bound, is_demo=True)
+            await _serve(read_settings(prometheus_url=url, port=port), bound, is_demo=True)
 
     try:
         _run(simulate())
@@ -216,11 +230,15 @@ def _banner(settings: Settings, bound: socket.socket) -> str:
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
             runner.run(main)
-    except KeyboardInterrupt:  # before the service listens, or on Windows
-        pass
+        except KeyboardInterrupt:  # before the service listens, or on Windows
+            _say("Ended.")
+            sys.stdout.flush()
+            # What was begun is closed; to leave the loop in good order would be to wait for its threads, which may
+            # write history for seconds. What they leave behind is taken for unfinished by the next start.
+            os._exit(0)
     _say("Ended.")
 
 

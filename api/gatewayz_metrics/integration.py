@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from starlette.types import Scope
 
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
@@ -139,7 +140,7 @@ class Installation:
         if self._json_datasource is not None:
             yield create_json_datasource_router(self._services, _prefix(self._json_datasource))
 
-    def _has_tokens(self) -> bool:
+    def _has_tokens(self, _scope: Scope) -> bool:
         return not self._services.get().tokens.open
 
     def _announce(self, service: Service) -> None:

@@ -38,6 +38,13 @@ def test_a_container_has_no_more_rights_than_it_needs(service: dict[str, Any]) -
 
 
 @each_service
+def test_a_container_cannot_take_the_whole_machine(service: dict[str, Any]) -> None:
+    assert service["mem_limit"]
+    assert float(service["cpus"]) <= 2
+    assert int(service["pids_limit"]) <= 512
+
+
+@each_service
 def test_an_image_is_pinned(service: dict[str, Any]) -> None:
     if "build" not in service:
         assert re.search(r":v?\d+\.\d+(\.\d+)?(-alpine)?$", service["image"])
@@ -120,7 +127,8 @@ def _targets(job: dict[str, Any]) -> list[str]:
 def test_the_image_runs_the_service_as_nobody() -> None:
     assert DOCKERFILE.count("FROM python:3.") == 2
     assert re.search(r"^USER \d+:\d+$", DOCKERFILE, re.MULTILINE)
-    assert "HOST=0.0.0.0" in DOCKERFILE
+    # IPv4 as well: some private networks have IPv6 alone.
+    assert "HOST=:: " in DOCKERFILE
     # As a list: through a shell the signal to stop would not arrive.
     assert DOCKERFILE.rstrip().endswith('CMD ["gatewayz-metrics", "serve"]')
 

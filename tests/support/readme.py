@@ -1,4 +1,4 @@
-"""The README's tables, made from the code: `make readme` writes them, a test compares them."""
+"""Tables of docs/, made from the code: `make readme` writes them, a test compares them."""
 
 import re
 from collections.abc import Iterator
@@ -10,11 +10,14 @@ from gatewayz_metrics.settings import Settings
 from pydantic import SecretStr
 
 README = Path(__file__).parents[2] / "README.md"
+DOCS = README.parent / "docs"
+# The pages that have tables.
+GENERATED = (DOCS / "configuration.md", DOCS / "metrics.md")
 _BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
 def with_tables(text: str) -> str:
-    """The README with every marked block made anew."""
+    """A page with every marked block made anew."""
     return _BLOCK.sub(lambda block: block[1] + "".join(f"{line}\n" for line in TABLES[block[2]]()) + block[3], text)
 
 
@@ -27,6 +30,15 @@ def _statistics() -> Iterator[str]:
     yield "|---|---|---|"
     for statistic in load().statistics:
         yield f"| `{statistic.name}` | {statistic.unit} | {statistic.help} |"
+
+
+def _families() -> Iterator[str]:
+    yield "| Family | Type | Unit | Labels | Categories | Meaning |"
+    yield "|---|---|---|---|---|---|"
+    for family in load().families:
+        labels = ", ".join(f"`{label}`" for label in family.by)
+        categories = ", ".join(family.categories)
+        yield f"| `{family.name}` | {family.type} | {family.unit} | {labels} | {categories} | {family.help} |"
 
 
 def _settings() -> Iterator[str]:
@@ -43,7 +55,8 @@ def _default(value: object) -> str:
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
 
 
-TABLES = {"routes": _routes, "statistics": _statistics, "settings": _settings}
+TABLES = {"routes": _routes, "statistics": _statistics, "families": _families, "settings": _settings}
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text("utf-8")), "utf-8")
+    for page in GENERATED:
+        page.write_text(with_tables(page.read_text("utf-8")), "utf-8")

@@ -35,7 +35,7 @@ class Layer:
 
 
 LAYERS = (
-    Layer("the ways in", (SERVICE, "__main__", "cli", "main", "check", "integration"), sideways=True),
+    Layer("the ways in", (SERVICE, "__main__", "cli", "commands", "main", "check", "integration"), sideways=True),
     Layer("the server", ("server",)),
     Layer("the surfaces", ("metrics_api", "prometheus_api", "json_datasource", "operations")),
     Layer(

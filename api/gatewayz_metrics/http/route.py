@@ -70,7 +70,8 @@ register_url_convertor("any_path", AnyPathConvertor())
 ErrorMaker = Callable[[Request], ServiceError]
 ErrorRenderer = Callable[[ServiceError, Request], Response]
 Guard = Callable[[Request], None]
-Condition = Callable[[], bool]
+# Whether routes are there for a request, by its scope.
+Condition = Callable[[Scope], bool]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -229,7 +230,7 @@ def _surface_route(
     class SurfaceRoute(APIRoute):
         def matches(self, scope: Scope) -> tuple[Match, Scope]:
             found = super().matches(scope)
-            if condition is None or found[0] is Match.NONE or condition():
+            if condition is None or found[0] is Match.NONE or condition(scope):
                 return found
             return Match.NONE, {}
 

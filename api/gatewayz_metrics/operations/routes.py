@@ -7,6 +7,7 @@ from gatewayz_metrics.http.openapi import JSON, describe_answer
 from gatewayz_metrics.http.route import SurfaceRouter, render_json_error
 from gatewayz_metrics.operations.openapi import add_security
 from gatewayz_metrics.operations.purge import create_purge_router
+from gatewayz_metrics.operations.status import create_status_router
 from gatewayz_metrics.service import ServiceProvider
 from gatewayz_metrics.telemetry import CONTENT_TYPE
 
@@ -26,7 +27,7 @@ _DOCUMENT = {"200": describe_answer("An OpenAPI document.", {JSON: {"type": "obj
 
 
 def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
-    """`/livez` and `/readyz` for everybody, the others for those with a token."""
+    """`/livez`, `/readyz` and the status page for everybody, the others for those with a token."""
     router = SurfaceRouter(services, render_json_error, tag="operations")
     guarded = SurfaceRouter(
         services,
@@ -68,6 +69,7 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
 
     router.include_router(guarded)
     router.include_router(create_purge_router(services))
+    router.include_router(create_status_router(services))
     return router
 
 

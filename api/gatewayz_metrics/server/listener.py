@@ -15,8 +15,7 @@ def bind_socket(settings: Settings) -> socket.socket:
 
     Connections that it accepts inherit its options. Raises ConfigurationError.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound, host = _create(settings.host)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # With Nagle's delay answers take 40 ms more.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -26,11 +25,26 @@ def bind_socket(settings: Settings) -> socket.socket:
         # For the end of an answer, which no code of ours waits for; later than our own deadline, which is counted.
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.write_timeout * 2000))
     try:
-        bound.bind((settings.host, settings.port))
+        bound.bind((host, settings.port))
     except OSError as exc:
         bound.close()
-        raise _unusable(settings.host, settings.port, exc) from exc
+        raise _unusable(host, settings.port, exc) from exc
     return bound
+
+
+def _create(host: str) -> tuple[socket.socket, str]:
+    """A socket for an address, and the address: `::` is every one of the machine, of IPv4 as well."""
+    if ":" in host:
+        try:
+            bound = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        except OSError:
+            # A kernel without IPv6, where `::` is still what containers are told.
+            host = "0.0.0.0" if host == "::" else host  # noqa: S104  # what was asked for
+        else:
+            # Elsewhere than on Linux it is for IPv6 alone, unless it is told.
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            return bound, host
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP), host
 
 
 def listen(bound: socket.socket) -> None:

@@ -1,0 +1,1 @@
+"""Commands of `gatewayz-metrics` besides those that serve: files, the catalogue, a first look at the upstream."""
