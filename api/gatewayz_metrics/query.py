@@ -10,6 +10,7 @@ import time as clocks
 from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
@@ -129,7 +130,7 @@ class BatchPart:
         """The samples of the first source that has some."""
         for choice, expressions in enumerate(self.choices):
             names = dict.fromkeys(name for name, _ in expressions)
-            samples = tuple(s._replace(name=name) for name in names for s in found[_label_of(name, choice)])
+            samples = tuple(chain.from_iterable(found[_label_of(name, choice)] for name in names))
             if samples:
                 return Reading(samples, choice=choice)
         return Reading()
@@ -138,6 +139,10 @@ class BatchPart:
 def _label_of(name: str, choice: int) -> str:
     """The part label of a sample name; no metric name has a `#`."""
     return f"{name}#{choice}" if choice else name
+
+
+def _name_of(label: str) -> str:
+    return label.partition("#")[0]
 
 
 class QueryLayer:
@@ -309,10 +314,10 @@ def _sort_samples(
             yield
         labels = sample.labels
         labels.pop("__name__", None)
-        name = labels.pop(PART_LABEL, "")
-        if name not in found:
+        label = labels.pop(PART_LABEL, "")
+        if label not in found:
             raise BadAnswer("a series that was not asked for")
-        found[name].append(NamedSample(name, labels, sample.value))
+        found[label].append(NamedSample(_name_of(label), labels, sample.value))
     return found
 
 

@@ -1,6 +1,7 @@
 """The service with a probe in its event loop: `/_hold` tells how long the loop was held since it was asked last."""
 
 import asyncio
+import gc
 import time
 from typing import Any
 
@@ -11,6 +12,9 @@ from gatewayz_metrics import create_app
 _PAUSE = 0.002
 
 _service = create_app()
+# As `gatewayz_metrics.server` does.
+gc.collect()
+gc.freeze()
 _longest = {"wall": 0.0, "cpu": 0.0}
 _tasks: set[asyncio.Task[None]] = set()
 
