@@ -105,7 +105,14 @@ def test_ctrl_c_ends_the_demo_while_it_writes_history(tmp_path: Path) -> None:
     promtool.chmod(0o755)
     named = {"PROMETHEUS_BIN": str(engines.find_engine("prometheus").path), "PROMTOOL_BIN": str(promtool)}
     environment = os.environ | named | {"XDG_CACHE_HOME": str(tmp_path), "PORT": "0", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen([*COMMAND, "demo"], env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, "demo"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Who runs the tests in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # nothing else runs in it
+    ) as process:
         try:
             wait_until(lambda: stage.exists() and stage.read_text("utf-8").endswith("\n"))
             process.send_signal(signal.SIGINT)
