@@ -14,7 +14,7 @@ from gatewayz_metrics.http import compression
 from gatewayz_metrics.json_datasource.frames import fill_legend
 from gatewayz_metrics.json_datasource.texts import LONGEST_TAG, LONGEST_TEXT, MOST_TEXT
 from gatewayz_metrics.logs import TextFormatter
-from gatewayz_metrics.metrics_api import parameters
+from gatewayz_metrics.metrics_api import formats, parameters, series_parameters
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.rewrite import add_matchers
 
@@ -355,7 +355,7 @@ def test_only_short_texts_are_remembered() -> None:
     assert asked == ["a", "b" * 11, "b" * 11]
 
 
-@pytest.mark.parametrize("module", [compression, parameters])
+@pytest.mark.parametrize("module", [compression, formats, parameters, series_parameters])
 def test_nothing_that_callers_send_is_kept_by_a_cache_of_the_standard_library(module: object) -> None:
     assert not [name for name, value in vars(module).items() if hasattr(value, "cache_info")]
 

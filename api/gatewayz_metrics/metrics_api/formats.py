@@ -4,10 +4,10 @@ import csv
 import io
 from collections.abc import Iterable
 from enum import StrEnum
-from functools import lru_cache
 
 from starlette.datastructures import QueryParams
 
+from gatewayz_metrics.bounded_store import remember_short
 from gatewayz_metrics.errors import InvalidParameter
 
 # A spreadsheet takes a cell that begins with one of these for a formula,
@@ -36,7 +36,7 @@ FORMAT = {
 }
 
 
-@lru_cache(512)
+@remember_short(512)
 def parse_data_format(query_string: bytes) -> DataFormat:
     """The form that a query string asks for. Raises InvalidParameter with a sentence."""
     text = QueryParams(query_string).get("format") or DataFormat.JSON

@@ -1,11 +1,11 @@
 """The query parameters of `series`: which entries of the catalogue, over which range, in which form."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil
 
 from starlette.datastructures import QueryParams
 
+from gatewayz_metrics.bounded_store import remember_short
 from gatewayz_metrics.errors import InvalidParameter
 from gatewayz_metrics.metrics_api.formats import DataFormat, parse_data_format
 from gatewayz_metrics.metrics_api.parameters import read_time
@@ -68,7 +68,7 @@ class SeriesParams:
         return TimeRange(start_ms, end_ms, step_ms)
 
 
-@lru_cache(512)
+@remember_short(512)
 def parse_series_params(query_string: bytes) -> SeriesParams:
     """The parameters in a query string. Raises InvalidParameter with a sentence."""
     query, form = QueryParams(query_string), parse_data_format(query_string)
