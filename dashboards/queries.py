@@ -123,6 +123,14 @@ def from_summary(statistic: str) -> Built:
     return Built(SummaryQuery(f"metrics.{section}", (key,), params={"category": section, "values": "number"}))
 
 
-def from_readiness(key: str = "status") -> Built:
-    """Whether the service can ask its upstream, in a word, or the reason; it answers when nothing else does."""
-    return Built(SummaryQuery("", (key,), url="/readyz", kind="string"))
+def from_readiness() -> Built:
+    """Whether the service can ask its upstream, in a word; it answers when nothing else does."""
+    return Built(SummaryQuery("", ("status",), url="/readyz", kind="string"))
+
+
+def from_outage() -> Built:
+    """Why the service has no numbers, in a sentence; none while it has some.
+
+    Of the summary: /readyz tells its reason to callers with a token alone.
+    """
+    return Built(SummaryQuery("", ("error",), kind="string"))

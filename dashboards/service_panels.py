@@ -76,13 +76,13 @@ def readiness(*, size: tuple[int, int] = (4, 4)) -> stat.Panel:
 
 def reason(*, size: tuple[int, int] = (24, 3)) -> stat.Panel:
     """Why the upstream is not reached, in the service's own words."""
-    about = Expression("", "string", "Why the service cannot ask its upstream, as /readyz says it.")
+    about = Expression("", "string", "Why the service cannot ask its upstream, as its summary says it.")
     panel = panels.blank_number(_NO_REASON, fields="/.*/")
     return panels.dressed(
         panel,
         "Why degraded",
         about,
-        [queries.from_readiness("reason")],
+        [queries.from_outage()],
         steps=theme.dead(),
         size=size,
         source=queries.SUMMARY,

@@ -7,6 +7,8 @@ import pytest
 from tests.dashboards import reading
 from tests.dashboards.reading import Document
 from tests.dashboards.test_lint_boards import PANEL_IDS, PANELS
+from tests.support.client import serving
+from tests.support.fake_upstream import closed_port
 
 # The last is that of a state of which there is no news.
 NEUTRAL = {"text", "#8e8e8e"}
@@ -96,3 +98,14 @@ def test_a_state_ends_when_nothing_tells_of_it_any_more(panel: Document) -> None
         for key, each in m["options"].items()
     }
     assert texts["-1"]["color"] in NEUTRAL
+
+
+@pytest.mark.parametrize("tokens", [(), ("the-token",)], ids=["open", "with tokens"])
+def test_the_reason_of_an_outage_is_told_whoever_may_ask(tokens: tuple[str, ...]) -> None:
+    targets = reading.targets(reading.board("gw-service"), "yesoreyeram-infinity-datasource")
+    (query,) = (target.query for target in targets if target.panel["title"] == "Why degraded")
+    (column,) = query["columns"]
+    with serving(f"http://127.0.0.1:{closed_port()}", api_tokens=tokens) as client:
+        answer = client.get(query["url"], headers={"Authorization": "Bearer the-token"}).json()
+
+    assert "cannot be reached" in answer[column["selector"]]

@@ -121,8 +121,8 @@ def test_every_number_of_the_summary_is_there(stage: Stage, uid: str) -> None:
     for target in reading.targets(reading.board(uid), "yesoreyeram-infinity-datasource"):
         found = asking.row_of(stage, target)
         for column in target.query["columns"]:
-            if column["selector"] == "reason":
-                assert "reason" not in found, "there is one only while the service is degraded"
+            if column["selector"] == "error":
+                assert "error" not in found, "there is one only while the upstream is down"
                 continue
             assert column["selector"] in found, target.place
             value = found[column["selector"]]
