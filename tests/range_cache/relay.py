@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.support.fake_upstream import Behaviour, Exchange
+from tests.support.fake_upstream import Behaviour, Exchange, answering
 
 
 @dataclass
@@ -47,6 +47,13 @@ class Relay:
             if gone:
                 return False
         return True
+
+    def fail_from(self, start: str) -> None:
+        """Fail the questions that begin at a time, and pass on all others."""
+        failing = answering(b"", "502 Bad Gateway")
+        self.fault = lambda exchange: (
+            failing(exchange) if exchange.request.form["start"] == [start] else exchange.reply(*self.answer(exchange))
+        )
 
     def with_warnings(self, exchange: Exchange) -> None:
         """The engine's answer with a remark that something may be missing."""

@@ -27,17 +27,6 @@ LONGER = replace(QUESTION, range=replace(QUESTION.range, end_ms=QUESTION.range.e
 
 
 @pytest.fixture
-def relay(prometheus: Engine) -> Relay:
-    return Relay(prometheus.url)
-
-
-@pytest.fixture
-def upstream(relay: Relay) -> Iterator[FakeUpstream]:
-    with FakeUpstream(relay) as found:
-        yield found
-
-
-@pytest.fixture
 def cache(upstream: FakeUpstream) -> Iterator[Rig]:
     # What hangs costs a test this long; every other answer comes in far less.
     with rig(upstream.url, time.time(), prometheus_timeout=2, prometheus_range_timeout=2) as found:
@@ -151,11 +140,7 @@ def test_what_one_gap_brought_is_kept_though_another_failed(
     middle = replace(QUESTION, range=TimeRange(begin + 300_000, begin + 900_000, 15_000))
     cache.ask(middle)
     late = str(middle.range.end_ms // 1000 + 15)
-    relay.fault = lambda exchange: (
-        answering(b"", "502 Bad Gateway")(exchange)
-        if exchange.request.form["start"] == [late]
-        else exchange.reply(*relay.answer(exchange))
-    )
+    relay.fail_from(late)
     assert meets(cache, QUESTION) == "upstream_failed"
     relay.fault = None
 

@@ -13,7 +13,6 @@ from gatewayz_metrics.upstream.request import Tenant
 from tests.range_cache.relay import Relay
 from tests.range_cache.rig import TTL, Rig, rig, told
 from tests.range_cache.test_faults import FAILURES, LONGER, QUESTION
-from tests.support.engine import Engine
 from tests.support.fake_upstream import Behaviour, FakeUpstream, answering
 
 OUTAGES = {
@@ -30,13 +29,8 @@ PEOPLE = replace(LONGER, may_be_stale=True)
 
 
 @pytest.fixture
-def relay(prometheus: Engine) -> Relay:
-    return Relay(prometheus.url)
-
-
-@pytest.fixture
-def cache(relay: Relay) -> Iterator[Rig]:
-    with FakeUpstream(relay) as fake, rig(fake.url, time.time(), prometheus_range_timeout=1) as found:
+def cache(upstream: FakeUpstream) -> Iterator[Rig]:
+    with rig(upstream.url, time.time(), prometheus_range_timeout=1) as found:
         yield found
 
 
@@ -111,11 +105,7 @@ def test_what_came_while_another_part_failed_is_shown(cache: Rig, relay: Relay) 
     middle = replace(QUESTION, range=replace(QUESTION.range, start_ms=QUESTION.range.start_ms + 300_000))
     cache.ask(middle)
     late = str(QUESTION.range.end_ms // 1000 + 15)
-    relay.fault = lambda exchange: (
-        answering(b"", "502 Bad Gateway")(exchange)
-        if exchange.request.form["start"] == [late]
-        else exchange.reply(*relay.answer(exchange))
-    )
+    relay.fail_from(late)
     stale = cache.ask(PEOPLE)
     assert stale.cache_status.result == "stale"
     assert told(stale)[1]["data"] == told(cache.direct(QUESTION))[1]["data"]

@@ -15,7 +15,6 @@ from gatewayz_metrics.upstream.response import AnswerNotes
 from tests.range_cache.relay import Relay
 from tests.range_cache.rig import Rig, rig, told
 from tests.support import samples
-from tests.support.engine import Engine
 from tests.support.fake_upstream import Exchange, FakeUpstream, answering, error_body
 
 QUESTION = RangeQuery(
@@ -27,17 +26,6 @@ FORCED = (
     'prometheus/latest/querying/functions/#histogram_quantile) for metric name "http2_s", from buckets 0.1 to +Inf, '
     "with a max diff of 2.5e-05, over {} samples from 2026-11-24T18:{:02}:00Z to 2026-11-24T19:00:00Z (1:1)"
 )
-
-
-@pytest.fixture
-def relay(prometheus: Engine) -> Relay:
-    return Relay(prometheus.url)
-
-
-@pytest.fixture
-def upstream(relay: Relay) -> Iterator[FakeUpstream]:
-    with FakeUpstream(relay) as found:
-        yield found
 
 
 @pytest.fixture

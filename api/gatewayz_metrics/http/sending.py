@@ -46,8 +46,8 @@ class HeldResponse(Response):
             await send(start)
             for begin in range(0, len(self.body), _PART):
                 end = begin + _PART
-                part = bytes(self.body[begin:end])
-                await send({"type": "http.response.body", "body": part, "more_body": end < len(self.body)})
+                part = {"type": "http.response.body", "body": self.body[begin:end], "more_body": end < len(self.body)}
+                await send(part)
         finally:
             self._account.close()
         if self.background is not None:

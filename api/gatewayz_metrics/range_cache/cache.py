@@ -13,7 +13,7 @@ from gatewayz_metrics.errors import AnswerTooLarge, UpstreamError
 from gatewayz_metrics.memory import borrow_memory, let_accounts_go
 from gatewayz_metrics.range_cache.annotations import merge_notes
 from gatewayz_metrics.range_cache.entry import CacheEntry
-from gatewayz_metrics.range_cache.fetch import PieceFetcher, size_taken_apart
+from gatewayz_metrics.range_cache.fetch import PieceFetcher
 from gatewayz_metrics.range_cache.kept import KeptPoints
 from gatewayz_metrics.range_cache.lookup import CacheKey, RangeLookup
 from gatewayz_metrics.range_cache.matrix import (
@@ -179,7 +179,7 @@ class RangeCache:
         if lookup.generation != self._kept.generation:
             return await self._past(lookup.query, "forgotten")
         first, last = lookup.window
-        with borrow_memory(entry.size + sum([await size_taken_apart(piece.raw.body) for piece in pieces])):
+        with borrow_memory(entry.size + sum(piece.size for piece in pieces)):
             body = await self._merged(entry, found, wanted, (first, last))
         # The pieces are in the body now.
         let_accounts_go()

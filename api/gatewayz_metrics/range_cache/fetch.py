@@ -105,7 +105,7 @@ class PieceFetcher:
             if find_timeout(raw):
                 self._slow.timed_out(lookup.key, points)
             return FetchedPiece(raw, None, "refused")
-        size = await size_taken_apart(raw.body)
+        size = await _size_taken_apart(raw.body)
         newest = min(gap[1], self._kept.settled(lookup, begun.time))
         settled = max(0, newest - gap[0] + 1) / points
         if not is_part and not self._kept.store.has_room(int(settled * size)):
@@ -113,14 +113,14 @@ class PieceFetcher:
             return FetchedPiece(raw, None, "too-large")
         try:
             with borrow_memory(size):
-                return await self._take_apart(lookup, gap, raw, begun)
+                return await self._take_apart(lookup, gap, raw, begun, size)
         except MemoryFull:
             if is_part:
                 raise
             return FetchedPiece(raw, None, "memory")
 
     async def _take_apart(
-        self, lookup: RangeLookup, gap: tuple[int, int], raw: ApiResponse, begun: Moment
+        self, lookup: RangeLookup, gap: tuple[int, int], raw: ApiResponse, begun: Moment, size: int
     ) -> FetchedPiece:
         try:
             found = await run_cooperatively(parse_matrix(raw.body, lookup.key.grid, *gap))
@@ -129,8 +129,8 @@ class PieceFetcher:
         except QueryRefused:
             return FetchedPiece(raw, None, "refused")
         if not found.notes.is_repeatable or not raw.cacheable:
-            return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete")
-        return FetchedPiece(raw, found, await self._kept.keep(lookup, found, begun))
+            return FetchedPiece(raw, found, "no-store" if not raw.cacheable else "incomplete", size)
+        return FetchedPiece(raw, found, await self._kept.keep(lookup, found, begun), size)
 
     def _whole(self, query: RangeQuery) -> ApiRequest:
         given = query.given or _range(query.range)
@@ -149,7 +149,7 @@ class PieceFetcher:
         return ApiRequest(Endpoint.QUERY_RANGE, pairs, tenant=query.tenant, text=query.read, is_short=is_short)
 
 
-async def size_taken_apart(body: bytes) -> int:
+async def _size_taken_apart(body: bytes) -> int:
     """The bytes that an answer takes as columns, about: its text, each point and each series."""
     points, series = await count_marks(body, b"],["), await count_marks(body, SERIES_START)
     return len(body) + POINT_BYTES * points + SERIES_BYTES * series

@@ -75,10 +75,9 @@ class KeptPoints:
         certain = self._clock.settle(begun)
         if certain is None or lookup.generation != self.generation:
             return "forgotten"
-        horizon_ms, grid = self.horizon_ms(certain), lookup.key.grid
-        if not lookup.traits.is_settled(horizon_ms):
+        if not lookup.traits.is_settled(self.horizon_ms(certain)):
             return "fixed-time"
-        newest = min(found.last, grid.index(horizon_ms - lookup.traits.lookahead_ms))
+        newest = min(found.last, self.settled(lookup, certain))
         if newest < found.first:
             return ""
         settled = found

@@ -40,6 +40,8 @@ class FetchedPiece:
     matrix: Matrix | None
     # Why it was not stored.
     reason: str = ""
+    # The bytes that it takes apart, about.
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,10 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # The cheapest question there is; whether it is answered tells an outage from queries that are too slow or too large.
 # In the catalogue's form, so that it fails where the catalogue does.
 PROBE = ApiRequest(Endpoint.QUERY, (("query", batch([("probe", "vector(1)")])),))
-# How many times its text a decoded vector takes, measured: series of three labels.
-_DECODED = 7
 # Seconds that it may take.
 _PROBE_SECONDS = 2.0
+# How many times its text a decoded vector takes, measured: series of three labels.
+_DECODED = 7
 
 T = TypeVar("T")
 HttpReply = tuple[int, bytes, httpx.Headers]
@@ -258,11 +258,7 @@ class UpstreamClient:
                 response = await client.send(request, stream=True)
                 self._clock.note_date(response.headers.get("date"))
                 try:
-                    return (
-                        response.status_code,
-                        await self._read(response),
-                        response.headers,
-                    )
+                    return response.status_code, await self._read(response), response.headers
                 finally:
                     await response.aclose()
         except httpx.InvalidURL as exc:
