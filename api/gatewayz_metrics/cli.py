@@ -86,7 +86,7 @@ def demo(
         bool, typer.Option("--spec-families", help="Also the specification's families that the real gateway lacks.")
     ] = False,
 ) -> None:
-    """Serve a simulated gateway with an hour of history; PROMETHEUS_URL set means that upstream instead."""
+    """Serve a simulated gateway with two hours of history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
         _run(_serve(read_settings(port=port), is_demo=True))
     else:
