@@ -7,22 +7,20 @@ is halved until the expression at fault is alone, so one bad expression loses it
 import asyncio
 import logging
 import time as clocks
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
 from gatewayz_metrics.catalogue import Catalogue, Statistic
 from gatewayz_metrics.catalogue.scrape_gaps import GapCheck, find_gap_checks
-from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
 from gatewayz_metrics.logs import printable
-from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
+from gatewayz_metrics.promql.build import Slots, balance, batch
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import InstantQueries
-from gatewayz_metrics.upstream.response import Sample
+from gatewayz_metrics.upstream.response import Row, SampleTable, Vector
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 log = logging.getLogger(__name__)
@@ -37,8 +35,6 @@ _FAMILY_GROUPS = 2  # for all families; one category is one query
 # but only briefly, so that values come back soon after it.
 _FAILURE_LIFETIME = 1.0
 
-# Samples between two pauses for other requests.
-_SAMPLES_AT_ONCE = 500
 # Bytes, measured: a sample of a snapshot. Snapshots together may take a quarter of MAX_MEMORY_BYTES.
 _SAMPLE = 700
 _SNAPSHOTS_SHARE = 1 / 4
@@ -46,12 +42,13 @@ _SNAPSHOTS_SHARE = 1 / 4
 T = TypeVar("T")
 
 
-class NamedSample(NamedTuple):
-    """A sample under its name in the catalogue; the value is the engine's text, which keeps every digit."""
+class NamedTable(NamedTuple):
+    """Samples under their name in the catalogue, with the same label names; there is at least one."""
 
     name: str
-    labels: dict[str, str]
-    value: str
+    labels: tuple[str, ...]
+    # The labels' values in this order, then the engine's text of the value, which keeps every digit.
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +58,19 @@ class Reading:
     `choice` is the place of the source that has them among the entry's `choices`.
     """
 
-    samples: tuple[NamedSample, ...] = ()
+    tables: tuple[NamedTable, ...] = ()
     error: ServiceError | None = None
     choice: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many samples there are."""
+        return sum(len(table.rows) for table in self.tables)
+
+    @property
+    def value(self) -> str | None:
+        """The value of the first sample, None where there is none."""
+        return self.tables[0].rows[0][-1] if self.tables else None
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Snapshot:
     @property
     def weight(self) -> int:
         """Bytes that it takes, about, before it is rendered."""
-        return sum(_SAMPLE * len(reading.samples) for reading in self.readings.values())
+        return sum(_SAMPLE * reading.size for reading in self.readings.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +133,23 @@ class BatchPart:
             for name, promql in expressions:
                 yield _label_of(name, choice), promql
 
-    def read(self, found: Mapping[str, list[NamedSample]]) -> Reading:
+    def read(self, found: Mapping[str, Sequence[SampleTable]]) -> Reading:
         """The samples of the first source that has some."""
         for choice, expressions in enumerate(self.choices):
             names = dict.fromkeys(name for name, _ in expressions)
-            samples = tuple(chain.from_iterable(found[_label_of(name, choice)] for name in names))
-            if samples:
-                return Reading(samples, choice=choice)
+            tables = tuple(
+                NamedTable(name, table.labels, table.rows)
+                for name in names
+                for table in found.get(_label_of(name, choice), ())
+            )
+            if tables:
+                return Reading(tables, choice=choice)
         return Reading()
 
 
 def _label_of(name: str, choice: int) -> str:
     """The part label of a sample name; no metric name has a `#`."""
     return f"{name}#{choice}" if choice else name
-
-
-def _name_of(label: str) -> str:
-    return label.partition("#")[0]
 
 
 class QueryLayer:
@@ -277,9 +284,14 @@ class _BatchRun:
                 + [(check.name, check.promql) for check in checks]
             )
             vector = await self.source.instant(promql, self.time)
-            found = await run_cooperatively(_sort_samples(parts, vector.samples))
-            gaps = [check.explain(sample.value) for check in checks for sample in found[check.name]]
-            return _BatchResult(_to_readings(parts, found), vector.warnings + tuple(gap for gap in gaps if gap))
+            _require_known(parts, vector)
+            gaps = [
+                check.explain(row[-1])
+                for check in checks
+                for table in vector.parts.get(check.name, ())
+                for row in table.rows
+            ]
+            return _BatchResult(_to_readings(parts, vector), vector.warnings + tuple(gap for gap in gaps if gap))
         except (QueryRefused, AnswerTooLarge) as exc:
             if len(parts) > 1 and clocks.monotonic() < self.until:
                 return await self._query_halves(parts)
@@ -299,31 +311,16 @@ def _fail_all(parts: Iterable[BatchPart], error: ServiceError) -> _BatchResult:
     return _BatchResult({name: Reading(error=error) for part in parts for name in part.names})
 
 
-def _sort_samples(
-    parts: Sequence[BatchPart], samples: Sequence[Sample]
-) -> Generator[None, None, dict[str, list[NamedSample]]]:
-    """The samples of a batch by the name of their expression, which the part label tells.
-
-    Yields after some samples, so that it can run cooperatively. Raises BadAnswer for a sample of no expression in the
-    batch.
-    """
-    found: dict[str, list[NamedSample]] = {name: [] for part in parts for name, _ in part.expressions()}
-    found |= {part.check.name: [] for part in parts if part.check}
-    for number, sample in enumerate(samples, 1):
-        if number % _SAMPLES_AT_ONCE == 0:
-            yield
-        labels = sample.labels
-        labels.pop("__name__", None)
-        label = labels.pop(PART_LABEL, "")
-        if label not in found:
-            raise BadAnswer("a series that was not asked for")
-        found[label].append(NamedSample(_name_of(label), labels, sample.value))
-    return found
+def _require_known(parts: Sequence[BatchPart], vector: Vector) -> None:
+    """Raise BadAnswer for a sample of no expression in the batch, which the part label tells."""
+    asked = {name for part in parts for name, _ in part.expressions()}
+    if not vector.parts.keys() <= asked | {part.check.name for part in parts if part.check}:
+        raise BadAnswer("a series that was not asked for")
 
 
-def _to_readings(parts: Sequence[BatchPart], found: Mapping[str, list[NamedSample]]) -> dict[str, Reading]:
-    """The sorted samples of a batch as readings of statistics and families."""
+def _to_readings(parts: Sequence[BatchPart], vector: Vector) -> dict[str, Reading]:
+    """The samples of a batch as readings of statistics and families."""
     readings: dict[str, Reading] = {}
     for part in parts:
-        readings |= dict.fromkeys(part.names, part.read(found))
+        readings |= dict.fromkeys(part.names, part.read(vector.parts))
     return readings
