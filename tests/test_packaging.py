@@ -15,6 +15,7 @@ SERVER = [
     "click",
     "granian",
     "httptools",
+    "isal",
     "rich",
     "shellingham",
     "typer",
