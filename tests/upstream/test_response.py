@@ -1,8 +1,10 @@
 """Bodies become vectors or our own errors, whatever is in them."""
 
+import gc
 import json
 from typing import Any
 
+import orjson
 import pytest
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import BadAnswer, QueryRefused
@@ -104,6 +106,20 @@ def test_an_answer_comes_through_as_it_is(series: list[tuple[dict[str, str], str
 
     assert found.warnings == tuple(warnings)
     assert {part: {table.labels: table.rows for table in tables} for part, tables in found.parts.items()} == expected
+
+
+def test_rows_share_their_texts_and_the_garbage_collector_leaves_them_alone() -> None:
+    series = [{"metric": {"_part": "p", "a": "a text", "b": str(n)}, "value": [1, "1"]} for n in range(2000)]
+    body = orjson.dumps({"status": "success", "data": {"resultType": "vector", "result": series}})
+    with pytest.MonkeyPatch.context() as patch:
+        # Forgotten now and then.
+        patch.setattr("gatewayz_metrics.upstream.response._MOST_TEXTS", 900)
+        [table] = tables_of(at_once(parse_vector(body)))
+    gc.collect()
+
+    assert table.rows == [("a text", str(n), "1") for n in range(2000)]
+    assert len({id(row[0]) for row in table.rows}) == 3
+    assert not any(map(gc.is_tracked, table.rows))
 
 
 def body_of(value: object) -> bytes:

@@ -15,7 +15,7 @@ from gatewayz_metrics.metrics_api.histograms import render_histogram
 from gatewayz_metrics.metrics_api.sample_lines import Pieces, escape, escape_all, render_tables
 from gatewayz_metrics.query import NamedTable, Reading, Snapshot
 
-# Bytes, measured: a sample while all of a family are put in order.
+# Bytes, measured: a sample while all of a family are put in order; most in a histogram of lone buckets.
 _SORTED = 500
 
 
