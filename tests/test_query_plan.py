@@ -80,10 +80,10 @@ def counts(samples: int, category: str | None, connections: int = 20) -> list[in
     ("samples", "category", "queries"),
     [
         pytest.param(0, "models", [1, 1, 1], id="nothing"),
-        pytest.param(4999, "models", [1, 1, 1], id="a small category"),
-        pytest.param(5000, "models", [1, 2, 2], id="a larger one"),
+        pytest.param(2999, "models", [1, 1, 1], id="a small category"),
+        pytest.param(3000, "models", [1, 2, 2], id="a larger one"),
         pytest.param(30_000, "models", [1, 4, 4], id="a large one"),
-        pytest.param(4999, None, [2, 1, 1], id="all of little"),
+        pytest.param(2999, None, [2, 1, 1], id="all of little"),
         pytest.param(30_000, None, [2, 4, 4], id="all of much"),
     ],
 )
