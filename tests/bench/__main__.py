@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from gatewayz_demo import engines
@@ -15,7 +16,7 @@ from tests.bench.figures import Figure, Results, machine_facts
 from tests.bench.growth import measure_growth
 from tests.bench.heavy import measure_memory, measure_old_way, measure_waits
 from tests.bench.parties import ROOT, checked_out
-from tests.bench.report import print_table, publish
+from tests.bench.report import KEPT, print_table, publish
 from tests.bench.warm import measure_range_hits, measure_small_questions, measure_warm_pages
 
 MEASUREMENTS: tuple[Callable[[Bench], Iterator[Figure]], ...] = (
@@ -59,11 +60,17 @@ def main() -> None:
     parser.add_argument("--only", default="", help="measurements with this word in their name")
     parser.add_argument("--json", type=Path, help="write the results to this file as well")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.* and its pictures")
+    parser.add_argument("--render", action="store_true", help="write the page and its pictures anew, measure nothing")
     asked = parser.parse_args()
+    if asked.render:
+        publish(Results.from_json(KEPT.read_text("utf-8")))
+        return
     form: Form = _FORMS[asked.form]
     with ExitStack() as stack:
         code = stack.enter_context(checked_out(asked.base)) if asked.base else ROOT / "api"
         results = run(stack.enter_context(Bench(form, code)), only=asked.only, with_growth=asked.form != "short")
+    if asked.base:
+        results = replace(results, facts=results.facts | {"commit": asked.base})
     print_table(results)
     if asked.json:
         asked.json.write_text(results.to_json(), encoding="utf-8")

@@ -59,7 +59,7 @@ def measure_cold_range(bench: Bench) -> Iterator[Figure]:
 
     def path(number: int) -> str:
         # The matcher excludes nothing and makes the text a new one.
-        query = f'provider_response_time_seconds_sum{{job!="{number}"}}'
+        query = f'{{__name__=~"(model_inference|fastapi_requests)_duration_seconds_sum",job!="{number}"}}'
         return f"{RANGE}?{urlencode({'query': query, 'start': end - bench.form.range_seconds, 'end': end, 'step': 15})}"
 
     with bench.service("long") as ours:

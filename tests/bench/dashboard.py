@@ -23,18 +23,22 @@ _BY = {
     "database_queries_total": "table",
     "cache_hits_total": "cache_name",
 }
-_HISTOGRAMS = (
-    "fastapi_requests_duration_seconds",
-    "model_inference_duration_seconds",
-    "provider_response_time_seconds",
-)
+_HISTOGRAMS = {
+    "fastapi_requests_duration_seconds": "path",
+    "model_inference_duration_seconds": "model",
+    "provider_response_time_seconds": "provider",
+}
 
 
 def panels() -> list[str]:
-    """Twenty panels as dashboards have them."""
+    """Twenty panels as dashboards have them, about a thousand lines together."""
     found = [f"sum by ({label}) (rate({name}[5m]))" for name, label in _BY.items()]
-    found += [f"sum(rate({name}[5m]))" for name in _BY]
-    found += [f"histogram_quantile({q}, sum by (le) (rate({n}_bucket[5m])))" for n in _HISTOGRAMS for q in (0.5, 0.95)]
+    found += [f"sum by ({label}, instance) (rate({name}[5m]))" for name, label in _BY.items()]
+    found += [
+        f"histogram_quantile({quantile}, sum by (le, {label}) (rate({name}_bucket[5m])))"
+        for name, label in _HISTOGRAMS.items()
+        for quantile in (0.5, 0.95)
+    ]
     found += [f"sum by (instance) (rate({name}_count[5m]))" for name in _HISTOGRAMS]
     return [*found, "avg by (provider) (provider_error_rate)"]
 
@@ -51,7 +55,7 @@ def measure_refresh(bench: Bench) -> Iterator[Figure]:
     now = int(time.time()) // STEP * STEP
     ends = [now + STEP * (number - bench.form.refreshes // 2) for number in range(bench.form.refreshes + 1)]
     with bench.service("long") as ours:
-        _refresh(bench, ours, ends[0], seconds)
+        _, megabytes = _refresh(bench, ours, ends[0], seconds)
         used = [_used(bench, ours, engine, ours, end) for end in ends[1:]]
         direct = [_used(bench, engine, engine, ours, end) for end in ends[-1:]]
     # Means: the kernel counts in hundredths of a second, and only their sum is exact.
@@ -64,17 +68,18 @@ def measure_refresh(bench: Bench) -> Iterator[Figure]:
         alone,
         service / alone if alone else None,
         others=others,
-        note=f"{bench.series['long']:,} series; {len(panels())} panels, one after the other",
+        note=f"{bench.series['long']:,} series; {len(panels())} panels, {megabytes:.1f} MB gzipped",
     )
 
 
-def _refresh(bench: Bench, server: Party, end: int, seconds: int) -> float:
+def _refresh(bench: Bench, server: Party, end: int, seconds: int) -> tuple[float, float]:
+    """Milliseconds of all panels, and the megabytes that came."""
     taken = bench.load.ask_each([server.ask(path, accepts="gzip") for path in refresh(end, seconds)])
-    return sum(one.milliseconds for one in taken)
+    return sum(one.milliseconds for one in taken), sum(one.bytes for one in taken) / 1e6
 
 
 def _used(bench: Bench, asked: Party, engine: Party, ours: Party, end: int) -> tuple[float, float, float]:
     before = ours.processor_seconds(), engine.processor_seconds()
-    milliseconds = _refresh(bench, asked, end, bench.form.range_seconds)
+    milliseconds, _ = _refresh(bench, asked, end, bench.form.range_seconds)
     after = ours.processor_seconds(), engine.processor_seconds()
     return after[0] - before[0], after[1] - before[1], milliseconds

@@ -61,12 +61,16 @@ def _with_viewers(bench: Bench) -> Iterator[Point]:
             asked = max(1, viewers * len(panels()) * span // REFRESH)
             begun = time.time()
             asks = [_view(ours, begun + span * place / asked, place, seconds) for place in range(asked)]
-            before = _range_queries(engine), ours.processor_seconds()
+            before = _range_queries(engine), ours.processor_seconds(), engine.processor_seconds()
             crowd = bench.load.scheduled(asks, span)
             upstream = (_range_queries(engine) - before[0]) / span
-            used = 100 * (ours.processor_seconds() - before[1]) / span
-            direct = viewers * len(panels()) / REFRESH
-            found = {"asked a second": direct, "upstream a second": upstream, "ms": crowd.milliseconds, "CPU %": used}
+            found = {
+                "asked a second": asked / span,
+                "upstream a second": upstream,
+                "ms": crowd.milliseconds,
+                "service CPU %": 100 * (ours.processor_seconds() - before[1]) / span,
+                "engine CPU %": 100 * (engine.processor_seconds() - before[2]) / span,
+            }
             yield Point(viewers, found)
 
 
