@@ -145,7 +145,7 @@ def _measure(case: Case, url: str, pid: int, prober: LoadMaker) -> list[str]:
             statuses = sorted(reply.status_code for reply in pool.map(lambda send: send(client), case.requests))
         took = time.monotonic() - begun
         held = json.loads(client.get("/_hold").content)
-    late = quantiles(waits, n=100)[98] if len(waits) > 1 else max(waits)
+    late = quantiles(waits, n=100, method="inclusive")[98] if len(waits) > 1 else max(waits)
     return [
         ",".join(map(str, statuses)),
         f"{took:.1f} s",
