@@ -86,6 +86,7 @@ class Bench:
     code: Path = ROOT / "api"
     trickster_binary: str = field(default_factory=lambda: os.environ.get("TRICKSTER_BIN", ""))
     say: Callable[[str], None] = print
+    failures: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()

@@ -18,16 +18,7 @@ from tests.bench.warm import DISTINCT, METRICS
 REFRESH = 30
 
 
-def measure_growth(bench: Bench) -> dict[str, list[Point]]:
-    """The points of every plot, by the plot's name. Workers are left out where the service has none."""
-    return {
-        "series": list(_with_series(bench)),
-        "viewers": list(_with_viewers(bench)),
-        "workers": list(_with_workers(bench)),
-    }
-
-
-def _with_series(bench: Bench) -> Iterator[Point]:
+def with_series(bench: Bench) -> Iterator[Point]:
     """Cold pages of ever larger deployments."""
     for name in ("tiny", "medium", "wide", "large"):
         engine = bench.engine(name)
@@ -51,11 +42,12 @@ def _cost(bench: Bench, server: Party, ask: Ask) -> tuple[float, float]:
     return median(one.milliseconds for one in taken), 1000 * used / rounds
 
 
-def _with_viewers(bench: Bench) -> Iterator[Point]:
+def with_viewers(bench: Bench) -> Iterator[Point]:
     """Viewers of one dashboard who refresh at different moments, over one step of its panels."""
     engine, seconds = bench.engine("long"), bench.form.range_seconds
     span = STEP if bench.form.name == "full" else 3
-    with bench.service("long") as ours:
+    # All viewers have one address here.
+    with bench.service("long", MAX_REQUESTS_PER_ADDRESS="0") as ours:
         bench.load.ask_each([ours.ask(path) for path in refresh(int(time.time()) // STEP * STEP, seconds)])
         for viewers in bench.form.viewers:
             asked = max(1, viewers * len(panels()) * span // REFRESH)
@@ -86,7 +78,8 @@ def _range_queries(engine: Party) -> float:
     return next((float(line.removeprefix(name)) for line in page.splitlines() if line.startswith(name)), 0.0)
 
 
-def _with_workers(bench: Bench) -> Iterator[Point]:
+def with_workers(bench: Bench) -> Iterator[Point]:
+    """The same load on one and on two processes."""
     if not offers_workers(bench.code):
         return
     for workers in (1, 2):
@@ -101,3 +94,7 @@ def _with_workers(bench: Bench) -> Iterator[Point]:
                 for name, ask in asks.items()
             }
             yield Point(workers, rates)
+
+
+# By the name of the plot. Workers have no points where the service has none.
+GROWTH = {"series": with_series, "viewers": with_viewers, "workers": with_workers}

@@ -12,6 +12,7 @@ def test_a_measurement_runs() -> None:
     with Bench(SMOKE) as bench:
         results = run(bench, only="wide_range")
 
+    assert not bench.failures
     assert [figure.key for figure in results.figures] == ["wide_partial"]
     assert results.figures[0].ours > 0
 
@@ -22,5 +23,6 @@ def test_everything_runs() -> None:
         results = run(bench)
     print_table(results)
 
+    assert not bench.failures
     assert [figure.key for figure in results.figures] == list(GOALS)
     assert list(render_figures(results))
