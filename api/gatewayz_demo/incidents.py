@@ -15,8 +15,12 @@ KINDS: tuple[Kind, ...] = ("outage", "slow database", "slow provider", "burst")
 EVERY = 1800.0
 # Seconds: before the earliest start, the shortest, the longest, and the calm that is left after the latest end.
 _LEAD, _SHORTEST, _LONGEST, _CALM = 120.0, 240.0, 600.0, 720.0
-# Providers with so many calls that a breaker opens and an alert has enough of them to judge.
-BUSY = ("openrouter", "openai", "anthropic", "google-vertex", "groq")
+# Whom they are about: in an outage those with so many calls that the whole gateway's error rate tells of it, else all
+# that have enough of them for a share to mean something.
+PROVIDERS: dict[Kind, tuple[str, ...]] = {
+    "outage": ("openrouter", "openai"),
+    "slow provider": ("openrouter", "openai", "anthropic", "google-vertex", "groq"),
+}
 
 _SENTENCES: dict[Kind, str] = {
     "outage": "{provider} is down: its breaker opens, answers 502 and 503 rise",
@@ -67,5 +71,4 @@ class Incidents:
         kind = KINDS[period % len(KINDS)]
         start = period * self.every + rng.uniform(_LEAD, self.every - _LONGEST - _CALM)
         end = start + rng.uniform(_SHORTEST, _LONGEST)
-        provider = rng.choice(BUSY) if kind in ("outage", "slow provider") else ""
-        return Incident(kind, start, end, provider)
+        return Incident(kind, start, end, rng.choice(PROVIDERS.get(kind, ("",))))

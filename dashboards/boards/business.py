@@ -26,7 +26,7 @@ def build(v: BoardVariables) -> Dashboard:
         "Business",
         "Are we growing, and what do customers consume?",
         variables=[v.datasource(), v.env()],
-        rows=[_now(v), _customers(v), _consumption(v)],
+        rows=[_now(v), _consumption(v), _customers(v)],
         since="now-30d",
         refresh="5m",
         restarts=False,

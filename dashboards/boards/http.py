@@ -20,9 +20,9 @@ def build(v: BoardVariables) -> Dashboard:
         v,
         "gw-http",
         "HTTP",
-        "Which route is slow or failing, and is the process well?",
+        "Which route is slow or failing, and since when?",
         variables=[v.datasource(), v.env(), v.app(), v.interval()],
-        rows=[_traffic(v), _errors(v), _latency(v), _routes(v), _process(v)],
+        rows=[_routes(v), _errors(v), _traffic(v), _latency(v), _process(v)],
         since="now-3h",
     )
 
@@ -92,6 +92,7 @@ def _routes(v: BoardVariables) -> Row:
             ],
             sort="Requests",
             note="Over the selected range.",
+            size=(24, 12),
         )
     ]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from gatewayz_demo.incidents import BUSY, EVERY, KINDS, Incident, Incidents, Kind
+from gatewayz_demo import topology
+from gatewayz_demo.incidents import EVERY, KINDS, PROVIDERS, Incident, Incidents, Kind
 from gatewayz_demo.simulator import Simulator
-from gatewayz_demo.topology import PROVIDERS
 
 EPOCH = 1_700_000_010.0
 # A demo goes live after two hours of history.
@@ -25,8 +25,10 @@ def test_each_takes_four_to_ten_minutes_and_leaves_some_calm_before_the_next() -
 
     assert all(240 <= each.end - each.start <= 600 for each in found)
     assert all(after.start - before.end > 720 for before, after in pairwise(found))
-    assert {each.provider for each in found} == {*BUSY, ""}
-    assert set(BUSY) <= set(PROVIDERS)
+    for kind in KINDS:
+        providers = {each.provider for each in found if each.kind == kind}
+        assert providers == set(PROVIDERS.get(kind, ("",)))
+        assert providers <= {*topology.PROVIDERS, ""}
 
 
 def test_every_kind_is_in_two_hours_and_a_demo_begins_with_an_outage() -> None:
