@@ -56,6 +56,7 @@ def _errors(v: BoardVariables) -> Row:
             Line(v.http.increase("fastapi_exceptions_total", ["exception_type"], "$interval"), "{{exception_type}}"),
             interval="$interval",
             size=(8, 8),
+            empty="None, or not written by the gateway",
         ),
     ]
 

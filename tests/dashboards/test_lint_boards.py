@@ -34,6 +34,7 @@ ANSWERS = {
     "gw-models": ("Models",),
     "gw-business": ("Total tokens used", "Total credits used", "Credits a day", "Credits by provider"),
     "gw-performance": ("Request, mean", "Model call, mean", "Query, mean", "Cache hit rate"),
+    "gw-examples": ("How to copy", "A statistic over time", "A family as a rate", "Numbers side by side"),
     "gw-service": ("Metrics service", "Upstream reached", "95th percentile by route", "Cache hit ratio"),
 }
 
@@ -42,8 +43,8 @@ each_board = pytest.mark.parametrize("board", [board for _, board in BOARDS], id
 each_panel = pytest.mark.parametrize("panel", [panel for *_, panel in PANELS], ids=PANEL_IDS)
 
 
-def test_the_built_in_catalogue_has_seven_and_those_of_further_families() -> None:
-    written = ("overview", "http", "providers", "models", "business", "performance", "service")
+def test_the_built_in_catalogue_has_eight_and_those_of_further_families() -> None:
+    written = ("overview", "http", "providers", "models", "business", "performance", "service", "examples")
     names = (*written, "system", "streaming", "cost", "reliability", "cache")
 
     assert [f"gw-{name}" for name in names] == reading.uids()
