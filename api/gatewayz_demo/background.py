@@ -27,6 +27,8 @@ ROWS = 600
 LONGEST_BLOCK = "162h"
 # What it writes is needed by nobody within the first seconds.
 NICENESS = 19
+# The parts from the newest on: length, interval, and how often there is an incident, in seconds. The last repeats.
+_LENGTHS = ((4 * HOUR, 30.0, 2 * HOUR), (18 * HOUR, 60.0, 4 * HOUR), (6 * DAY, 300.0, DAY))
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,19 @@ def plan(until: float, days: float = DAYS) -> list[Part]:
     for two minutes. Whatever asks for more asks for rates over five minutes and longer; a sample must be no older than
     five minutes to be seen at all.
     """
-    end = math.floor(until / 300) * 300.0
-    whole = 6 * DAY
-    starts = [end - hours * HOUR for hours in (4, 22)]
-    oldest = end - days * DAY
-    while starts[-1] > oldest:
-        starts.append(max(oldest, starts[-1] - whole))
-    spans = list(zip(starts, [end, *starts], strict=False))
-    fine = [Part(*spans[0], 30, 2 * HOUR), Part(*spans[1], 60, 4 * HOUR)]
-    # Nobody looks for percentiles of weeks ago, and histograms are most of all series.
-    return fine + [Part(*span, 300, DAY, is_sparing=True) for span in spans[2:]]
+    # Samples are on multiples of their interval, so that every window of a step has as many. No gap is left at the end:
+    # what looks for restarts looks at two minutes.
+    end = math.floor(until / 30) * 30.0
+    base = math.floor(until / 300) * 300.0
+    oldest = base - math.ceil(days * DAY / 300) * 300.0
+    parts: list[Part] = []
+    while end > oldest:
+        length, interval, incident_every = _LENGTHS[min(len(parts), len(_LENGTHS) - 1)]
+        since = max(oldest, (base if not parts else end) - length)
+        # Nobody looks for percentiles of weeks ago, and histograms are most of all series.
+        parts.append(Part(since, end, interval, incident_every, is_sparing=interval == 300))
+        end = since
+    return parts
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,22 @@ class Background:
     promtool: str
     promtool_env: Mapping[str, str]
     days: float = DAYS
+    niceness: int = NICENESS
 
     @classmethod
-    def of(cls, folder: Path, until: float, simulator: Simulator, promtool: Engine, days: float = DAYS) -> Self:
+    def of(
+        cls,
+        folder: Path,
+        until: float,
+        simulator: Simulator,
+        promtool: Engine,
+        *,
+        days: float = DAYS,
+        niceness: int = NICENESS,
+    ) -> Self:
         """The history before that of a simulator."""
-        env = dict(promtool.env)
-        return cls(str(folder), until, simulator.seed, simulator.spec_families, str(promtool.path), env, days)
+        seed, shape, env = simulator.seed, simulator.spec_families, dict(promtool.env)
+        return cls(str(folder), until, seed, shape, str(promtool.path), env, days, niceness)
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -154,8 +169,9 @@ class Background:
 
 def main() -> None:
     """Writes what the arguments tell: a Background as JSON, and a folder for files in between."""
-    os.nice(NICENESS)
-    Background(**json.loads(sys.argv[1])).write_here(Path(sys.argv[2]))
+    told = Background(**json.loads(sys.argv[1]))
+    os.nice(told.niceness)
+    told.write_here(Path(sys.argv[2]))
 
 
 if __name__ == "__main__":

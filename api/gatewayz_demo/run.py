@@ -41,14 +41,15 @@ class Demo:
     """What a demo shows and whom it tells.
 
     `hours` is the length of the history that is there from the start, `days` of what is written in the background (0:
-    none); `spec_families` adds what the specification names and the real gateway does not write; `own` is the service's
-    own page. `on_history` is called in a thread when the history of `days` can be asked for.
+    none), by a child of this niceness. `spec_families` adds what the specification names and the real gateway does not
+    write. `own` is the service's own page. `on_history` is called in a thread when the older history can be asked for.
     """
 
     progress: Progress = print
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     hours: float = HOURS
     days: float = background.DAYS
+    niceness: int = background.NICENESS
     spec_families: bool = False
     own: OwnPage | None = None
     on_history: Callable[[], object] = lambda: None
@@ -79,7 +80,7 @@ async def embedded_upstream(demo: Demo) -> AsyncIterator[str]:
         progress(_describe_next_incident(simulator))
         stack.push_async_callback(_cancel, asyncio.create_task(_announce_incidents(simulator, progress)))
         if demo.days:
-            older = Background.of(folder, origin.since, simulator, promtool, demo.days)
+            older = Background.of(folder, origin.since, simulator, promtool, days=demo.days, niceness=demo.niceness)
             stack.push_async_callback(_cancel, asyncio.create_task(_add_history(older, demo, work, server.url)))
             # Before the wait for it: a thread cannot be cancelled, but its child can be ended.
             stack.callback(work.abandon)

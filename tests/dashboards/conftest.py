@@ -55,7 +55,7 @@ def _demo(folder: Path) -> Iterator[Stage]:
     ours, whole = listening(), Event()
     named = {f"{name.upper()}_BIN": str(engines.find_engine(name).path) for name in ("prometheus", "promtool")}
     environ = {**os.environ, **named, "XDG_CACHE_HOME": str(folder)}
-    demo = Demo(environ=environ, own=OwnPage(address(ours)), on_history=whole.set)
+    demo = Demo(environ=environ, own=OwnPage(address(ours)), on_history=whole.set, niceness=0)
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(embedded_upstream(demo)) as upstream,
