@@ -33,8 +33,10 @@ def instant(stage: Stage, promql: str) -> list[Document]:
 
 
 def over_time(stage: Stage, promql: str, seconds: float = 1800, step: int = 15) -> list[Document]:
-    # Grafana moves both ends to multiples of the step.
-    ends = {name: moment // step * step for name, moment in span(stage, seconds).items()}
+    ends = span(stage, seconds)
+    if stage.has_ranges:
+        # As Grafana does. Where there are a few seconds of the service alone, it would leave them out.
+        ends = {name: moment // step * step for name, moment in ends.items()}
     return _answer(stage, "query_range", {"query": promql, "step": step, **ends})
 
 
