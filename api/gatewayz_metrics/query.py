@@ -19,7 +19,8 @@ from gatewayz_metrics.catalogue.scrape_gaps import GapCheck, find_gap_checks
 from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
 from gatewayz_metrics.logs import printable
-from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
+from gatewayz_metrics.promql.build import PART_LABEL, Slots, batch
+from gatewayz_metrics.query_plan import QueryPlanner, TimedQuery
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import InstantQueries
 from gatewayz_metrics.upstream.response import Sample
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 _STATISTIC_GROUPS = 4
 # Fewer expressions than this are not worth a request of their own.
 _STATISTICS_PER_GROUP = 6
-_FAMILY_GROUPS = 2  # for all families; one category is one query
+# For all families, and for one category, while nothing is known of what they cost.
+_FAMILY_GROUPS, _CATEGORY_GROUPS = 2, 1
 
 # Seconds. A snapshot with a failure is cached too, or every caller would query the upstream during an outage,
 # but only briefly, so that values come back soon after it.
@@ -149,6 +151,7 @@ class QueryLayer:
     """Reads the statistics and families of a catalogue from one upstream.
 
     `cache_ttl`, `deadline` and `scrape_interval` are in seconds, `max_memory` is what all answers may take, in bytes.
+    By `clock`, which is monotonic, queries are timed.
     """
 
     def __init__(
@@ -162,6 +165,8 @@ class QueryLayer:
         deadline: float = 8.0,
         scrape_interval: float = 15.0,
         max_memory: int = 512 * 2**20,
+        connections: int = 20,
+        clock: Callable[[], float] = clocks.monotonic,
         now: Callable[[], float] = clocks.time,
     ) -> None:
         self.catalogue = catalogue
@@ -171,6 +176,8 @@ class QueryLayer:
         self._ttl = cache_ttl
         self._deadline = deadline
         self._scrape_interval = scrape_interval
+        self._planner = QueryPlanner(connections)
+        self._clock = clock
         self._now = now
         self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
             self._lifetime,
@@ -217,7 +224,7 @@ class QueryLayer:
             )
             for choices, same in names.items()
         ]
-        return balance(parts, min(_STATISTIC_GROUPS, ceil(len(parts) / _STATISTICS_PER_GROUP)))
+        return self._planner.share_out(parts, min(_STATISTIC_GROUPS, ceil(len(parts) / _STATISTICS_PER_GROUP)))
 
     def _group_families(self, category: str | None) -> list[list[BatchPart]]:
         """A part per family, in groups; buckets, sum and count of a histogram stay together to be consistent."""
@@ -229,14 +236,15 @@ class QueryLayer:
             )
             for family in self.catalogue.in_category(category)
         ]
-        return balance(parts, 1 if category else _FAMILY_GROUPS)
+        first = _CATEGORY_GROUPS if category else _FAMILY_GROUPS
+        return self._planner.share_out(parts, self._planner.count_groups(parts, first))
 
     def _lifetime(self, snapshot: Snapshot) -> float:
         return min(self._ttl, _FAILURE_LIFETIME) if snapshot.disturbed else self._ttl
 
     async def _read(self, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
         at = self._now() if time is None else time
-        run = _BatchRun(self._source, self._telemetry, time, clocks.monotonic() + self._deadline)
+        run = _BatchRun(self._source, self._telemetry, self._clock, time, clocks.monotonic() + self._deadline)
         results = await asyncio.gather(*(run.query(group) for group in groups))
         if not all(result.was_not_sent for result in results):
             # After a pause the circuit breaker lets one group through as its probe and refuses the others, which came
@@ -244,6 +252,8 @@ class QueryLayer:
             again = (run.query(group) for group, result in zip(groups, results, strict=True) if result.was_not_sent)
             results = [result for result in results if not result.was_not_sent] + await asyncio.gather(*again)
         readings = {name: reading for result in results for name, reading in result.readings.items()}
+        sizes = {name: len(reading.samples) for name, reading in readings.items() if reading.error is None}
+        self._planner.learn(run.timed, sizes)
         warnings = dict.fromkeys(text for result in results for text in result.warnings)
         return Snapshot(at, readings, tuple(warnings))
 
@@ -264,9 +274,11 @@ class _BatchRun:
 
     source: InstantQueries
     telemetry: Telemetry
+    clock: Callable[[], float]
     time: float | None
     # Monotonic seconds after which a refused batch is halved no more: each halving takes another round trip.
     until: float
+    timed: list[TimedQuery] = field(default_factory=list)
 
     async def query(self, parts: Sequence[BatchPart]) -> _BatchResult:
         """A reading for every name of the parts; an error becomes a reading, too."""
@@ -276,7 +288,9 @@ class _BatchRun:
                 [expression for part in parts for expression in part.expressions()]
                 + [(check.name, check.promql) for check in checks]
             )
+            begun = self.clock()
             vector = await self.source.instant(promql, self.time)
+            self.timed.append(TimedQuery(parts, self.clock() - begun))
             found = await run_cooperatively(_sort_samples(parts, vector.samples))
             gaps = [check.explain(sample.value) for check in checks for sample in found[check.name]]
             return _BatchResult(_to_readings(parts, found), vector.warnings + tuple(gap for gap in gaps if gap))

@@ -35,6 +35,8 @@ class Stage:
 
     client: httpx.Client
     now: float
+    # The engine itself.
+    engine: str = ""
     # Whether the simulated gateway writes what the specification names and the real one does not.
     spec_families: bool = False
     # Whether there is history for the ranges that boards open with; else there is an hour.
@@ -66,7 +68,7 @@ def _demo(folder: Path) -> Iterator[Stage]:
             _use(client)
         _scraped(client)
         client.post("/-/purge")
-        yield Stage(client, time.time(), has_ranges=True)
+        yield Stage(client, time.time(), upstream, has_ranges=True)
 
 
 def _hour(data: Path, *, spec_families: bool) -> Iterator[Stage]:
@@ -76,7 +78,7 @@ def _hour(data: Path, *, spec_families: bool) -> Iterator[Stage]:
         app = create_app(Settings(prometheus_url=engine.url, cache_ttl=0))
         with running(app, ours) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
             _scraped(client)
-            yield Stage(client, time.time(), spec_families=spec_families)
+            yield Stage(client, time.time(), engine.url, spec_families=spec_families)
 
 
 def _write_history(data: Path, *, spec_families: bool) -> None:
