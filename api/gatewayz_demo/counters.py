@@ -5,7 +5,7 @@ Within a step the simulator calls `start_step` on providers, `record...` for eve
 """
 
 import math
-from itertools import accumulate
+from itertools import accumulate, cycle
 from random import Random
 from typing import Protocol
 
@@ -287,6 +287,22 @@ class StorageCounters:
             store.add_cell(topology.REDIS_CLIENTS),
             store.add_cell(topology.REDIS_BYTES),
         )
+        self._redis_uptime, self._redis_keys = (
+            store.add_cell(topology.REDIS_UPTIME),
+            store.add_cell(topology.REDIS_KEYS, "db0"),
+        )
+        self._redis_commands, self._redis_connections, self._redis_expired = (
+            store.add_cell(topology.REDIS_COMMANDS),
+            store.add_cell(topology.REDIS_CONNECTIONS),
+            store.add_cell(topology.REDIS_EXPIRED),
+        )
+        # Its memory is never full.
+        store.add_cell(topology.REDIS_EVICTED)
+        store.add_cell(topology.REDIS_MOST_BYTES).set(256_000_000)
+        # In turn: which model a found answer is of changes nothing else.
+        self._saved = cycle(
+            [store.add_cell(topology.SAVED_COST, one.provider, one.name, "response") for one in topology.MODELS]
+        )
         store.add_cell(topology.REDIS_UP).set(1)
         for name, models in topology.MODEL_COUNTS.items():
             store.add_cell(topology.MODEL_COUNT, name).set(models)
@@ -312,10 +328,19 @@ class StorageCounters:
         """Sets the gauges of Redis, which follow slow waves."""
         self._redis_clients.set(round(24 + 6 * math.sin(math.tau * elapsed / 3600)))
         self._redis_bytes.set(round(48_000_000 * (1 + 0.2 * math.sin(math.tau * elapsed / 2400))))
+        self._redis_keys.set(round(12_000 * (1 + 0.2 * math.sin(math.tau * elapsed / 2400))))
+        # Redis is older than the gateway.
+        self._redis_uptime.set(86_400 + round(elapsed))
+        self._redis_connections.add(0.2)
+        self._redis_expired.add(4)
 
     def _look_up(self, cache: str, hit_ratio: float, rng: Random) -> bool:
         hit = rng.random() < hit_ratio
         (self._redis_hits if hit else self._redis_misses).add()
+        # What is not found is written.
+        self._redis_commands.add(1 if hit else 2)
+        if hit and cache == "response":
+            next(self._saved).add(0.004)
         if cache == "catalog":
             gateway = topology.PROVIDERS[rng.randrange(len(topology.PROVIDERS))]
             (self._catalog_hits if hit else self._catalog_misses)[gateway,].add()

@@ -24,7 +24,7 @@ MAX_GAP = 2 * 60.0
 MAX_AGE = 6 * 3600.0
 # Counters continue over a restart only when the same code simulates the same steps: raise it with every change of the
 # simulator.
-SIMULATOR_VERSION = 3
+SIMULATOR_VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,16 @@ REDIS_MISSES = ExportedFamily("redis_keyspace_misses_total", "gauge", "Keys not 
 REDIS_UP = ExportedFamily("redis_up", "gauge", "1 while Redis answers.")
 REDIS_CLIENTS = ExportedFamily("redis_connected_clients", "gauge", "Clients of Redis.")
 REDIS_BYTES = ExportedFamily("redis_memory_used_bytes", "gauge", "Bytes that Redis uses.")
+REDIS_MOST_BYTES = ExportedFamily("redis_memory_max_bytes", "gauge", "Bytes that Redis may use.")
+REDIS_KEYS = ExportedFamily("redis_db_keys", "gauge", "Keys of a database of Redis.", ("db",))
+REDIS_UPTIME = ExportedFamily("redis_uptime_in_seconds", "gauge", "Seconds since Redis started.")
+REDIS_COMMANDS = ExportedFamily("redis_commands_processed_total", "gauge", "Commands that Redis processed.")
+REDIS_CONNECTIONS = ExportedFamily("redis_total_connections_received_total", "gauge", "Connections to Redis.")
+REDIS_EVICTED = ExportedFamily("redis_evicted_keys_total", "gauge", "Keys that Redis dropped for want of memory.")
+REDIS_EXPIRED = ExportedFamily("redis_expired_keys_total", "gauge", "Keys of Redis whose time was over.")
+SAVED_COST = ExportedFamily(
+    "gatewayz_cache_cost_savings_usd_total", "counter", "Cost avoided by caches.", (*MODEL_LABELS, "cache_type")
+)
 FIRST_CHUNK = ExportedFamily(
     "time_to_first_chunk_seconds",
     "histogram",

@@ -70,6 +70,8 @@ PLAUSIBLE = {
 ANYTHING_POSITIVE = (0, 1e12)
 # Overload protection stays on for three minutes; no request takes as long.
 MINUTES = {f"gw-reliability: Velocity mode duration {ref}" for ref in "ABC"}
+# Time since a start.
+UPTIMES = {"gw-cache: Redis uptime in A"}
 # What has values only while or after something is wrong, or looks further back than there is history.
 SELDOM = {
     *MINUTES,
@@ -225,6 +227,8 @@ def _check(target: PanelTarget, found: list[float]) -> None:
         low = -1  # no news: a breaker has no series from a restart to its first event
     if target.place in MINUTES:
         high = 300
+    if target.place in UPTIMES:
+        high = ANYTHING_POSITIVE[1]
     odd = [value for value in found if isfinite(value) and not low - 1e-9 <= value <= high + 1e-9]
     assert not odd, f"{target.place} in {_unit(target)}: {odd[:3]}"
     assert all(isfinite(value) for value in found), f"{target.place}: not a number"

@@ -150,6 +150,7 @@ def _stack(base: dict[str, str], scale: float) -> Iterator[Series]:
     for name in ("time_to_first_chunk_seconds", "backend_ttfb_seconds", "streaming_duration_seconds"):
         yield from histogram(name, call, {"0.5": 3, "1.0": 7, "10.0": 9, "+Inf": 9}, 0.8, scale)
     yield Series("gatewayz_api_cost_usd_total", call, steady(0.01 * scale))
+    yield Series("gatewayz_cache_cost_savings_usd_total", call | {"cache_type": "response"}, steady(0.002 * scale))
     yield from histogram("gatewayz_api_cost_per_request_usd", call, {"0.001": 3, "0.1": 9, "+Inf": 9}, 0.01, scale)
     yield Series("gatewayz_daily_cost_estimate_usd", base | {"provider": "openai"}, flat(864 * scale))
     breaker = base | {"provider": "openai"}
@@ -170,6 +171,16 @@ def _stack(base: dict[str, str], scale: float) -> Iterator[Series]:
     yield Series("redis_up", base, flat(1))
     yield Series("redis_connected_clients", base, flat(24))
     yield Series("redis_memory_used_bytes", base, flat(2**25))
+    yield Series("redis_memory_max_bytes", base, flat(2**28))
+    yield Series("redis_db_keys", base | {"db": "db0"}, flat(1200))
+    yield Series("redis_uptime_in_seconds", base, steady(1))
+    for name, rate in {
+        "commands_processed": 20.0,
+        "total_connections_received": 0.2,
+        "evicted_keys": 0.0,
+        "expired_keys": 4.0,
+    }.items():
+        yield Series(f"redis_{name}_total", base, steady(rate))
 
 
 def _bare() -> Iterator[Series]:
