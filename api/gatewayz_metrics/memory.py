@@ -193,13 +193,17 @@ def start_shared(work: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], MemoryA
 class AnswerBuffer:
     """Bytes that arrive or are written piece by piece, reserved before they are kept.
 
-    The whole is had without a copy, which joining pieces or `bytes(bytearray)` would make.
+    The whole is had without a copy, which joining pieces or `bytes(bytearray)` would make. Where it is known about
+    how many bytes are `expected`, these are set aside at once: growing by steps copies what is there again and again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
+        """Raises MemoryFull."""
         self.size = 0
-        self._reserved = 0
-        self._bytes = BytesIO()
+        self._reserved = expected
+        reserve_memory(expected)
+        # Zeros that come from the system are only touched when they are written over.
+        self._bytes = BytesIO(bytes(expected))
 
     def write(self, piece: bytes) -> None:
         """Add a piece. Raises MemoryFull."""
@@ -212,4 +216,5 @@ class AnswerBuffer:
 
     def finish(self) -> bytes:
         """All pieces; nothing may be written afterwards."""
+        self._bytes.truncate(self.size)
         return self._bytes.getvalue()
