@@ -181,10 +181,15 @@ def let_accounts_go() -> None:
         account.let_go()
 
 
+def open_account() -> MemoryAccount | None:
+    """An account for work that the running request has begun and that may outlive it; None when nothing is reserved."""
+    current = _current.get()
+    return None if current is None else current.open()
+
+
 def start_shared(work: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], MemoryAccount | None]:
     """A task for a call that several requests may share, and the account that it is charged to."""
-    current = _current.get()
-    account = None if current is None else current.open()
+    account = open_account()
     context = copy_context()
     context.run(_current.set, account)
     return asyncio.create_task(work, context=context), account

@@ -12,6 +12,7 @@ from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, UpstreamError
 from gatewayz_metrics.memory import borrow_memory, let_accounts_go
 from gatewayz_metrics.range_cache.annotations import merge_notes
+from gatewayz_metrics.range_cache.backlog import Backlog
 from gatewayz_metrics.range_cache.entry import CacheEntry
 from gatewayz_metrics.range_cache.fetch import PieceFetcher
 from gatewayz_metrics.range_cache.grid import StepGrid
@@ -40,6 +41,8 @@ from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiResponse
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
+# The share of the memory for answers that may be taken by those which have gone out and are still to be taken apart.
+_BACKLOG_SHARE = 1 / 8
 # Seconds for which a refusal is repeated, and the bytes of all of them.
 _REFUSAL_SECONDS = 5.0
 _REFUSAL_BYTES = 2**20
@@ -67,7 +70,8 @@ class RangeCache:
         self._observe = telemetry.of_cache("ranges")
         self._time = clock
         self._kept = KeptPoints(settings, telemetry, clock, self._forget_answers)
-        self._fetcher = PieceFetcher(gate, settings, clock, self._kept)
+        self._backlog = Backlog(int(settings.max_memory_bytes * _BACKLOG_SHARE))
+        self._fetcher = PieceFetcher(gate, settings, telemetry, clock, kept=self._kept, backlog=self._backlog)
         self._answers: SingleFlightCache[ReusableAnswer] = SingleFlightCache(
             lambda kept: kept.seconds, clock.monotonic, weigh=lambda kept: kept.weight, capacity=_REFUSAL_BYTES
         )
@@ -99,6 +103,10 @@ class RangeCache:
             self._telemetry.range_fetches.labels(found.cache_status.reason).inc()
         return found
 
+    async def aclose(self) -> None:
+        """Leave off keeping what has gone out."""
+        await self._backlog.aclose()
+
     def purge(self) -> None:
         """Forget every point, as after deletions or a back-fill; what is under way is not kept either."""
         self._kept.forget()
@@ -112,6 +120,9 @@ class RangeCache:
             return await self._past(query, "off")
         grid = StepGrid.of(query.range)
         key = CacheKey(query.query, grid, query.extra, query.tenant)
+        if not query.renew:
+            # What has gone out and is not kept yet would be asked for again.
+            await self._backlog.wait(key)
         entry = self._kept.entry(key)
         horizon_ms = self._kept.horizon_ms(begun.time)
         if reason := bypass_reason(query, horizon_ms, entry.traits):

@@ -31,6 +31,8 @@ _NOTES = (b']},"warnings":[', b']},"infos":[')
 _LONGEST_NOTES = 2**20
 # What a text of floats has beside its brackets.
 _FLOAT_CHARACTERS = b'0123456789.,"]+-eINanf'
+# The time of the first point of a series.
+_POINT = re.compile(rb',"(?:values|histograms)":\[\[(-?[0-9]{1,20}(?:\.[0-9]{1,3})?),')
 # Bytes of series that are split in one go.
 _CHUNK = 2**16
 
@@ -57,6 +59,13 @@ class Layout:
         if end < head.end() or (end > head.end() and not body.endswith(_LAST, head.end(), end)):
             raise UnexpectedLayout
         return cls(head.end(), end, notes)
+
+    def begins_on(self, grid: StepGrid, body: bytes) -> bool:
+        """Whether the first point, if there are any, is at a time of the grid."""
+        point = _POINT.search(body, self.begin, self.begin + _CHUNK)
+        if point is None:
+            return self.begin == self.end
+        return point[1] == grid.stamp(grid.index(round(1000 * float(point[1]))))
 
 
 @dataclass(frozen=True, slots=True)
