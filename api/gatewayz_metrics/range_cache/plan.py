@@ -47,7 +47,9 @@ def unexpired(coverage: Coverage, now: float) -> Coverage:
 def clip(coverage: Coverage, first: int, last: int) -> Coverage:
     """The parts in a range, cut to it."""
     return tuple(
-        replace(extent, first=max(extent.first, first), last=min(extent.last, last))
+        extent
+        if first <= extent.first and extent.last <= last
+        else replace(extent, first=max(extent.first, first), last=min(extent.last, last))
         for extent in coverage
         if extent.first <= last and extent.last >= first
     )

@@ -64,6 +64,8 @@ class Segment:
 
     def clipped(self, first: int, last: int) -> "Segment":
         """What of it lies in a stretch that it overlaps."""
+        if first <= self.first and self.last <= last:
+            return self
         return replace(self, first=max(self.first, first), last=min(self.last, last))
 
     def moved(self, rows: Rows) -> Generator[None, None, "Segment"]:
