@@ -143,7 +143,7 @@ def _scan_rows(rows: list[bytes], stamps: Stamps) -> ScannedRows:
         metric, _, values = row.partition(_VALUES)
         # A series without gaps is compared at once; any other character would be an escape or a different layout.
         if values.split(b'"')[::2] == stamps.expected and values.translate(None, _FLOAT_CHARACTERS) == brackets:
-            text, histograms = b"[%b]," % values, b""
+            text, histograms = b"[%b]" % values, b""
         else:
             metric, text, histograms = _scan_row(row, stamps)
         found.metrics.append(metric)
@@ -162,10 +162,10 @@ def _scan_row(row: bytes, stamps: Stamps) -> tuple[bytes, bytes, bytes]:
         metric, has_histograms, histograms = row.partition(_HISTOGRAMS)
     if has_values:
         _check_floats(floats, stamps)
-        floats = b"[%b]," % floats
+        floats = b"[%b]" % floats
     if has_histograms:
         _check_histograms(histograms, stamps)
-        histograms = b"[%b]," % histograms
+        histograms = b"[%b]" % histograms
     if not (has_values or has_histograms):
         raise UnexpectedLayout
     return metric, floats, histograms

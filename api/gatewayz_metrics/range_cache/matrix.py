@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gatewayz_metrics.errors import BadAnswer
-from gatewayz_metrics.memory import AnswerBuffer
+from gatewayz_metrics.memory import AnswerBuffer, reserve_memory
 from gatewayz_metrics.range_cache.fast_parse import Layout, Stamps, UnexpectedLayout, scan_matrix
 from gatewayz_metrics.range_cache.grid import StepGrid
 from gatewayz_metrics.range_cache.segment import RowTexts, Segment
@@ -29,6 +29,8 @@ _CLOSE = b"]}"
 _NEXT = b"]}," + _METRIC
 # Warnings and infos of each kind that Prometheus returns; it sums up the others in one sentence.
 _MOST_ANNOTATIONS = 10
+# Bytes of an envelope that is put together in one go, which takes a millisecond.
+_IN_ONE_GO = 2**22
 _FLOAT = re.compile(r"[0-9.+eINanf-]+")
 
 
@@ -125,53 +127,71 @@ def render_matrix(
     Yields after some series, so that it can run cooperatively. Raises MemoryFull.
     """
     points = sum(segment.size for segment in timeline.segments)
-    body = AnswerBuffer(timeline.written_size + len(_HEAD))
-    body.write(_HEAD)
+    body = _Body(timeline.written_size)
     count = 0
     for begin, end in strides(len(timeline.series), SMALL_ROWS, points):
         texts = [segment.texts(begin, end, grid) for segment in timeline.segments]
-        rows, part = _render_rows(timeline.series.metrics[begin:end], texts)
+        rows, parts = _render_rows(timeline.series.metrics[begin:end], texts)
         if rows:
-            body.write(b"," + _METRIC if count else _METRIC)
-            body.write(part)
+            body.add([b"," + _METRIC if count else _METRIC, *parts])
             count += rows
         yield
     annotations = _render_annotations("warnings", warnings) + _render_annotations("infos", infos)
-    body.write(b"]}" + annotations + b"}")
+    body.add([b"]}" + annotations + b"}"])
     return RenderedMatrix(body.finish(), count)
 
 
-def _render_rows(metrics: Sequence[bytes], segments: Sequence[RowTexts]) -> tuple[int, bytes]:
-    """How many of some series have points, and these from their labels on."""
-    floats = [texts for texts, _ in segments]
-    if any(histograms is not None for _, histograms in segments) or not floats or b"" in floats[-1]:
+class _Body:
+    """The parts of an envelope: put together in one go where they are few bytes, else as they come."""
+
+    def __init__(self, expected: int) -> None:
+        """Raises MemoryFull."""
+        self._parts = [_HEAD]
+        self._buffer = AnswerBuffer(expected) if expected > _IN_ONE_GO else None
+        if self._buffer is None:
+            reserve_memory(expected)
+
+    def add(self, parts: list[bytes]) -> None:
+        """Write some more. Raises MemoryFull."""
+        self._parts += parts
+        if self._buffer is not None:
+            self._buffer.write(b"".join(self._parts))
+            self._parts.clear()
+
+    def finish(self) -> bytes:
+        """All parts."""
+        return b"".join(self._parts) if self._buffer is None else self._buffer.finish()
+
+
+def _render_rows(metrics: Sequence[bytes], segments: Sequence[RowTexts]) -> tuple[int, list[bytes]]:
+    """How many of some series have points, and the parts of these from their labels on."""
+    if not segments or any(histograms is not None or b"" in floats for floats, histograms in segments):
         return _render_uneven(metrics, segments)
-    # All have points at the end. One list for one join: nothing is done for each series but what C does.
-    width = len(floats) + 3
-    parts: list[bytes] = [_NEXT] * (width * len(metrics))
+    # All have points everywhere. One list for one join: nothing is done for each series but what C does.
+    width = 2 * len(segments) + 2
+    parts: list[bytes] = [b","] * (width * len(metrics))
     parts[0::width] = metrics
     parts[1::width] = [_VALUES] * len(metrics)
-    for number, texts in enumerate(floats[:-1], 2):
-        parts[number::width] = texts
-    # Without the comma after the last point.
-    parts[width - 2 :: width] = [text[:-1] for text in floats[-1]]
+    for number, (floats, _) in enumerate(segments, 1):
+        parts[2 * number :: width] = floats
+    parts[width - 1 :: width] = [_NEXT] * len(metrics)
     parts[-1] = _CLOSE
-    return len(metrics), b"".join(parts)
+    return len(metrics), parts
 
 
-def _render_uneven(metrics: Sequence[bytes], segments: Sequence[RowTexts]) -> tuple[int, bytes]:
+def _render_uneven(metrics: Sequence[bytes], segments: Sequence[RowTexts]) -> tuple[int, list[bytes]]:
     nothing = [b""] * len(metrics)
     columns = [zip(*columns, strict=True) for columns in _columns(segments, nothing)]
     found: list[bytes] = []
     for metric, values, histograms in zip(metrics, *columns, strict=True):
         parts = [metric]
-        if text := b"".join(values):
-            parts.append(b'"values":[%b]' % text[:-1])
-        if text := b"".join(histograms):
-            parts.append(b'"histograms":[%b]' % text[:-1])
+        if text := b",".join(filter(None, values)):
+            parts.append(b'"values":[%b]' % text)
+        if text := b",".join(filter(None, histograms)):
+            parts.append(b'"histograms":[%b]' % text)
         if len(parts) > 1:
             found.append(b",".join(parts))
-    return len(found), (b"}," + _METRIC).join(found) + b"}"
+    return len(found), [(b"}," + _METRIC).join(found), b"}"]
 
 
 def _columns(segments: Sequence[RowTexts], nothing: Sequence[bytes]) -> Iterator[list[Sequence[bytes]]]:
@@ -184,8 +204,8 @@ def _decode_floats(points: Sequence[tuple[float, Any]], grid: StepGrid, first: i
     places = _decode_places(points, grid, first, last)
     if not all(_FLOAT.fullmatch(value) for _, value in points):
         raise BadAnswer("a malformed value")
-    return "".join(
-        f'[{grid.stamp(place).decode()},"{value}"],' for place, (_, value) in zip(places, points, strict=True)
+    return ",".join(
+        f'[{grid.stamp(place).decode()},"{value}"]' for place, (_, value) in zip(places, points, strict=True)
     ).encode()
 
 
@@ -195,7 +215,7 @@ def _decode_histograms(points: Sequence[tuple[float, Any]], grid: StepGrid, firs
     # One object each: where its text ends is seen by its brace.
     if any(not text.startswith(b"{") or text.count(b"{") != 1 or text.count(b"}") != 1 for text in texts):
         raise BadAnswer("a malformed histogram")
-    return b"".join(b"[%b,%b]," % (grid.stamp(place), text) for place, text in zip(places, texts, strict=True))
+    return b",".join(b"[%b,%b]" % (grid.stamp(place), text) for place, text in zip(places, texts, strict=True))
 
 
 def _decode_places(points: Sequence[tuple[float, Any]], grid: StepGrid, first: int, last: int) -> list[int]:

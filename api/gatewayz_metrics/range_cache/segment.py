@@ -23,7 +23,7 @@ RowTexts = tuple[Sequence[bytes], Sequence[bytes] | None]
 class Segment:
     """The points of every series of a set from `first` to `last`, places of the grid, both included.
 
-    A text is `[time,"value"],[time,"value"],`. Texts may begin before and end after the stretch and stand in other
+    A text is `[time,"value"],[time,"value"]`. Texts may begin before and end after the stretch and stand in other
     rows than the set's: they are cut and put in order when they are used. Immutable, so that an answer can be written
     from it while the cache moves on.
     """
@@ -131,7 +131,8 @@ class Segment:
                     seek(text, self.last + 1, grid, between) if at < 0 else at
                     for text, at in zip(texts, ends, strict=True)
                 ]
-            texts = [text[:at] for text, at in zip(texts, ends, strict=True)]
+            # Without the comma before what is cut off.
+            texts = [text[: max(0, at - 1)] if at < len(text) else text for text, at in zip(texts, ends, strict=True)]
         return texts
 
 
@@ -154,6 +155,9 @@ def seek(text: bytes, place: int, grid: StepGrid, between: bytes) -> int:
 def _concatenate(left: Sequence[bytes], right: Sequence[bytes], size: int) -> Generator[None, None, list[bytes]]:
     found: list[bytes] = []
     for begin, end in strides(len(left), SMALL_ROWS, size):
-        found += [one + other for one, other in zip(left[begin:end], right[begin:end], strict=True)]
+        found += [
+            b"%b,%b" % (one, other) if one and other else one or other
+            for one, other in zip(left[begin:end], right[begin:end], strict=True)
+        ]
         yield
     return found
