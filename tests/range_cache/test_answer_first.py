@@ -139,7 +139,8 @@ def test_what_waits_is_bounded_in_number_and_bytes(cache: Rig) -> None:
             backlog.add(number, 0, never, None)
         assert not backlog.has_room(0)
         await backlog.aclose()
-        assert backlog.has_room(1000)
+        # Who answers late, in the middle of a shutdown, leaves no task behind.
+        assert not backlog.has_room(0)
 
     cache.runner.run(run())
 
@@ -193,9 +194,9 @@ def test_a_shutdown_meanwhile_is_clean(cache: Rig, monkeypatch: pytest.MonkeyPat
                 await cache.ranges.answer(question)
             waiting = asyncio.ensure_future(cache.ranges.answer(OTHER))
             await asyncio.sleep(0)
-            await cache.ranges.aclose()
-            assert (await waiting).status == 200
-            await cache.ranges.aclose()
+            for _ in range(2):
+                await cache.ranges.aclose()
+        assert (await waiting).status == 200
         assert {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} == set()
 
     cache.runner.run(run())

@@ -58,8 +58,9 @@ class Backlog:
             await waiting[-1].done.wait()
 
     async def aclose(self) -> None:
-        """Leave off: what is not kept by now is asked for again."""
-        worker = self._worker
+        """Leave off, and take nothing more: what is not kept by now is asked for again."""
+        self._capacity = -1
+        worker, self._worker = self._worker, None
         if worker is not None:
             worker.cancel()
             await asyncio.wait([worker])
