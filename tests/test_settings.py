@@ -281,7 +281,7 @@ def test_a_library_that_is_not_installed_is_named_with_the_remedy(monkeypatch: p
 @pytest.mark.parametrize("installed_aiohttp", ["3.13.0", "3.14.5", "4.0.0a1"], indirect=True)
 @pytest.mark.usefixtures("installed_aiohttp")
 def test_the_faster_library_is_chosen_where_it_is_installed() -> None:
-    chosen = [Settings(upstream_client=name).http_library for name in ("auto", "aiohttp", "httpx")]  # type: ignore[arg-type]  # each is one of them
+    chosen = [Settings(upstream_client=name).http_library for name in ("auto", "aiohttp", "httpx")]
 
     assert chosen == ["aiohttp", "aiohttp", "httpx"]
 

@@ -1,6 +1,7 @@
 """The client on real connections: what it refuses to do, when it tries again, what it keeps within bounds."""
 
 import asyncio
+import socket
 import ssl
 import tracemalloc
 from collections.abc import Callable
@@ -155,6 +156,13 @@ def test_a_refusal_keeps_the_engines_words_but_not_all_of_them(status: str) -> N
 def test_the_deadline_holds_for_a_request_that_had_to_connect(slow: Callable[[Exchange], None]) -> None:
     with FakeUpstream(slow) as fake, pytest.raises(TimedOut):
         asked(fake.url, prometheus_timeout=0.3)
+
+
+def test_a_connection_that_does_not_come_about_is_not_waited_for() -> None:
+    # Its queue takes the connection, and nobody answers the greeting of TLS. Without the limit this ends by pytest's.
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimedOut):
+        port = listener.getsockname()[1]
+        asked(f"https://127.0.0.1:{port}", prometheus_connect_timeout=0.2, prometheus_timeout=300)
 
 
 def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:

@@ -177,6 +177,7 @@ def test_an_endpoint_is_asked_by_the_method_that_it_takes(
         ("my.label", "/api/v1/label/my.label/values"),
         ("größe", "/api/v1/label/gr%C3%B6%C3%9Fe/values"),
         ("a?b#c", "/api/v1/label/a%3Fb%23c/values"),
+        ("a:b+c%", "/api/v1/label/a%3Ab%2Bc%25/values"),
         ("../../admin", "/api/v1/label/U___2e__2e__2f__2e__2e__2f_admin/values"),
     ],
 )

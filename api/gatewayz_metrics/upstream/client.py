@@ -3,7 +3,6 @@
 The protocol: https://prometheus.io/docs/prometheus/latest/querying/api/.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Protocol, Self, TypeVar
@@ -31,8 +30,6 @@ from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiRespo
 from gatewayz_metrics.upstream.response import Vector, parse_refusal, parse_vector, read_body
 from gatewayz_metrics.upstream.transport import ArrivingReply, HttpReply, HttpRequest
 from gatewayz_metrics.watched_files import WatchedFiles
-
-log = logging.getLogger(__name__)
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # The cheapest question there is; whether it is answered tells an outage from queries that are too slow or too large.
@@ -93,7 +90,6 @@ class UpstreamClient:
         self._use_post = True
         self._credentials = UpstreamAuth(settings)
         self._connections = UpstreamConnections(settings)
-        log.info("The upstream is asked with %s.", settings.http_library)
         # Read at the start; whoever owns the client has them read again.
         self.watched_files: tuple[WatchedFiles, ...] = (self._credentials.file, self._connections.files)
 
