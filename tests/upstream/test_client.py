@@ -160,9 +160,10 @@ def test_the_deadline_holds_for_a_request_that_had_to_connect(slow: Callable[[Ex
 
 def test_a_connection_that_does_not_come_about_is_not_waited_for() -> None:
     # Its queue takes the connection, and nobody answers the greeting of TLS. Without the limit this ends by pytest's.
-    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimedOut):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        asked(f"https://127.0.0.1:{port}", prometheus_connect_timeout=0.2, prometheus_timeout=300)
+        with pytest.raises(TimedOut):
+            asked(f"https://127.0.0.1:{port}", prometheus_connect_timeout=0.2, prometheus_timeout=300)
 
 
 def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:
