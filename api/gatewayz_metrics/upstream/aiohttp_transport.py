@@ -3,6 +3,7 @@
 Imported only where it is chosen: aiohttp comes with the extra `[server]`.
 """
 
+import asyncio
 import ssl
 
 import aiohttp
@@ -59,8 +60,12 @@ class AiohttpTransport:
             max_field_size=LARGEST_HEAD,
         )
 
-    async def exchange(self, request: HttpRequest, receive: Receive) -> HttpReply:
+    async def exchange(self, request: HttpRequest, receive: Receive, seconds: float) -> HttpReply:
         """One request and its reply, see Transport."""
+        async with asyncio.timeout(seconds):
+            return await self._exchange(request, receive)
+
+    async def _exchange(self, request: HttpRequest, receive: Receive) -> HttpReply:
         try:
             response = await self._session.request(
                 request.method,
@@ -105,7 +110,7 @@ class AiohttpTransport:
 def _translate(exc: Exception, host: str) -> UpstreamError | TimeoutError:
     match exc:
         case TimeoutError():
-            return exc
+            return TimeoutError()
         # What ssl itself said is the cause; aiohttp's own errors are of ssl's type as well, and say less.
         case OSError() if (tls := explain_tls_error(exc.__cause__, host)) is not None:
             return tls

@@ -7,8 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Protocol, Self, TypeVar
 
-import anyio
-
 from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import ConnectionLost, NotServed, QueryRefused, UpstreamError
 from gatewayz_metrics.memory import reserve_memory
@@ -196,27 +194,25 @@ class UpstreamClient:
     async def _fetch(self, call: ApiRequest, deadline: Deadline) -> HttpReply:
         """A complete reply within the deadline, connecting and sending it again included."""
         try:
-            # Not asyncio.timeout: after connecting, anyio 4.1 to 4.3 leaves the task's count of cancellations too high.
-            with anyio.fail_after(max(0.0, deadline.remaining)):
-                try:
-                    return await self._send(call)
-                except ConnectionLost:
-                    # Most often an idle connection that the server closed just now. Once: queries change nothing,
-                    # so sending one again is safe.
-                    return await self._send(call)
+            try:
+                return await self._send(call, deadline)
+            except ConnectionLost:
+                # Most often an idle connection that the server closed just now. Once: queries change nothing, so
+                # sending one again is safe.
+                return await self._send(call, deadline)
         except TimeoutError as exc:
             raise deadline.exceeded() from exc
 
-    async def _send(self, call: ApiRequest) -> HttpReply:
+    async def _send(self, call: ApiRequest, deadline: Deadline) -> HttpReply:
         """One request, by POST, which long queries need, or by GET after a 405, as some upstreams take GET alone."""
         by_post = self._use_post and call.endpoint.takes_post
-        reply = await self._exchange(call, by_post=by_post)
+        reply = await self._exchange(call, deadline, by_post=by_post)
         if reply.status == 405 and by_post:
             self._use_post = False
-            reply = await self._exchange(call, by_post=False)
+            reply = await self._exchange(call, deadline, by_post=False)
         return reply
 
-    async def _exchange(self, call: ApiRequest, *, by_post: bool) -> HttpReply:
+    async def _exchange(self, call: ApiRequest, deadline: Deadline, *, by_post: bool) -> HttpReply:
         headers = self._credentials.headers() | dict(call.tenant.headers)
         base = self._connections.url
         request = (
@@ -224,7 +220,7 @@ class UpstreamClient:
             if by_post
             else HttpRequest(call.url(base), headers)
         )
-        return await self._connections.exchange(request, self._receive)
+        return await self._connections.exchange(request, self._receive, deadline.remaining)
 
     async def _receive(self, reply: ArrivingReply) -> HttpReply:
         self._clock.note_date(reply.headers.get("date"))

@@ -57,12 +57,12 @@ class UpstreamConnections:
         else:
             self._use(_choose(settings, self._host))
 
-    async def exchange(self, request: HttpRequest, receive: Receive) -> HttpReply:
+    async def exchange(self, request: HttpRequest, receive: Receive, seconds: float) -> HttpReply:
         """One request over connections that are young enough; raises as a Transport does."""
         generation = self._pick()
         generation.requests += 1
         try:
-            return await generation.transport.exchange(request, receive)
+            return await generation.transport.exchange(request, receive, seconds)
         finally:
             generation.requests -= 1
             if generation in self._retired and not generation.requests:

@@ -55,11 +55,11 @@ Receive = Callable[[ArrivingReply], Awaitable[HttpReply]]
 class Transport(Protocol):
     """Connections to the upstream, as one library keeps them."""
 
-    async def exchange(self, request: HttpRequest, receive: Receive) -> HttpReply:
+    async def exchange(self, request: HttpRequest, receive: Receive, seconds: float) -> HttpReply:
         """Send a request and receive its reply; a reply that is not read to its end takes its connection with it.
 
-        Raises what `receive` raises, TimeoutError when connecting takes too long, QueryRefused for what no URL can
-        hold, and an UpstreamError for whatever else goes wrong on the way.
+        Raises what `receive` raises, TimeoutError when it takes longer than some seconds, or when connecting takes too
+        long, QueryRefused for what no URL can hold, and an UpstreamError for whatever else goes wrong on the way.
         """
 
     async def aclose(self) -> None:
