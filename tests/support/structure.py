@@ -55,6 +55,7 @@ LAYERS = (
     ),
     Layer("the service", ("service",)),
     Layer("the query layer", ("query", "range_cache", "security", "access", "caller_limits")),
+    Layer("the query plan", ("query_plan",)),
     Layer("the upstream", ("upstream",)),
     Layer("the settings", ("settings", "host_settings", "setting_names", "telemetry", "engines"), sideways=True),
     Layer("the catalogue", ("catalogue",)),

@@ -19,7 +19,13 @@ from gatewayz_metrics.json_datasource.results import (
     select_failures,
     select_results,
 )
-from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetPlanner, TargetQuery, explain_short_windows
+from gatewayz_metrics.json_datasource.targets import (
+    TargetPlan,
+    TargetPlanner,
+    TargetQuery,
+    explain_absences,
+    explain_short_windows,
+)
 from gatewayz_metrics.json_datasource.texts import check_sum
 from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS, PanelTiming, resolve_range
 
@@ -118,6 +124,7 @@ class QueryRunner:
             return TargetFailure(plan.ref_id, exc, plan.target, plan.executed)
         all_series = TargetSeries([(query, result.series) for query, result in zip(plan.asks, results, strict=True)])
         notices = [text for result in results for text in result.notices]
+        notices += explain_absences((ask, bool(result.series)) for ask, result in zip(plan.asks, results, strict=True))
         if not all_series:
             notices += explain_short_windows(plan.asks, self._scrape_ms)
         return TargetResult(plan, all_series, tuple(dict.fromkeys(notices)))
@@ -125,7 +132,7 @@ class QueryRunner:
     async def _query(self, plan: TargetPlan, query: TargetQuery, *, may_be_stale: bool) -> QueryResult:
         if not plan.is_instant:
             return await self._prometheus.query_range(query.query, plan.grid, may_be_stale=may_be_stale)
-        result = await self._prometheus.query(query.query, plan.at_ms)
+        result = await self._prometheus.query(query.query, plan.at_ms, exact=not may_be_stale)
         if result.series.longest > 1:
             # An instant query of a range selector succeeds with a matrix, which no panel can show as instant values.
             raise QueryRefused("bad_data", "A range such as up[5m] is no instant value; put a function around it.")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from gatewayz_metrics.catalogue import Statistic
+from gatewayz_metrics.catalogue import Statistic, explain_absence
 from gatewayz_metrics.metrics_api.formats import DataFormat, escape_formula, render_csv_line
-from gatewayz_metrics.metrics_api.summary import explain_absence, format_decimal, require_one_sample
+from gatewayz_metrics.metrics_api.summary import format_decimal, require_one_sample
 from gatewayz_metrics.query import Snapshot
 
 _COLUMNS = ("section", "key", "value", "unit", "reason")
@@ -34,7 +34,7 @@ def read_rows(statistics: Iterable[Statistic], snapshot: Snapshot, window: str) 
     """The statistics of a snapshot as rows, with the digits that the summary gives."""
     for statistic in statistics:
         reading = require_one_sample(snapshot.readings[statistic.name])
-        value = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
+        value = None if reading.value is None else format_decimal(reading.value, statistic.format)
         reason = None
         if reading.error is not None:
             reason = reading.error.sentence

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from prometheus_client.utils import floatToGoString
 
-from gatewayz_metrics.catalogue import Statistic
+from gatewayz_metrics.catalogue import Statistic, explain_absence
 from gatewayz_metrics.catalogue.model import NumberFormat
 from gatewayz_metrics.errors import NotOneNumber
 from gatewayz_metrics.promql.build import Slots
@@ -44,7 +44,7 @@ def render_summary(
     answered: dict[str, str] = {}
     for statistic in statistics:
         reading = require_one_sample(snapshot.readings[statistic.name])
-        text = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
+        text = None if reading.value is None else format_decimal(reading.value, statistic.format)
         metrics.setdefault(statistic.section, {})[statistic.key] = _render_value(text, values)
         if reading.error is not None:
             errors[statistic.name] = reading.error.sentence
@@ -101,9 +101,9 @@ def format_go_float(value: float) -> str:
 
 def require_one_sample(reading: Reading) -> Reading:
     """The reading, or the error NotOneNumber when the expression returned several series."""
-    if len(reading.samples) <= 1:
+    if reading.size <= 1:
         return reading
-    return Reading(error=NotOneNumber(len(reading.samples)))
+    return Reading(error=NotOneNumber(reading.size))
 
 
 def _render_value(text: str | None, values: ValueFormat) -> object:
@@ -114,9 +114,3 @@ def _render_value(text: str | None, values: ValueFormat) -> object:
         return None
     # The digits are copied: a float would round a count above 2**53.
     return orjson.Fragment(text)
-
-
-def explain_absence(statistic: Statistic, window: str) -> str:
-    """Why a statistic that did not fail has no value."""
-    sources = ", ".join(statistic.sources)
-    return f"No data: no matching series of {sources}, or nothing happened within the last {window}."
