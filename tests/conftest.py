@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 from gatewayz_demo import processes
+from gatewayz_metrics.settings import has_aiohttp
 from hypothesis import settings
 
 from tests.support import samples
@@ -43,9 +44,26 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return found
 
 
+@pytest.fixture(params=["httpx", "aiohttp"] if has_aiohttp() else ["httpx"])
+def http_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each library that can ask the upstream, in turn, wherever settings are read."""
+    library: str = request.param
+    monkeypatch.setenv("UPSTREAM_CLIENT", library)
+    return library
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the machine's own settings or a `.env` of the checkout."""
-    for name in ("PROMETHEUS_URL", "API_TOKENS", "SELECTOR", "CATALOGUE", "CACHE_TTL", "PORT", "HOST"):
+    for name in (
+        "PROMETHEUS_URL",
+        "API_TOKENS",
+        "SELECTOR",
+        "CATALOGUE",
+        "CACHE_TTL",
+        "PORT",
+        "HOST",
+        "UPSTREAM_CLIENT",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)

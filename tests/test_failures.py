@@ -89,16 +89,22 @@ FAILURES = {
     "https to a plain port": Failure("tls", scheme="https"),
     "hang": Failure("timeout", fakes.hang),
     "drip": Failure("timeout", fakes.drip),
+    "slow head": Failure("timeout", fakes.slow_head),
     "503 JSON timeout": Failure(
         "timeout", answering(fakes.error_body("timeout", "query timed out"), "503 Service Unavailable")
     ),
     "reset before the reply": Failure("connection_lost", fakes.reset_before_reply),
     "end before the reply": Failure("connection_lost", fakes.close_before_reply),
+    "half a head": Failure("connection_lost", fakes.half_a_head),
+    "another protocol": Failure("connection_lost", fakes.another_protocol),
     "reset mid-body": Failure("connection_lost", fakes.reset_mid_body),
     "truncated": Failure("connection_lost", fakes.truncated),
     "broken chunks": Failure("connection_lost", fakes.broken_chunks),
+    "half of the chunks": Failure("connection_lost", fakes.half_of_the_chunks),
+    "packed on the way": Failure("connection_lost", fakes.packed_on_the_way),
     "huge headers": Failure("connection_lost", fakes.huge_headers),
     "garbage": Failure("connection_lost", fakes.garbage),
+    "no length": Failure("connection_lost", fakes.no_length),
     "two lengths": Failure("connection_lost", fakes.two_lengths),
     "redirect": Failure("redirect", fakes.redirect),
     "401": Failure("upstream_auth", answering(b"no", "401 Unauthorized", WWW_Authenticate="Basic")),
@@ -271,8 +277,9 @@ def test_an_answer_to_another_question_is_thrown_away(name: str) -> None:
             assert_page_explains(client, route, "a series that was not asked for")
 
 
+@pytest.mark.usefixtures("http_library")
 @pytest.mark.parametrize(("name", "way"), list(zip(FAILURES, cycle(["basic", "bearer"]))))
-def test_no_error_holds_a_credential(name: str, way: str) -> None:
+def test_an_error_is_the_same_whichever_library_asks_and_holds_no_credential(name: str, way: str) -> None:
     failure = FAILURES[name]
     with failing(failure) as (url, _):
         configured = guarded(url, failure)
@@ -282,6 +289,7 @@ def test_no_error_holds_a_credential(name: str, way: str) -> None:
         error, objects = asyncio.run(asked(configured))
 
     assert error.code == failure.code
+    assert SENTENCES[failure.code] in error.sentence
     assert_no_canary(str(error), repr(error), error.args, vars(error), *traceback.format_exception(error))
     assert_no_canary(repr(configured), str(configured), *objects)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import respx
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings, create_app, setup_prometheus_routes
@@ -400,7 +401,7 @@ def test_connections_are_closed_at_the_end(host: Host, upstream: FakeUpstream) -
         assert_served(client)
         service = found[0]._services._service
         assert service is not None
-        http = service._upstream._connections._current.client  # type: ignore[attr-defined]  # the client behind the protocol
+        http = service._upstream._connections._current.transport._client  # type: ignore[attr-defined]  # the client behind the protocol
         assert not http.is_closed
 
     assert http.is_closed
@@ -425,15 +426,42 @@ def test_connections_are_closed_when_the_host_fails(upstream: FakeUpstream) -> N
     async def fail(kept: list[Any]) -> None:
         async with setup_prometheus_routes(FastAPI(), settings=Settings(prometheus_url=upstream.url)) as handle:
             kept.append(handle._services.get()._upstream)
+            await kept[0].instant('label_replace(vector(1),"_part","a","","")')
             raise LookupError
 
     async def visit() -> bool:
         with pytest.raises(LookupError):
             await fail(kept)
-        closed: bool = kept[0]._connections._current.client.is_closed
+        closed: bool = kept[0]._connections._current.transport._client.is_closed
         return closed
 
     assert asyncio.run(visit())
+
+
+# --------------------------------------------------------------------------- what asks the upstream
+
+
+def test_a_host_that_mocks_httpx_meets_our_requests(host: Host) -> None:
+    app = host(lambda app: setup_prometheus_routes(app, prometheus_url="http://prometheus.example"))
+    with respx.mock(base_url="http://prometheus.example") as router, TestClient(app) as client:
+        asked = router.post("/api/v1/query").respond(content=fakes.vector_body([]))
+        answer = client.get("/prometheus/metrics/summary")
+
+    assert asked.called
+    assert answer.headers["x-upstream-status"] == "ok"
+
+
+def test_a_host_may_choose_the_library(
+    upstream: FakeUpstream, http_library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAYZ_METRICS_UPSTREAM_CLIENT", http_library)
+    app = FastAPI()
+    installation = setup_prometheus_routes(app, prometheus_url=upstream.url)
+    with TestClient(app) as client:
+        assert_served(client)
+        service = installation._services._service
+        assert service is not None
+        assert service.settings.http_library == http_library
 
 
 # --------------------------------------------------------------------------- where settings come from

@@ -1,7 +1,8 @@
 """Every knob: read from where it should be, refused with a sentence, silent about secrets."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.promql.matchers import normalize_matchers
-from gatewayz_metrics.settings import read_settings
+from gatewayz_metrics.settings import has_aiohttp, read_settings
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -52,6 +53,7 @@ def test_the_defaults_work_on_their_own() -> None:
         "prometheus_connect_timeout": 1.0,
         "prometheus_timeout": 8.0,
         "prometheus_range_timeout": 60.0,
+        "upstream_client": "auto",
         "prometheus_connections": 20,
         "max_response_bytes": 32 * 2**20,
         "max_memory_bytes": 512 * 2**20,
@@ -245,6 +247,44 @@ def test_a_value_that_cannot_be_used_is_one_sentence(case: str, monkeypatch: pyt
     assert "\n" not in sentence
     assert SECRET not in sentence
     assert caught.value.__suppress_context__
+
+
+@pytest.fixture
+def installed_aiohttp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
+    """A version of aiohttp, or none, whatever is really there."""
+
+    def find(name: str) -> str:
+        if request.param is None:
+            raise PackageNotFoundError(name)
+        return str(request.param)
+
+    monkeypatch.setattr("gatewayz_metrics.settings.version", find)
+    has_aiohttp.cache_clear()
+    yield request.param
+    has_aiohttp.cache_clear()
+
+
+@pytest.mark.parametrize("installed_aiohttp", [None, "3.8.6", "3.9.0b0"], indirect=True)
+@pytest.mark.usefixtures("installed_aiohttp")
+def test_a_library_that_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().http_library == "httpx"
+
+    monkeypatch.setenv("UPSTREAM_CLIENT", "aiohttp")
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+
+    assert caught.value.sentence == (
+        "UPSTREAM_CLIENT cannot be used: aiohttp 3.13 or newer is not installed; "
+        "type pip install 'gatewayz-metrics[server]', or choose httpx."
+    )
+
+
+@pytest.mark.parametrize("installed_aiohttp", ["3.13.0", "3.14.5", "4.0.0a1"], indirect=True)
+@pytest.mark.usefixtures("installed_aiohttp")
+def test_the_faster_library_is_chosen_where_it_is_installed() -> None:
+    chosen = [Settings(upstream_client=name).http_library for name in ("auto", "aiohttp", "httpx")]
+
+    assert chosen == ["aiohttp", "aiohttp", "httpx"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The stand-alone application: `uvicorn gatewayz_metrics.main:app`."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -19,6 +20,8 @@ from gatewayz_metrics.service import Service, ServiceProvider
 from gatewayz_metrics.settings import Settings, read_settings
 from gatewayz_metrics.telemetry import Telemetry
 
+log = logging.getLogger(__name__)
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SURFACES = (f"the metrics routes below {PREFIX}", "the Prometheus API at /api/v1", "the JSON datasource at /")
 
@@ -34,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             warn_of_unknown_settings()
         service = Service(settings or read_settings(), telemetry)
         service.watch_upstream()
+        log.info("The upstream is asked with %s.", service.settings.http_library)
         service.announce(_SURFACES, public=service.settings.host not in _LOOPBACK)
         return service
 

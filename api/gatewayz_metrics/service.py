@@ -223,6 +223,13 @@ def _advance(generator: AsyncGenerator[None, None]) -> None:
         return
 
 
+def _in_host(settings: Settings) -> Settings:
+    """Settings that choose httpx unless another library is named: what a host tests and traces is httpx."""
+    if settings.upstream_client != "auto":
+        return settings
+    return settings.model_copy(update={"upstream_client": "httpx"})
+
+
 def create_embedded_service(telemetry: Telemetry, settings: Settings | None, prometheus_url: str | None) -> Service:
     """A service inside a host application, which must not fail because of our settings."""
     fault: ConfigurationError | None = None
@@ -230,7 +237,7 @@ def create_embedded_service(telemetry: Telemetry, settings: Settings | None, pro
         settings, fault = read_host_settings(prometheus_url)
     try:
         if fault is None:
-            return Service(settings, telemetry)
+            return Service(_in_host(settings), telemetry)
     except ConfigurationError as exc:
         fault = exc
     log.error("The metrics routes only explain themselves: %s", printable(fault.sentence))

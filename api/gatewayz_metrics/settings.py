@@ -3,6 +3,8 @@
 import json
 import re
 import ssl
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -19,6 +21,20 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # What tells where a message ends: with a wrong one no request is whole.
 _FRAMING = frozenset(["connection", "content-length", "te", "trailer", "transfer-encoding", "upgrade"])
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
+
+
+# The lowest that works, as in pyproject.toml: another package may have brought an older one.
+_OLDEST_AIOHTTP = (3, 13)
+
+
+@cache
+def has_aiohttp() -> bool:
+    """Whether aiohttp is installed, and new enough; it is not imported for that."""
+    try:
+        release = version("aiohttp").split(".")
+    except PackageNotFoundError:
+        return False
+    return tuple(int(part) for part in release[:2] if part.isdigit()) >= _OLDEST_AIOHTTP
 
 
 def _words(value: object) -> object:
@@ -108,6 +124,11 @@ class Settings(BaseSettings):
         description="Seconds for the answer to a range query, waiting included; a request's own `timeout` may be less.",
     )
     prometheus_connections: int = Field(default=20, ge=1, le=1000, description="Connections to the upstream at most.")
+    upstream_client: Literal["auto", "httpx", "aiohttp"] = Field(
+        default="auto",
+        description="The HTTP library that asks the upstream: `httpx`, or `aiohttp`, which takes a tenth of the time. "
+        "`auto` is aiohttp where it is installed, and httpx in your own application.",
+    )
     max_response_bytes: int = Field(
         default=32 * 2**20, ge=1024, description="Bytes of one upstream answer, unpacked, at most."
     )
@@ -319,7 +340,17 @@ class Settings(BaseSettings):
             raise ValueError(f"{file} holds no certificates that can be read ({exc}).") from None
         return file
 
-    @field_validator("log_format", "log_level", mode="before")
+    @field_validator("upstream_client")
+    @classmethod
+    def _is_installed(cls, name: str) -> str:
+        if name == "aiohttp" and not has_aiohttp():
+            raise ValueError(
+                f"aiohttp {'.'.join(map(str, _OLDEST_AIOHTTP))} or newer is not installed; "
+                "type pip install 'gatewayz-metrics[server]', or choose httpx."
+            )
+        return name
+
+    @field_validator("log_format", "log_level", "upstream_client", mode="before")
     @classmethod
     def _in_lower_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -396,6 +427,13 @@ class Settings(BaseSettings):
     def engine(self) -> UpstreamEngine:
         """What is different about the upstream."""
         return ENGINES[self.prometheus_engine]
+
+    @property
+    def http_library(self) -> Literal["httpx", "aiohttp"]:
+        """The library that asks the upstream, where `auto` chooses."""
+        if self.upstream_client == "auto":
+            return "aiohttp" if has_aiohttp() else "httpx"
+        return self.upstream_client
 
 
 def read_settings(**overrides: Any) -> Settings:

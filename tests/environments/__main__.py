@@ -14,7 +14,17 @@ from pathlib import Path
 
 from tests.environments.table import ENVIRONMENTS, REPOSITORY, Environment
 
-TOLD = ("fastapi", "starlette", "httpx", "anyio", "pydantic", "pydantic-settings", "orjson", "prometheus-client")
+TOLD = (
+    "fastapi",
+    "starlette",
+    "httpx",
+    "aiohttp",
+    "anyio",
+    "pydantic",
+    "pydantic-settings",
+    "orjson",
+    "prometheus-client",
+)
 NAMED = ("oldest", "backend", "locked", "py3112")
 
 

@@ -94,7 +94,7 @@ def head(status: str, length: int | None, **headers: str) -> bytes:
     if length is not None:
         headers["Content_Length"] = str(length)
     lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 @dataclass
@@ -111,7 +111,8 @@ class FakeUpstream:
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(self.listens_on, backlog=64)
+        family = socket.AF_INET6 if ":" in self.listens_on[0] else socket.AF_INET
+        self._listener = socket.create_server(self.listens_on, family=family, backlog=64)
         self._start(self._accept)
         return self
 
@@ -284,6 +285,22 @@ def drip(exchange: Exchange) -> None:
         exchange.send(bytes([byte]))
 
 
+def slow_head(exchange: Exchange) -> None:
+    """A good answer whose head comes a byte at a time."""
+    for byte in head("200 OK", 2, X_Padding="a" * 500):
+        if not exchange.wait(0.05):
+            return
+        exchange.send(bytes([byte]))
+
+
+def half_a_head(exchange: Exchange) -> None:
+    exchange.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+
+def another_protocol(exchange: Exchange) -> None:
+    exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\nhello")
+
+
 def reset_before_reply(exchange: Exchange) -> None:
     exchange.reset()
 
@@ -310,6 +327,18 @@ def broken_chunks(exchange: Exchange) -> None:
     exchange.send(head("200 OK", None, Transfer_Encoding="chunked"), b"%x\r\n" % len(body), body, b"\r\nzz\r\n")
 
 
+def half_of_the_chunks(exchange: Exchange) -> None:
+    body = one_each(exchange.request)
+    exchange.send(head("200 OK", None, Transfer_Encoding="chunked"), b"%x\r\n" % len(body), body, b"\r\n")
+
+
+def packed_on_the_way(exchange: Exchange) -> None:
+    """A coding that is none of the body's but of its transfer, and that nobody asked for."""
+    packed = gzip.compress(one_each(exchange.request))
+    exchange.send(head("200 OK", None, Transfer_Encoding="gzip, chunked"), b"%x\r\n" % len(packed))
+    exchange.send(packed, b"\r\n0\r\n\r\n")
+
+
 def endless(exchange: Exchange) -> None:
     """A stream of chunks that ends long after anybody should have stopped to listen."""
     exchange.send(head("200 OK", None, Transfer_Encoding="chunked"))
@@ -324,6 +353,10 @@ def huge_headers(exchange: Exchange) -> None:
 
 def garbage(exchange: Exchange) -> None:
     exchange.send(b"\x00\x01\x02 this is not the protocol you are looking for\r\n\r\n")
+
+
+def no_length(exchange: Exchange) -> None:
+    exchange.send(head("200 OK", None, Content_Length="-1") + one_each(exchange.request))
 
 
 def two_lengths(exchange: Exchange) -> None:

@@ -1,6 +1,7 @@
 """The client on real connections: what it refuses to do, when it tries again, what it keeps within bounds."""
 
 import asyncio
+import socket
 import ssl
 import tracemalloc
 from collections.abc import Callable
@@ -23,10 +24,12 @@ from gatewayz_metrics.upstream.client import UpstreamClient
 from gatewayz_metrics.upstream.response import Vector
 
 from tests.support import fake_upstream as fakes
-from tests.support.fake_upstream import Exchange, FakeUpstream, answering, in_turn
+from tests.support.fake_upstream import Exchange, FakeUpstream, answering, head, in_turn
 from tests.support.readings import values_of
 
 QUERY = 'label_replace(vector(1),"_part","a","","")'
+
+pytestmark = pytest.mark.usefixtures("http_library")
 
 
 def asked(url: str, times: int = 1, **options: Any) -> Vector:
@@ -58,6 +61,48 @@ def test_a_proxy_of_the_environment_sees_nothing(monkeypatch: pytest.MonkeyPatch
 
     assert len(fake.requests) == 1
     assert proxy.requests == []
+
+
+# --------------------------------------------------------------------------- unusual, but right
+
+BODY = fakes.vector_body([({"_part": "a"}, "1")])
+CHUNK = b"%x" % len(BODY)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        head("200 OK", len(BODY), X_Letters="\u00ff\u00e4") + BODY,
+        b"HTTP/1.1 200 OK\r\nX-Folded: a\r\n b\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY,
+        b"HTTP/1.1 200 OK\nContent-Length: %d\n\n" % len(BODY) + BODY,
+        b"HTTP/1.0 200 OK\r\n\r\n" + BODY,
+        b"HTTP/1.1 200\r\n\r\n" + BODY,
+        b"HTTP/1.1 100 Continue\r\n\r\n" + head("200 OK", len(BODY)) + BODY,
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + head("200 OK", len(BODY)) + BODY,
+        head("200 OK", None, Transfer_Encoding="chunked") + CHUNK + b";a=b\r\n" + BODY + b"\r\n0\r\nX-Late: 1\r\n\r\n",
+        head("200 OK", len(BODY), **{f"X_{number}": "a" for number in range(90)}) + BODY,
+        head("200 OK", len(BODY), X_Long="a" * 60_000) + BODY,
+        head("200 OK", len(BODY), Set_Cookie="\u00ff=;;,") + BODY,
+    ],
+    ids=[
+        "letters beyond ASCII",
+        "a folded header",
+        "bare line ends",
+        "HTTP/1.0",
+        "an end for a length",
+        "100 first",
+        "103 first",
+        "chunks with extras",
+        "90 headers",
+        "a long header",
+        "an odd cookie",
+    ],
+)
+def test_an_answer_in_an_unusual_form_is_read(answer: bytes) -> None:
+    with FakeUpstream(lambda exchange: exchange.send(answer)) as fake:
+        assert values_of(asked(fake.url)) == ["1"]
+
+    assert len(fake.requests) == 1
 
 
 # --------------------------------------------------------------------------- trying again, or not
@@ -112,6 +157,14 @@ def test_a_refusal_keeps_the_engines_words_but_not_all_of_them(status: str) -> N
 def test_the_deadline_holds_for_a_request_that_had_to_connect(slow: Callable[[Exchange], None]) -> None:
     with FakeUpstream(slow) as fake, pytest.raises(TimedOut):
         asked(fake.url, prometheus_timeout=0.3)
+
+
+def test_a_connection_that_does_not_come_about_is_not_waited_for() -> None:
+    # Its queue takes the connection, and nobody answers the greeting of TLS. Without the limit this ends by pytest's.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(TimedOut):
+            asked(f"https://127.0.0.1:{port}", prometheus_connect_timeout=0.2, prometheus_timeout=300)
 
 
 def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:

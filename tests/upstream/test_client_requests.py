@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,19 +33,53 @@ from gatewayz_metrics.upstream.client import UpstreamClient
 from gatewayz_metrics.upstream.request import ApiRequest, Endpoint, Tenant
 from gatewayz_metrics.watched_files import FileWatcher
 
+from tests.support import fake_upstream as fakes
+from tests.support.fake_upstream import Behaviour, Exchange, FakeUpstream, answering, in_turn
+
 HOST = "http://prometheus:9090"
 SUCCESS = httpx.Response(200, json={"status": "success", "data": {"resultType": "vector", "result": []}})
-GET_ALONE = httpx.Response(405, text="Method Not Allowed", headers={"Allow": "GET"})
 QUERY = ApiRequest(Endpoint.QUERY, (("query", "up"),))
 
 Work = Callable[[UpstreamClient], Awaitable[Any]]
 
 
 @pytest.fixture
-def router() -> Iterator[respx.MockRouter]:
-    """The upstream: every request that no route of it takes fails the test."""
+def router(monkeypatch: pytest.MonkeyPatch) -> Iterator[respx.MockRouter]:
+    """The upstream as hosts mock it: every request that no route of it takes fails the test."""
+    monkeypatch.setenv("UPSTREAM_CLIENT", "httpx")
     with respx.mock(base_url=HOST, assert_all_called=True) as found:
         yield found
+
+
+@pytest.fixture
+def upstream(http_library: str) -> Iterator[FakeUpstream]:
+    """An upstream for each library that answers everything."""
+    assert http_library
+    with FakeUpstream(fakes.no_series) as fake:
+        yield fake
+
+
+@pytest.fixture
+def get_alone(http_library: str) -> Iterator[FakeUpstream]:
+    """An upstream for each library that knows no POST."""
+    assert http_library
+    with FakeUpstream(when_posted(answering(b"Method Not Allowed", "405 Method Not Allowed", Allow="GET"))) as fake:
+        yield fake
+
+
+def when_posted(behaviour: Behaviour) -> Behaviour:
+    """The behaviour for POST, and an answer to everything else."""
+    return lambda exchange: (behaviour if exchange.request.method == "POST" else fakes.no_series)(exchange)
+
+
+def targets(fake: FakeUpstream) -> list[tuple[str, str]]:
+    """Method and target of every request so far."""
+    return [(request.method, request.target) for request in fake.requests]
+
+
+def headers(fake: FakeUpstream, name: str) -> list[list[str]]:
+    """What every request so far has in a header."""
+    return [request.header(name) for request in fake.requests]
 
 
 def sent(router: respx.MockRouter) -> list[httpx.Request]:
@@ -74,11 +109,41 @@ def instant(query: str, time: float | None = None) -> Work:
 # --------------------------------------------------------------------------- where they go
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "/prefix", "/prefix/", "/select/0/prometheus"])
-def test_the_path_of_the_url_is_kept(router: respx.MockRouter, prefix: str) -> None:
-    router.post(f"{prefix.rstrip('/')}/api/v1/query").mock(SUCCESS)
+@pytest.mark.parametrize("prefix", ["", "/", "/prefix", "/prefix/", "/select/0/prometheus", "/gr%C3%B6%C3%9Fe"])
+def test_the_path_of_the_url_is_kept(upstream: FakeUpstream, prefix: str) -> None:
+    use(instant("up"), url=upstream.url + prefix)
 
-    use(instant("up"), url=HOST + prefix)
+    assert targets(upstream) == [("POST", f"{prefix.rstrip('/')}/api/v1/query")]
+
+
+def test_a_path_in_other_letters_is_escaped(upstream: FakeUpstream) -> None:
+    use(instant("up"), url=f"{upstream.url}/größe")
+
+    assert targets(upstream) == [("POST", "/gr%C3%B6%C3%9Fe/api/v1/query")]
+
+
+def test_an_address_of_ipv6_is_asked(http_library: str) -> None:
+    assert http_library
+    with FakeUpstream(fakes.no_series, listens_on=("::1", 0)) as fake:
+        port = fake.port
+        use(instant("up"), url=f"http://[::1]:{port}")
+
+    assert headers(fake, "host") == [[f"[::1]:{port}"]]
+
+
+def test_a_name_in_other_letters_is_looked_up_in_ascii(upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    look_up = socket.getaddrinfo
+
+    def resolve(host: Any, *rest: Any, **options: Any) -> Any:
+        asked.append(host.decode() if isinstance(host, bytes) else host)
+        return look_up("127.0.0.1", *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    use(instant("up"), url=f"http://größe.example:{upstream.port}")
+
+    assert asked[0] == "xn--gre-6ka8i.example"
+    assert headers(upstream, "host") == [[f"xn--gre-6ka8i.example:{upstream.port}"]]
 
 
 @pytest.mark.parametrize(
@@ -98,11 +163,11 @@ def test_the_path_of_the_url_is_kept(router: respx.MockRouter, prefix: str) -> N
     ],
 )
 def test_an_endpoint_is_asked_by_the_method_that_it_takes(
-    router: respx.MockRouter, endpoint: Endpoint, method: str, path: str
+    upstream: FakeUpstream, endpoint: Endpoint, method: str, path: str
 ) -> None:
-    router.route(method=method, path=path).mock(SUCCESS)
+    use(forward(ApiRequest(endpoint)), url=upstream.url)
 
-    use(forward(ApiRequest(endpoint)))
+    assert targets(upstream) == [(method, path)]
 
 
 @pytest.mark.parametrize(
@@ -112,14 +177,14 @@ def test_an_endpoint_is_asked_by_the_method_that_it_takes(
         ("my.label", "/api/v1/label/my.label/values"),
         ("größe", "/api/v1/label/gr%C3%B6%C3%9Fe/values"),
         ("a?b#c", "/api/v1/label/a%3Fb%23c/values"),
+        ("a:b+c%", "/api/v1/label/a%3Ab%2Bc%25/values"),
         ("../../admin", "/api/v1/label/U___2e__2e__2f__2e__2e__2f_admin/values"),
     ],
 )
-def test_the_name_of_a_label_is_one_segment_of_the_path(router: respx.MockRouter, label: str, path: str) -> None:
-    router.get(url__regex=".*").mock(SUCCESS)
-    use(forward(ApiRequest(Endpoint.LABEL_VALUES, label=label)))
+def test_the_name_of_a_label_is_one_segment_of_the_path(upstream: FakeUpstream, label: str, path: str) -> None:
+    use(forward(ApiRequest(Endpoint.LABEL_VALUES, label=label)), url=upstream.url)
 
-    assert [request.url.raw_path.decode() for request in sent(router)] == [path]
+    assert targets(upstream) == [("GET", path)]
 
 
 # --------------------------------------------------------------------------- what they carry
@@ -128,92 +193,84 @@ def test_the_name_of_a_label_is_one_segment_of_the_path(router: respx.MockRouter
 FORMS = ["query=up%7Ba%3D%22%C3%BC%26%3D%2B%25%0A%22%7D&time=1760000000.123", "query=up"]
 
 
-def test_parameters_travel_as_a_form(router: respx.MockRouter) -> None:
-    router.post("/api/v1/query").mock(SUCCESS)
-    use(instant('up{a="ü&=+%\n"}', 1_760_000_000.1234), instant("up"))
+def test_parameters_travel_as_a_form(upstream: FakeUpstream) -> None:
+    use(instant('up{a="ü&=+%\n"}', 1_760_000_000.1234), instant("up"), url=upstream.url)
 
-    assert [request.content.decode() for request in sent(router)] == FORMS
-    assert {request.headers["content-type"] for request in sent(router)} == {"application/x-www-form-urlencoded"}
-    assert {request.url.query for request in sent(router)} == {b""}
-
-
-def test_parameters_travel_in_the_url_where_post_is_refused(router: respx.MockRouter) -> None:
-    router.post("/api/v1/query").mock(GET_ALONE)
-    router.get("/api/v1/query").mock(SUCCESS)
-    use(instant('up{a="ü&=+%\n"}', 1_760_000_000.1234), instant("up"))
-
-    assert [request.url.query.decode() for request in sent(router)[1:]] == FORMS
-    assert {request.content for request in sent(router)[1:]} == {b""}
+    assert [request.body.decode() for request in upstream.requests] == FORMS
+    assert headers(upstream, "content-type") == [["application/x-www-form-urlencoded"]] * 2
+    assert targets(upstream) == [("POST", "/api/v1/query")] * 2
 
 
-def test_what_was_no_utf8_goes_out_as_it_came(router: respx.MockRouter) -> None:
-    router.post("/api/v1/query").mock(SUCCESS)
-    use(forward(ApiRequest(Endpoint.QUERY, (("query", b"a\xff".decode(errors="surrogateescape")),))))
+def test_parameters_travel_in_the_url_where_post_is_refused(get_alone: FakeUpstream) -> None:
+    use(instant('up{a="ü&=+%\n"}', 1_760_000_000.1234), instant("up"), url=get_alone.url)
 
-    assert sent(router)[0].content == b"query=a%FF"
+    assert targets(get_alone)[1:] == [("GET", f"/api/v1/query?{form}") for form in FORMS]
+    assert [request.body for request in get_alone.requests[1:]] == [b""] * 2
+    assert headers(get_alone, "content-type")[1:] == [[], []]
+
+
+def test_what_was_no_utf8_goes_out_as_it_came(upstream: FakeUpstream) -> None:
+    query = b"a\xff".decode(errors="surrogateescape")
+    use(forward(ApiRequest(Endpoint.QUERY, (("query", query),))), url=upstream.url)
+
+    assert upstream.requests[0].body == b"query=a%FF"
 
 
 @pytest.mark.parametrize(
     ("userinfo", "options", "header"),
     [
-        ("", {}, None),
-        ("ann:p%40ss%2Fw%3Ard@", {}, "Basic YW5uOnBAc3MvdzpyZA=="),
-        ("", {"prometheus_username": "ann", "prometheus_password": "p@ss/w:rd"}, "Basic YW5uOnBAc3MvdzpyZA=="),
-        ("url:url@", {"prometheus_username": "ann", "prometheus_password": "x"}, "Basic YW5uOng="),
-        ("", {"prometheus_bearer_token": "abc"}, "Bearer abc"),
-        ("", {"prometheus_headers": {"Authorization": "Api-Key k"}}, "Api-Key k"),
+        ("", {}, []),
+        ("ann:p%40ss%2Fw%3Ard@", {}, ["Basic YW5uOnBAc3MvdzpyZA=="]),
+        ("", {"prometheus_username": "ann", "prometheus_password": "p@ss/w:rd"}, ["Basic YW5uOnBAc3MvdzpyZA=="]),
+        ("url:url@", {"prometheus_username": "ann", "prometheus_password": "x"}, ["Basic YW5uOng="]),
+        ("", {"prometheus_bearer_token": "abc"}, ["Bearer abc"]),
+        ("", {"prometheus_headers": {"Authorization": "Api-Key k"}}, ["Api-Key k"]),
     ],
     ids=["nothing", "in the URL", "on their own", "both", "bearer", "a header"],
 )
-def test_credentials_arrive(
-    router: respx.MockRouter, userinfo: str, options: dict[str, Any], header: str | None
-) -> None:
-    router.post("/api/v1/query").mock(SUCCESS)
-    use(instant("up"), url=HOST.replace("//", f"//{userinfo}"), **options)
+def test_credentials_arrive(upstream: FakeUpstream, userinfo: str, options: dict[str, Any], header: list[str]) -> None:
+    use(instant("up"), url=upstream.url.replace("//", f"//{userinfo}"), **options)
 
-    assert sent(router)[0].headers.get("authorization") == header
+    assert headers(upstream, "authorization") == [header]
 
 
-def test_headers_arrive_whatever_the_method(router: respx.MockRouter) -> None:
-    router.post("/api/v1/query").mock(GET_ALONE)
-    router.get("/api/v1/query").mock(SUCCESS)
-    use(instant("up"), prometheus_headers={"X-Scope-OrgID": "team-a"}, prometheus_bearer_token="abc")
+def test_headers_arrive_whatever_the_method(get_alone: FakeUpstream) -> None:
+    options = {"prometheus_headers": {"X-Scope-OrgID": "team-a"}, "prometheus_bearer_token": "abc"}
+    use(instant("up"), url=get_alone.url, **options)
 
-    for request in sent(router):
-        assert request.headers["x-scope-orgid"] == "team-a"
-        assert request.headers["authorization"] == "Bearer abc"
-        assert request.headers["accept"] == "application/json"
-        assert request.headers["accept-encoding"] == "identity"
+    assert headers(get_alone, "x-scope-orgid") == [["team-a"]] * 2
+    assert headers(get_alone, "authorization") == [["Bearer abc"]] * 2
+    assert headers(get_alone, "accept") == [["application/json"]] * 2
+    assert headers(get_alone, "accept-encoding") == [["identity"]] * 2
 
 
-def test_a_tenant_is_named_in_its_own_requests_alone(router: respx.MockRouter) -> None:
-    router.post("/api/v1/query").mock(SUCCESS)
+def test_a_tenant_is_named_in_its_own_requests_alone(upstream: FakeUpstream) -> None:
     by_header = Tenant(headers=(("X-Scope-OrgID", "team-a"),))
     by_parameter = Tenant(parameters=(("extra_label", "team=b"),))
-    use(*(forward(ApiRequest(Endpoint.QUERY, tenant=tenant)) for tenant in (by_header, by_parameter, Tenant())))
+    tenants = (by_header, by_parameter, Tenant())
+    use(*(forward(ApiRequest(Endpoint.QUERY, tenant=tenant)) for tenant in tenants), url=upstream.url)
 
-    assert [request.headers.get("x-scope-orgid") for request in sent(router)] == ["team-a", None, None]
-    assert [request.content for request in sent(router)] == [b"", b"extra_label=team%3Db", b""]
+    assert headers(upstream, "x-scope-orgid") == [["team-a"], [], []]
+    assert [request.body for request in upstream.requests] == [b"", b"extra_label=team%3Db", b""]
 
 
-def test_a_cookie_of_the_upstream_is_not_sent_back(router: respx.MockRouter) -> None:
+def test_a_cookie_of_the_upstream_is_not_sent_back(http_library: str) -> None:
     # A cookie that came with one caller's answer would travel with the requests of all others.
-    router.post("/api/v1/query").respond(200, json=SUCCESS.json(), headers={"Set-Cookie": "session=a; Path=/"})
-    use(instant("up"), instant("up"))
+    assert http_library
+    with FakeUpstream(answering(fakes.vector_body([]), Set_Cookie="session=a; Path=/")) as fake:
+        use(instant("up"), instant("up"), url=fake.url)
 
-    assert [request.headers.get("cookie") for request in sent(router)] == [None, None]
+    assert headers(fake, "cookie") == [[], []]
 
 
 @pytest.mark.parametrize(("setting", "encoding"), [(True, "gzip"), (False, "identity")])
-def test_compression_is_asked_for_when_configured(router: respx.MockRouter, setting: bool, encoding: str) -> None:
-    router.post("/api/v1/query").mock(SUCCESS)
-    use(instant("up"), prometheus_gzip=setting)
+def test_compression_is_asked_for_when_configured(upstream: FakeUpstream, setting: bool, encoding: str) -> None:
+    use(instant("up"), url=upstream.url, prometheus_gzip=setting)
 
-    assert sent(router)[0].headers["accept-encoding"] == encoding
+    assert headers(upstream, "accept-encoding") == [[encoding]]
 
 
-def test_a_token_file_is_read_again_when_it_changes(router: respx.MockRouter, tmp_path: Path) -> None:
-    router.post("/api/v1/query").mock(SUCCESS)
+def test_a_token_file_is_read_again_when_it_changes(upstream: FakeUpstream, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first\n")
 
@@ -223,13 +280,10 @@ def test_a_token_file_is_read_again_when_it_changes(router: respx.MockRouter, tm
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
         await FileWatcher(client.watched_files).look()
 
-    use(instant("up"), instant("up"), rotate, instant("up"), prometheus_bearer_token_file=file)
+    steps = (instant("up"), instant("up"), rotate, instant("up"))
+    use(*steps, url=upstream.url, prometheus_bearer_token_file=file)
 
-    assert [request.headers["authorization"] for request in sent(router)] == [
-        "Bearer first",
-        "Bearer first",
-        "Bearer second",
-    ]
+    assert headers(upstream, "authorization") == [["Bearer first"], ["Bearer first"], ["Bearer second"]]
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"two\nlines", b"t\xc3\xb6ken", b"nul\x00"])
@@ -250,39 +304,49 @@ def test_a_token_file_without_a_token_sends_nothing(
 # --------------------------------------------------------------------------- when they are sent again
 
 
-def methods(router: respx.MockRouter) -> list[str]:
-    return [request.method for request in sent(router)]
+def methods(fake: FakeUpstream) -> list[str]:
+    return [request.method for request in fake.requests]
 
 
-def test_post_gives_way_to_get_and_stays_away(router: respx.MockRouter) -> None:
-    router.post("/api/v1/query").mock(GET_ALONE)
-    router.get("/api/v1/query", params={"query": "up"}).mock(SUCCESS)
-    router.get("/api/v1/labels").mock(SUCCESS)
-    use(instant("up"), instant("up"), forward(ApiRequest(Endpoint.LABELS)))
+def test_post_gives_way_to_get_and_stays_away(get_alone: FakeUpstream) -> None:
+    use(instant("up"), instant("up"), forward(ApiRequest(Endpoint.LABELS)), url=get_alone.url)
 
-    assert methods(router) == ["POST", "GET", "GET", "GET"]
+    assert methods(get_alone) == ["POST", "GET", "GET", "GET"]
 
 
-def test_another_client_tries_post_again(router: respx.MockRouter) -> None:
-    router.post("/api/v1/query").mock(GET_ALONE)
-    router.get("/api/v1/query").mock(SUCCESS)
+def test_another_client_tries_post_again(get_alone: FakeUpstream) -> None:
     for _ in range(2):
-        use(instant("up"))
+        use(instant("up"), url=get_alone.url)
 
-    assert methods(router) == ["POST", "GET", "POST", "GET"]
+    assert methods(get_alone) == ["POST", "GET", "POST", "GET"]
 
 
-def test_a_path_that_takes_no_get_says_nothing_about_post(router: respx.MockRouter) -> None:
-    router.get("/api/v1/metadata").mock(GET_ALONE)
-    router.post("/api/v1/query").mock(SUCCESS)
+@pytest.mark.usefixtures("http_library")
+def test_a_path_that_takes_no_get_says_nothing_about_post() -> None:
+    def post_alone(exchange: Exchange) -> None:
+        if exchange.request.method == "GET":
+            exchange.reply(b"Method Not Allowed", "405 Method Not Allowed")
+        else:
+            fakes.no_series(exchange)
 
     async def look(upstream: UpstreamClient) -> None:
         with pytest.raises(NotServed):
             await upstream.forward(ApiRequest(Endpoint.METADATA))
 
-    use(look, instant("up"))
+    with FakeUpstream(post_alone) as fake:
+        use(look, instant("up"), url=fake.url)
 
-    assert methods(router) == ["GET", "POST"]
+    assert methods(fake) == ["GET", "POST"]
+
+
+@pytest.mark.usefixtures("http_library")
+@pytest.mark.parametrize("lost", [fakes.reset_before_reply, fakes.close_before_reply, fakes.reset_mid_body])
+@pytest.mark.parametrize("call", [QUERY, ApiRequest(Endpoint.METADATA, QUERY.parameters)], ids=["POST", "GET"])
+def test_a_request_that_is_lost_is_sent_once_more_and_not_oftener(call: ApiRequest, lost: Behaviour) -> None:
+    with FakeUpstream(in_turn(fakes.no_series, lost)) as fake, pytest.raises(ConnectionLost):
+        use(forward(call), forward(call), url=fake.url)
+
+    assert methods(fake) == [methods(fake)[0]] * 3
 
 
 LOST = [

@@ -4,15 +4,21 @@ import asyncio
 import datetime
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
@@ -34,6 +40,19 @@ def client_of(url: str, **options: Any) -> UpstreamClient:
     return UpstreamClient(Settings(prometheus_url=url, **options), Telemetry())
 
 
+def is_closed(transport: Any) -> bool:
+    """Whether a library has closed its connections."""
+    closed: bool = transport._client.is_closed if hasattr(transport, "_client") else transport._session.closed
+    return closed
+
+
+def current(upstream: UpstreamClient) -> object:
+    """The connections of the moment."""
+    generation = upstream._connections._current
+    assert generation is not None
+    return generation.transport
+
+
 def asked(url: str, **options: Any) -> None:
     async def ask() -> None:
         async with client_of(url, **options) as upstream:
@@ -45,6 +64,7 @@ def asked(url: str, **options: Any) -> None:
 # --------------------------------------------------------------------------- age
 
 
+@pytest.mark.usefixtures("http_library")
 def test_a_name_that_moved_is_followed_under_steady_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
     """M10: a kept connection is used for so long only, and then the name is looked up again."""
     places = {"moving.example": "127.0.0.1"}
@@ -72,6 +92,7 @@ def test_a_name_that_moved_is_followed_under_steady_traffic(monkeypatch: pytest.
     assert here.requests
 
 
+@pytest.mark.usefixtures("http_library")
 def test_a_request_under_way_ends_before_its_old_connection_is_closed() -> None:
     seen = []
 
@@ -86,13 +107,13 @@ def test_a_request_under_way_ends_before_its_old_connection_is_closed() -> None:
         async with client_of(url, prometheus_connection_age=0.01) as upstream:
             slow = asyncio.create_task(upstream.instant(QUERY))
             await reach(lambda: bool(seen))
-            old = upstream._connections._current.client
+            old = current(upstream)
             await asyncio.sleep(0.02)
             await upstream.instant(QUERY)
             retired = len(upstream._connections._retired)
             await upstream.instant(QUERY)
             vector = await slow
-            await reach(lambda: old.is_closed)
+            await reach(lambda: is_closed(old))
             return retired, len(values_of(vector))
 
     with FakeUpstream(slowly) as fake:
@@ -100,17 +121,51 @@ def test_a_request_under_way_ends_before_its_old_connection_is_closed() -> None:
     assert len(set(seen)) >= 2
 
 
+@pytest.mark.usefixtures("http_library")
 def test_young_connections_are_kept() -> None:
     async def story(url: str) -> int:
         async with client_of(url) as upstream:
             clients = set()
             for _ in range(5):
                 await upstream.instant(QUERY)
-                clients.add(upstream._connections._current.client)
+                clients.add(current(upstream))
             return len(clients)
 
     with FakeUpstream(fakes.healthy) as fake:
         assert asyncio.run(story(fake.url)) == 1
+
+
+# --------------------------------------------------------------------------- callers that leave
+
+
+@pytest.mark.usefixtures("http_library")
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"], ids=["no head", "half a body"]
+)
+def test_a_request_that_nobody_waits_for_takes_its_connection_with_it(begun: bytes) -> None:
+    """Else the upstream would go on with its query, and the connection would be missing."""
+    left = threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        if exchange.number > 1:
+            fakes.healthy(exchange)
+            return
+        exchange.send(begun)
+        if exchange.connection.recv(1) == b"":
+            left.set()
+
+    async def story(fake: FakeUpstream) -> bool:
+        async with client_of(fake.url, prometheus_connections=1) as upstream:
+            abandoned = asyncio.create_task(upstream.instant(QUERY))
+            await reach(lambda: bool(fake.requests))
+            await asyncio.sleep(0.05)
+            abandoned.cancel()
+            ended = await asyncio.to_thread(left.wait, 5)
+            await upstream.instant(QUERY)
+            return ended and abandoned.cancelled()
+
+    with FakeUpstream(answer) as fake:
+        assert asyncio.run(story(fake))
 
 
 # --------------------------------------------------------------------------- client certificates
@@ -147,6 +202,7 @@ def write_certificate(authority: trustme.CA, folder: Path, name: str = "gatewayz
     return {"prometheus_ca_file": ca, "prometheus_cert_file": cert, "prometheus_key_file": key}
 
 
+@pytest.mark.usefixtures("http_library")
 def test_a_client_certificate_is_shown(authority: trustme.CA, strict: FakeUpstream, tmp_path: Path) -> None:
     """M8: mTLS towards the upstream."""
     asked(strict.url, **write_certificate(authority, tmp_path))
@@ -154,6 +210,7 @@ def test_a_client_certificate_is_shown(authority: trustme.CA, strict: FakeUpstre
     assert len(strict.requests) == 1
 
 
+@pytest.mark.usefixtures("http_library")
 def test_certificate_and_key_may_stand_in_one_file(authority: trustme.CA, strict: FakeUpstream, tmp_path: Path) -> None:
     files = write_certificate(authority, tmp_path)
     both = tmp_path / "both.pem"
@@ -163,6 +220,7 @@ def test_certificate_and_key_may_stand_in_one_file(authority: trustme.CA, strict
     assert len(strict.requests) == 1
 
 
+@pytest.mark.usefixtures("http_library")
 def test_a_renewed_certificate_is_used_for_new_connections(
     authority: trustme.CA, strict: FakeUpstream, tmp_path: Path
 ) -> None:
@@ -220,6 +278,46 @@ def test_a_certificate_that_cannot_be_used_stops_the_start(authority: trustme.CA
     assert "BEGIN" not in caught.value.sentence
 
 
+@pytest.mark.usefixtures("http_library")
+def test_an_authority_of_ones_own_is_the_only_one(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines, own = tmp_path / "machine.pem", tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(machines))
+    trustme.CA().cert_pem.write_to_path(str(own))
+    # OpenSSL's and others' name for the authorities that the machine trusts.
+    monkeypatch.setenv("SSL_CERT_FILE", str(machines))
+    with FakeUpstream(fakes.healthy, server_context(authority)) as fake, pytest.raises(TlsFailed):
+        asked(fake.url, prometheus_ca_file=own)
+
+    assert fake.requests == []
+
+
+@pytest.mark.usefixtures("http_library")
+def test_a_certificate_that_signed_itself_may_be_ones_own_authority(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "prometheus")])
+    now = datetime.datetime.now(datetime.UTC)
+    # As `openssl req -x509` writes it: an authority, and the server at once.
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(1))
+        .not_valid_after(now + datetime.timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    cert, secret = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(certificate.public_bytes(Encoding.PEM))
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, secret)
+    with FakeUpstream(fakes.healthy, context) as fake:
+        asked(fake.url, prometheus_ca_file=cert)
+
+    assert len(fake.requests) == 1
+
+
 # --------------------------------------------------------------------------- causes
 
 LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -230,6 +328,7 @@ HANDSHAKES: dict[str, tuple[dict[str, Any], bool, str]] = {
 }
 
 
+@pytest.mark.usefixtures("http_library")
 @pytest.mark.parametrize("case", HANDSHAKES)
 def test_the_cause_of_a_failed_handshake_is_named(
     authority: trustme.CA, case: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -248,6 +347,7 @@ def test_the_cause_of_a_failed_handshake_is_named(
     assert cause in caplog.text
 
 
+@pytest.mark.usefixtures("http_library")
 def test_a_server_that_wants_a_certificate_is_named_so(authority: trustme.CA, tmp_path: Path) -> None:
     context = server_context(authority)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -259,6 +359,7 @@ def test_a_server_that_wants_a_certificate_is_named_so(authority: trustme.CA, tm
         asked(fake.url, prometheus_ca_file=ca)
 
 
+@pytest.mark.usefixtures("http_library")
 def test_a_server_without_tls_is_named_so() -> None:
     with FakeUpstream(fakes.healthy) as fake, pytest.raises(TlsFailed, match="it does not speak TLS there"):
         asked(fake.url.replace("http:", "https:"))

@@ -7,10 +7,10 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import pairwise
 
-import httpx
 import pytest
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer
 from gatewayz_metrics.upstream.response import read_body
+from gatewayz_metrics.upstream.transport import ArrivingReply
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,20 +24,15 @@ ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-class Pieces(httpx.AsyncByteStream):
+async def arrive(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     """A body that arrives in these pieces."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            yield piece
+    for piece in pieces:
+        yield piece
 
 
 def read(pieces: Iterable[bytes], encoding: str | None, limit: int = LIMIT, *, unpacks: bool = True) -> bytes:
-    headers = {} if encoding is None else {"Content-Encoding": encoding}
-    return asyncio.run(read_body(httpx.Response(200, headers=headers, stream=Pieces(pieces)), limit, unpacks=unpacks))
+    headers = {} if encoding is None else {"content-encoding": encoding}
+    return asyncio.run(read_body(ArrivingReply(200, headers, arrive(pieces)), limit, unpacks=unpacks))
 
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:

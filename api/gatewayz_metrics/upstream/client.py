@@ -6,19 +6,9 @@ The protocol: https://prometheus.io/docs/prometheus/latest/querying/api/.
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Protocol, Self, TypeVar
-from urllib.parse import urlsplit
-
-import anyio
-import httpx
 
 from gatewayz_metrics.cooperative import run_cooperatively
-from gatewayz_metrics.errors import (
-    ConfigurationError,
-    ConnectionLost,
-    NotServed,
-    QueryRefused,
-    UpstreamError,
-)
+from gatewayz_metrics.errors import ConnectionLost, NotServed, QueryRefused, UpstreamError
 from gatewayz_metrics.memory import reserve_memory
 from gatewayz_metrics.promql.build import batch
 from gatewayz_metrics.promql.times import format_seconds
@@ -29,13 +19,14 @@ from gatewayz_metrics.upstream.breaker import CallerPauses
 from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.connections import UpstreamConnections
 from gatewayz_metrics.upstream.deadline import Deadline, start_deadline
-from gatewayz_metrics.upstream.failures import to_error, translate
+from gatewayz_metrics.upstream.failures import to_error
 from gatewayz_metrics.upstream.health import UpstreamHealth
 from gatewayz_metrics.upstream.isolation import narrow
 from gatewayz_metrics.upstream.places import FairPlaces, QueryKind
 from gatewayz_metrics.upstream.principal import current_principal
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiRequest, ApiResponse, Endpoint, check_envelope
 from gatewayz_metrics.upstream.response import Vector, parse_refusal, parse_vector, read_body
+from gatewayz_metrics.upstream.transport import ArrivingReply, HttpReply, HttpRequest
 from gatewayz_metrics.watched_files import WatchedFiles
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -48,7 +39,6 @@ _PROBE_SECONDS = 2.0
 _DECODED = 4
 
 T = TypeVar("T")
-HttpReply = tuple[int, bytes, httpx.Headers]
 
 
 class InstantQueries(Protocol):
@@ -91,8 +81,6 @@ class UpstreamClient:
         """The `clock` is told the Date of every answer."""
         self._settings = settings
         self._clock = clock or TrustedClock(telemetry)
-        self._base = _check_url(settings.prometheus_url)
-        self._host = urlsplit(self._base).netloc
         self._telemetry = telemetry
         self.health = UpstreamHealth(telemetry, self._ask_probe)
         self._pauses = CallerPauses(time.monotonic)
@@ -128,7 +116,7 @@ class UpstreamClient:
         call = ApiRequest(Endpoint.QUERY, (("query", query), *at))
 
         async def fetch(deadline: Deadline) -> Vector:
-            body = self._require_success(*await self._fetch(call, deadline), deadline)
+            body = _require_success(await self._fetch(call, deadline), deadline)
             reserve_memory(_DECODED * len(body))
             return await run_cooperatively(parse_vector(body))
 
@@ -148,7 +136,7 @@ class UpstreamClient:
         narrowed = narrow(call, self._settings.max_query_length)
 
         async def fetch(deadline: Deadline) -> ApiResponse:
-            return self._to_response(narrowed, *await self._fetch(narrowed, deadline), deadline)
+            return _to_response(narrowed, await self._fetch(narrowed, deadline), deadline)
 
         is_long = call.endpoint is Endpoint.QUERY_RANGE and not call.is_short
         return await self._observe(call, QueryKind.LONG if is_long else QueryKind.SHORT, caller, fetch)
@@ -200,20 +188,18 @@ class UpstreamClient:
         """Ask the cheapest question there is, and read its answer as strictly as the catalogue. Raises ServiceError."""
         seconds = min(_PROBE_SECONDS, self._settings.prometheus_timeout)
         deadline = Deadline(seconds, "PROMETHEUS_TIMEOUT", time.monotonic())
-        body = self._require_success(*await self._fetch(PROBE, deadline), deadline)
+        body = _require_success(await self._fetch(PROBE, deadline), deadline)
         await run_cooperatively(parse_vector(body))
 
     async def _fetch(self, call: ApiRequest, deadline: Deadline) -> HttpReply:
-        """A complete reply within the deadline, which httpx itself does not have: its timeouts are per read."""
+        """A complete reply within the deadline, connecting and sending it again included."""
         try:
-            # Not asyncio.timeout: after connecting, anyio 4.1 to 4.3 leaves the task's count of cancellations too high.
-            with anyio.fail_after(max(0.0, deadline.remaining)):
-                try:
-                    return await self._send(call, deadline)
-                except ConnectionLost:
-                    # Most often an idle connection that the server closed just now. Once: queries change nothing,
-                    # so sending one again is safe.
-                    return await self._send(call, deadline)
+            try:
+                return await self._send(call, deadline)
+            except ConnectionLost:
+                # Most often an idle connection that the server closed just now. Once: queries change nothing, so
+                # sending one again is safe.
+                return await self._send(call, deadline)
         except TimeoutError as exc:
             raise deadline.exceeded() from exc
 
@@ -221,60 +207,46 @@ class UpstreamClient:
         """One request, by POST, which long queries need, or by GET after a 405, as some upstreams take GET alone."""
         by_post = self._use_post and call.endpoint.takes_post
         reply = await self._exchange(call, deadline, by_post=by_post)
-        if reply[0] == 405 and by_post:
+        if reply.status == 405 and by_post:
             self._use_post = False
             reply = await self._exchange(call, deadline, by_post=False)
         return reply
 
-    def _require_success(self, status: int, body: bytes, headers: httpx.Headers, deadline: Deadline) -> bytes:
-        if status == 200:
-            return body
-        raise to_error(status, body, headers, deadline)
-
-    def _to_response(
-        self, call: ApiRequest, status: int, body: bytes, headers: httpx.Headers, deadline: Deadline
-    ) -> ApiResponse:
-        if status in (200, 204):
-            no_store = "no-store" in headers.get("cache-control", "").lower()
-            return check_envelope(ApiResponse(status, body, cacheable=not no_store and "set-cookie" not in headers))
-        if status >= 400 and status not in (401, 403, 429) and parse_refusal(body):
-            # Forwarded, as clients know the engine's errors. Not 401, 403 and 429: they concern our token and our rate.
-            return ApiResponse(status, body, cacheable=False)
-        # VictoriaMetrics answers 400 for a path that it does not know.
-        if status in (404, 405) or (status == 400 and not call.endpoint.is_core):
-            raise NotServed(call.endpoint, status)
-        raise to_error(status, body, headers, deadline)
-
     async def _exchange(self, call: ApiRequest, deadline: Deadline, *, by_post: bool) -> HttpReply:
-        url = self._base + call.endpoint.path(call.label) if by_post else call.url(self._base)
         headers = self._credentials.headers() | dict(call.tenant.headers)
-        try:
-            async with self._connections.use() as client:
-                request = (
-                    client.build_request("POST", url, content=call.form(), headers=headers | _FORM)
-                    if by_post
-                    else client.build_request("GET", url, headers=headers)
-                )
-                response = await client.send(request, stream=True)
-                self._clock.note_date(response.headers.get("date"))
-                try:
-                    return response.status_code, await self._read(response), response.headers
-                finally:
-                    await response.aclose()
-        except httpx.InvalidURL as exc:
-            raise QueryRefused("bad_data", "it cannot be written as a URL") from exc
-        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as exc:
-            raise translate(exc, self._host, deadline) from exc
+        base = self._connections.url
+        request = (
+            HttpRequest(base + call.endpoint.path(call.label), headers | _FORM, call.form())
+            if by_post
+            else HttpRequest(call.url(base), headers)
+        )
+        return await self._connections.exchange(request, self._receive, deadline.remaining)
 
-    async def _read(self, response: httpx.Response) -> bytes:
-        return await read_body(response, self._settings.max_response_bytes, unpacks=self._settings.prometheus_gzip)
+    async def _receive(self, reply: ArrivingReply) -> HttpReply:
+        self._clock.note_date(reply.headers.get("date"))
+        settings = self._settings
+        body = await read_body(reply, settings.max_response_bytes, unpacks=settings.prometheus_gzip)
+        return HttpReply(reply.status, reply.headers, body)
 
 
-def _check_url(url: str) -> str:
-    """The URL. Raises ConfigurationError when httpx, which is stricter than the standard library, cannot use it."""
-    try:
-        # Names in other alphabets are only read when somebody asks for the host.
-        _ = httpx.URL(url).host
-    except (httpx.InvalidURL, UnicodeError) as exc:
-        raise ConfigurationError(f"PROMETHEUS_URL cannot be used: {str(exc).rstrip('.')}.") from exc
-    return url
+def _require_success(reply: HttpReply, deadline: Deadline) -> bytes:
+    """The body of a reply that is a success. Raises QueryRefused or an UpstreamError."""
+    if reply.status == 200:
+        return reply.body
+    raise to_error(reply, deadline)
+
+
+def _to_response(call: ApiRequest, reply: HttpReply, deadline: Deadline) -> ApiResponse:
+    """A reply as clients get it. Raises NotServed or an UpstreamError."""
+    status = reply.status
+    if status in (200, 204):
+        no_store = "no-store" in reply.headers.get("cache-control", "").lower()
+        cacheable = not no_store and "set-cookie" not in reply.headers
+        return check_envelope(ApiResponse(status, reply.body, cacheable))
+    if status >= 400 and status not in (401, 403, 429) and parse_refusal(reply.body):
+        # Forwarded, as clients know the engine's errors. Not 401, 403 and 429: they concern our token and our rate.
+        return ApiResponse(status, reply.body, cacheable=False)
+    # VictoriaMetrics answers 400 for a path that it does not know.
+    if status in (404, 405) or (status == 400 and not call.endpoint.is_core):
+        raise NotServed(call.endpoint, status)
+    raise to_error(reply, deadline)

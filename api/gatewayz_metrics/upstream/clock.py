@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from gatewayz_metrics.telemetry import Telemetry
 
@@ -21,6 +22,18 @@ log = logging.getLogger(__name__)
 _TOLERANCE = 2.0
 # Seconds for which the earliest of the upstream's clocks counts, as several servers may answer under one name.
 _WINDOW = 60.0
+
+
+# All answers of a second say the same.
+@lru_cache(maxsize=1)
+def _parse_date(text: str) -> float | None:
+    """The Unix seconds of a Date header; None when it is absent or malformed."""
+    try:
+        date = parsedate_to_datetime(text)
+        # One without a zone would be read in ours.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +86,8 @@ class TrustedClock:
 
     def note_date(self, date: str | None) -> None:
         """Take in the Date of an answer whose head came just now."""
-        try:
-            sent = parsedate_to_datetime(date or "")
-            # One without a zone would be read in ours.
-            upstream = (sent if sent.tzinfo else sent.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, TypeError, OverflowError):
+        upstream = _parse_date(date or "")
+        if upstream is None:
             return
         wall, monotonic = self._wall(), self.monotonic()
         if monotonic - self._window_began > _WINDOW:

@@ -57,6 +57,13 @@ class FairPlaces:
     # Waiting futures; they are in the order in which their queues were served last, longest ago first.
     _waiting: dict[Queue, deque[asyncio.Future[bool]]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Looked up once, and not with every request.
+        self._gauges = {
+            kind: [self.telemetry.places.labels(kind.slug, state) for state in ("waiting", "held")]
+            for kind in QueryKind
+        }
+
     @classmethod
     def of(cls, settings: Settings, telemetry: Telemetry) -> "FairPlaces":
         """The places that the settings allow: a fifth for the catalogue alone, a quarter of the rest for short ones."""
@@ -76,6 +83,9 @@ class FairPlaces:
             self._release(queue)
 
     async def _acquire(self, queue: Queue, deadline: Deadline) -> None:
+        if not self._waiting and self._may_have_one(queue):
+            self._take(queue)
+            return
         if self._count_waiting(queue[0].group) >= _MOST_WAITING:
             raise self._refusal(queue[1])
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -122,9 +132,12 @@ class FairPlaces:
             if granted.cancelled():
                 continue
             granted.set_result(True)
-            self._held[queue] += 1
-            self._by_kind[queue[1]] += 1
-            self._show(queue[1])
+            self._take(queue)
+
+    def _take(self, queue: Queue) -> None:
+        self._held[queue] += 1
+        self._by_kind[queue[1]] += 1
+        self._show(queue[1])
 
     def _may_have_one(self, queue: Queue) -> bool:
         principal, kind = queue
@@ -169,9 +182,9 @@ class FairPlaces:
         return PoolExhausted() if kind is QueryKind.CATALOGUE else TooBusy(self.limits[kind])
 
     def _show(self, kind: QueryKind) -> None:
-        waiting = sum(len(futures) for (_, of), futures in self._waiting.items() if of is kind)
-        self.telemetry.places.labels(kind.slug, "waiting").set(waiting)
-        self.telemetry.places.labels(kind.slug, "held").set(self._by_kind[kind])
+        waiting, held = self._gauges[kind]
+        waiting.set(sum(len(futures) for (_, of), futures in self._waiting.items() if of is kind))
+        held.set(self._by_kind[kind])
 
 
 def _reserve(places: int, share: int) -> int:

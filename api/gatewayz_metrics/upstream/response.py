@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Self
 
-import httpx
 import orjson
 
 from gatewayz_metrics.cooperative import yield_periodically
@@ -20,6 +19,7 @@ from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, QueryRefused
 from gatewayz_metrics.memory import AnswerBuffer
 from gatewayz_metrics.promql.build import PART_LABEL
 from gatewayz_metrics.upstream.pieces import AnswerPieces
+from gatewayz_metrics.upstream.transport import ArrivingReply
 
 # What engines write. Python's float() also takes `1_0` and line ends, and a Decimal of
 # 1e999999999 would be written out digit by digit.
@@ -222,7 +222,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
 # Reading a response body within bounds, packed or not.
 #
-# httpx unpacks whatever arrives and hands out chunks of any size, so a small gzip bomb
+# HTTP libraries unpack whatever arrives and hand out chunks of any size, so a small gzip bomb
 # would be in memory before anybody could count. Here the raw stream is unpacked in
 # bounded steps and counted while it grows.
 #
@@ -232,16 +232,16 @@ _STEP = 64 * 1024
 _AUTO_HEADER = 47  # zlib: gzip or zlib header, found out by itself
 
 
-async def read_body(response: httpx.Response, limit: int, *, unpacks: bool) -> bytes:
+async def read_body(reply: ArrivingReply, limit: int, *, unpacks: bool) -> bytes:
     """The whole unpacked body; `unpacks` says whether gzip was asked for.
 
     Raises AnswerTooLarge past `limit` bytes, MemoryFull when it has no room, BadAnswer when broken.
     """
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    encoding = reply.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
-        chunks = response.aiter_raw()
+        chunks = reply.pieces
     elif unpacks and encoding in ("gzip", "x-gzip", "deflate"):
-        chunks = _unpacked(response.aiter_raw())
+        chunks = _unpacked(reply.pieces)
     else:
         raise BadAnswer("a content encoding that was not asked for")
     body = AnswerBuffer()

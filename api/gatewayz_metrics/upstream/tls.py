@@ -4,7 +4,7 @@ import ssl
 
 import httpx
 
-from gatewayz_metrics.errors import ServiceError
+from gatewayz_metrics.errors import ServiceError, TlsFailed
 from gatewayz_metrics.settings import Settings
 
 # Words for the codes of X509_verify_cert_error_string, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/.
@@ -55,7 +55,14 @@ def create_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def find_tls_error(exc: BaseException | None) -> ssl.SSLError | None:
+def explain_tls_error(exc: BaseException | None, host: str) -> TlsFailed | None:
+    """The error for a handshake that failed, or None when TLS is not what failed."""
+    error = _find_tls_error(exc)
+    # An end without a goodbye, as of a server that was killed, is no matter of certificates.
+    return None if error is None or isinstance(error, ssl.SSLEOFError) else TlsFailed(host, _name_cause(error))
+
+
+def _find_tls_error(exc: BaseException | None) -> ssl.SSLError | None:
     """The TLS error among the causes; httpx raises the same errors for all of them."""
     # An error of ours is the attempt before.
     while exc is not None and not isinstance(exc, ServiceError):
@@ -65,7 +72,7 @@ def find_tls_error(exc: BaseException | None) -> ssl.SSLError | None:
     return None
 
 
-def name_cause(error: ssl.SSLError) -> str:
+def _name_cause(error: ssl.SSLError) -> str:
     """Why a handshake failed, in words that hold nothing of the certificates."""
     if cause := _VERIFY_CAUSES.get(getattr(error, "verify_code", 0)):
         return cause
