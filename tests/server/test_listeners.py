@@ -1,7 +1,9 @@
 """The sockets of several workers on one port."""
 
 import socket
-from contextlib import closing
+import sys
+from contextlib import ExitStack, closing
+from functools import partial
 
 import pytest
 from gatewayz_metrics import Settings
@@ -46,6 +48,22 @@ def test_a_port_is_kept_while_nobody_listens() -> None:
             socket.create_connection(("127.0.0.1", port))
         assert port_of(listeners.get(1)) == port
         socket.create_connection(("127.0.0.1", port)).close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all workers share one socket")
+def test_the_kernel_spreads_connections_even_in_a_burst() -> None:
+    """On one socket for all, the first that wakes would take them."""
+    with closing(Listeners(settings())) as listeners, ExitStack() as stack:
+        sockets = [listeners.get(number) for number in range(2)]
+        for _ in range(64):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port_of(sockets[0]))))
+        for bound in sockets:
+            bound.setblocking(False)
+        taken = [sum(iter(partial(accepts, bound), False)) for bound in sockets]
+
+    assert sum(taken) == 64
+    # By chance alone fewer than 12 come once in a million times.
+    assert min(taken) >= 12
 
 
 def test_every_address_is_one_of_ipv4_as_well() -> None:

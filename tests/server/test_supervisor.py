@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatewayz_metrics import Settings
+from gatewayz_metrics import Settings, cli
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.server.listeners import Listeners
 from gatewayz_metrics.server.supervisor import Supervisor
@@ -75,3 +75,11 @@ def test_a_worker_that_ends_again_and_again_is_replaced_ever_later(
         " takes its place in 2 s.",
     ]
     assert all("ended by itself with exit code 3." in message for message in caplog.messages)
+
+
+def test_a_platform_that_cannot_do_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(workers=2)
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    with pytest.raises(ConfigurationError, match="WORKERS above 1 needs Linux, macOS or another Unix"):
+        asyncio.run(cli._supervise(settings, Settings))
