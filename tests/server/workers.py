@@ -96,6 +96,10 @@ class Load:
         connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=PATIENCE)
         while not self._stop.is_set():
             try:
+                if not keeps:
+                    # As browsers do, and as it is over a network: first a connection, and later its request.
+                    connection.connect()
+                    self._stop.wait(0.05)
                 connection.request("GET", "/prometheus/metrics")
                 answer = connection.getresponse()
                 answer.read()
