@@ -15,6 +15,7 @@ from gatewayz_metrics.main import create_app
 from gatewayz_metrics.settings import read_settings
 from starlette.testclient import TestClient
 
+from tests.bench import viewers
 from tests.support import nginx
 from tests.support.fake_upstream import FakeUpstream, answering, vector_body
 from tests.support.server import address, listening
@@ -122,3 +123,10 @@ def test_the_settings_of_a_larger_upstream_reach_it(block: str, monkeypatch: pyt
     assert settings.engine.name == given["PROMETHEUS_ENGINE"]
     assert asked.path == f"{parts.path}/api/v1/query"
     assert asked.header("X-Scope-OrgID") == (["gatewayz"] if "PROMETHEUS_HEADERS" in given else [])
+
+
+def test_the_table_of_viewers_is_what_the_simulation_counts() -> None:
+    """One row of it: python -m tests.bench.viewers prints the others."""
+    [row] = re.findall(r"^\| 10 \|.*$", TEXT, re.MULTILINE)
+
+    assert viewers.describe(10, 0.02, viewers.Panels.read()) == row

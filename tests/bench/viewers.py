@@ -191,9 +191,8 @@ def simulated(clock: SimulatedClock) -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def count(viewers: int, seconds: float, panels: Panels | None = None) -> dict[str, float]:
+def count(viewers: int, seconds: float, panels: Panels) -> dict[str, float]:
     """Requests a second that reach the upstream, by kind, once everybody has seen the dashboard."""
-    panels = panels or Panels.read()
     clock, upstream = SimulatedClock(), CountingUpstream(seconds)
 
     async def measure() -> dict[str, float]:
@@ -209,6 +208,14 @@ def count(viewers: int, seconds: float, panels: Panels | None = None) -> dict[st
         return runner.run(measure())
 
 
+def describe(viewers: int, seconds: float, panels: Panels) -> str:
+    """A row of the table."""
+    found = count(viewers, seconds, panels)
+    kinds = (found.get(kind, 0.0) for kind in ("range", "instant", "metrics routes"))
+    numbers = (viewers * len(panels) / REFRESH, sum(found.values()), *kinds)
+    return f"| {viewers:,} | {' | '.join(f'{number:,.1f}' for number in numbers)} |"
+
+
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -219,13 +226,7 @@ def main() -> None:
     print("| Viewers | They ask, a second | Upstream, a second | of these ranges | instant | metrics routes |")  # noqa: T201
     print("|---|---|---|---|---|---|")  # noqa: T201
     for viewers in options.viewers:
-        found = count(viewers, options.latency, panels)
-        kinds = (found.get(kind, 0.0) for kind in ("range", "instant", "metrics routes"))
-        cells = [
-            f"{viewers:,}",
-            *(f"{number:,.1f}" for number in (viewers * len(panels) / REFRESH, sum(found.values()), *kinds)),
-        ]
-        print(f"| {' | '.join(cells)} |", flush=True)  # noqa: T201
+        print(describe(viewers, options.latency, panels), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

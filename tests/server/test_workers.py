@@ -211,14 +211,52 @@ def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
     )
 
 
-def test_a_restart_that_cannot_be_leaves_the_workers(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text("right\n")
+def test_a_restart_reads_the_settings_again_or_leaves_all_as_it_is(tmp_path: Path) -> None:
+    tokens, env = tmp_path / "tokens", tmp_path / ".env"
+    tokens.write_text("old\n")
     with served(workers=2, api_tokens_file=tokens) as service:
         before = workers(service)
+        env.write_text("MAX_POINTS=none\n")
+        service.process.send_signal(signal.SIGUSR2)
+        assert "MAX_POINTS cannot be used" in next_line(service, "Workers are left as they are")
+
+        # Now the next worker is begun, and cannot serve.
+        env.write_text("API_TOKENS=new\n")
         tokens.unlink()
         service.process.send_signal(signal.SIGUSR2)
-
         assert str(tokens) in next_line(service, "Workers are left as they are")
         assert workers(service) == before
-        fetch(service, "/livez")
+
+        tokens.write_text("old\n")
+        service.process.send_signal(signal.SIGUSR2)
+        next_line(service, "All workers are replaced.")
+        for token in ("old", "new"):
+            answer = service.ask(f"GET /metrics HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.0 200 "), answer[:100]
+
+
+def test_a_caller_has_no_larger_share_of_the_upstream() -> None:
+    """Of 8 places a single process gives one caller 5, and keeps the others for whoever comes."""
+    held = threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        if b"up" in exchange.request.body:
+            held.wait()
+        ONE(exchange)
+
+    def places(service: ServiceProcess, state: str) -> float:
+        found = samples(fetch(service, "/metrics"))
+        return found.get(f'gatewayz_metrics_upstream_places{{kind="short",state="{state}"}}', 0)
+
+    with ExitStack() as stack:
+        upstream = stack.enter_context(FakeUpstream(hold))
+        stack.callback(held.set)
+        service = stack.enter_context(served(upstream.url, workers=2, prometheus_connections=8, prometheus_timeout=300))
+        for number in range(32):
+            connection = stack.enter_context(service.connect())
+            connection.sendall(f"GET /api/v1/query?query=up%2B{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: places(service, "held") + places(service, "waiting") == 32)
+        asked = sum(b"up" in request.body for request in upstream.requests)
+
+        assert asked == places(service, "held")
+        assert asked <= 5
