@@ -136,6 +136,18 @@ def test_a_restart_fails_no_request(service: ServiceProcess) -> None:
     assert answered(service, ROUTE) == counted + load.answers
 
 
+def test_a_worker_that_is_killed_during_a_restart_has_one_successor(service: ServiceProcess) -> None:
+    before = workers(service)
+    service.process.send_signal(signal.SIGUSR2)
+    next_line(service, "one after another")
+    os.kill(before[-1], signal.SIGKILL)
+    next_line(service, "All workers are replaced.")
+
+    wait_until(lambda: len(workers(service)) == 2)
+    assert not set(before) & set(workers(service))
+    fetch(service, "/livez")
+
+
 def test_a_worker_ends_with_its_supervisor() -> None:
     """Even where nobody could tell it to."""
     with served(workers=2) as service:

@@ -73,9 +73,9 @@ class Load:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def running(self, clients: int = 4) -> Iterator["Load"]:
-        """Half of the clients keep their connections."""
-        threads = [threading.Thread(target=self._ask, args=[number % 2 == 0]) for number in range(clients)]
+    def running(self, clients: int = 10) -> Iterator["Load"]:
+        """Two of the clients keep their connections."""
+        threads = [threading.Thread(target=self._ask, args=[number < 2]) for number in range(clients)]
         for thread in threads:
             thread.start()
         try:
@@ -99,7 +99,7 @@ class Load:
                 if not keeps:
                     # As browsers do, and as it is over a network: first a connection, and later its request.
                     connection.connect()
-                    self._stop.wait(0.05)
+                    self._stop.wait(0.1)
                 connection.request("GET", "/prometheus/metrics")
                 answer = connection.getresponse()
                 answer.read()

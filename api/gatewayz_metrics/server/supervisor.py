@@ -124,7 +124,8 @@ class Supervisor:
             self._listeners.withdraw(number)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)
-        if not self._stop.is_set():
+        # While the workers were replaced on purpose it may have got a successor.
+        if not self._stop.is_set() and not self._find(number):
             self._launch(number)
 
     def _end(self) -> None:
@@ -158,17 +159,17 @@ class Supervisor:
             log.warning("SIGUSR2: the workers are being replaced already.")
             return
         self._restarting = True
+        before = self._settings
         try:
             self._take(read())
             log.info("SIGUSR2: the workers are replaced one after another.")
-            for worker in sorted(self._workers, key=lambda each: each.number):
-                successor = self._launch(worker.number, is_trial=True)
-                await successor.wait_until_ready()
-                await worker.leave()
+            for number in range(before.workers):
+                await self._succeed(number)
                 if self._stop.is_set():
                     return
             log.info("All workers are replaced.")
         except ConfigurationError as exc:
+            self._take(before)
             if not self._stop.is_set():
                 log.error("Workers are left as they are, as their settings cannot be used: %s", printable(exc.sentence))
         finally:
@@ -180,6 +181,16 @@ class Supervisor:
         settings = settings.model_copy(update=own)
         self._shares = divide(settings)
         self._settings = settings
+
+    async def _succeed(self, number: int) -> None:
+        """Begin another worker of a number, and end the one before. Raises ConfigurationError if it cannot start."""
+        successor = self._launch(number, is_trial=True)
+        await successor.wait_until_ready()
+        await asyncio.gather(*(worker.leave() for worker in self._find(number) if worker is not successor))
+
+    def _find(self, number: int) -> list[WorkerProcess]:
+        """The workers of a number that were not told to end: one as a rule."""
+        return [worker for worker in self._workers if worker.number == number and not worker.is_dismissed]
 
     async def _answer(self, worker: WorkerProcess, kind: str) -> Any:
         """What a worker asks of all workers."""
