@@ -1,9 +1,12 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
+COPY requirements.lock ./
+RUN python -m venv /venv && \
+    /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY provisioning provisioning
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check ".[server]"
+RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
 
 FROM python:3.13-slim
 COPY --from=build /venv /venv

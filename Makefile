@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-oldest test-py3112 test-hosts nightly soak check coverage structure bench dashboards readme clean
+.PHONY: run test test-oldest test-py3112 test-locked test-hosts nightly soak check coverage structure bench dashboards readme lock clean
 
 run: .venv/runs
 	@$(BIN)/gatewayz-metrics demo
@@ -19,12 +19,16 @@ test-oldest: .venv/develops
 test-py3112: .venv/develops
 	@$(BIN)/python -m tests.environments py3112
 
+# What the image installs, by its hashes.
+test-locked: .venv/develops
+	@$(BIN)/python -m tests.environments locked
+
 # Other hosts that behave differently: FastAPI on both sides of 0.137, older instrumentation.
 test-hosts: .venv/develops
 	@$(BIN)/python -m tests.environments hosts
 
 # Campaigns too long for every run.
-nightly: .venv/develops test-hosts test-py3112
+nightly: .venv/develops test-hosts test-py3112 test-locked
 	@$(BIN)/pytest -m nightly --timeout 7200
 
 # Ten minutes, five hundred clients, and an upstream that freezes, dies and comes back.
@@ -55,6 +59,12 @@ dashboards: .venv/develops
 
 readme: .venv/develops
 	@$(BIN)/python -m tests.support.readme
+
+# The versions that the image installs, for every platform, with their hashes; after a change of dependencies.
+lock: .venv/develops
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra server --generate-hashes --upgrade \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*

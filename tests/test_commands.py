@@ -20,6 +20,7 @@ from tests.support.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[1]
 PROVISIONING = REPOSITORY / "provisioning"
+SHOP = REPOSITORY / "tests/dashboards/shop.toml"
 BUILT_IN = REPOSITORY / "api/gatewayz_metrics/catalogue/gatewayz.toml"
 
 
@@ -184,6 +185,14 @@ def test_the_dashboards_are_written_as_they_are_here(tmp_path: Path) -> None:
     assert code == 0
     assert f"{len(written)} files written" in text
     assert written == {path.relative_to(PROVISIONING): path.read_bytes() for path in PROVISIONING.rglob("*.*")}
+
+
+def test_they_are_made_for_another_catalogue(tmp_path: Path) -> None:
+    code, text = finished("dashboards", "--catalogue", str(SHOP), "--out", str(tmp_path / "out"))
+
+    assert code == 0, text
+    assert "Left out: Overview." in text
+    assert (tmp_path / "out/grafana/dashboards/gatewayz/gw-tills.json").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ QUERY = "/api/v1/query"
 SERVICE, A, B = ({"Authorization": f"Bearer {name}"} for name in ("service", "a", "b"))
 TENANTS = {"prometheus_engine": "mimir", "api_tokens": ("service",), "tenants": {"a": "tenant-a", "b": "tenant-b"}}
 # So long that only what is never answered ends by it.
-PATIENT = {"prometheus_timeout": 120, "prometheus_range_timeout": 120, "cache_ttl": 0}
+PATIENT = {"prometheus_timeout": 300, "prometheus_range_timeout": 3600, "cache_ttl": 0}
 EMPTY_MATRIX = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
 
 

@@ -7,6 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.environments.table import LOCK, locked
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
@@ -69,10 +73,27 @@ def test_no_dependency_has_an_upper_bound() -> None:
     assert [each.partition(">=")[0] for each in bounded] == ["granian"]
 
 
-@pytest.mark.parametrize("file", ["Makefile", "Dockerfile"])
-def test_the_service_is_installed_with_its_server(file: str) -> None:
-    lines = (REPOSITORY / file).read_text("utf-8").splitlines()
-    installs = [line for line in lines if "pip install" in line and "--group" not in line and "pip>" not in line]
+def test_the_service_is_installed_with_its_server() -> None:
+    makefile, image = ((REPOSITORY / file).read_text("utf-8") for file in ("Makefile", "Dockerfile"))
 
-    assert installs
-    assert all(".[server]" in line for line in installs)
+    assert "--editable '.[server]'" in makefile
+    # The lock has the server's packages, and nothing else comes in.
+    assert f"--require-hashes --requirement {LOCK}" in image
+    assert "--no-deps ." in image
+
+
+def test_the_lock_has_every_dependency_in_a_version_that_is_declared() -> None:
+    """A dependency that was added or raised needs `make lock`, or the image would lack it."""
+    pins = {canonicalize_name(pin.name): pin for pin in map(Requirement, locked())}
+
+    for declared in map(Requirement, [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["server"]]):
+        (pin,) = pins[canonicalize_name(declared.name)].specifier
+        assert declared.specifier.contains(pin.version), f"{declared}: type `make lock`"
+
+
+def test_everything_in_the_lock_has_its_hash_and_no_index_is_named() -> None:
+    text = (REPOSITORY / LOCK).read_text("utf-8")
+
+    assert "://" not in text
+    entries = [entry for entry in re.split(r"\n(?=\S)", text) if "==" in entry]
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)

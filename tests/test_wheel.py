@@ -94,3 +94,17 @@ def test_what_is_installed_works(installed: Path, tmp_path: Path) -> None:
     assert f"gatewayz_metrics-{version.split()[-1]}.dist-info" in {path.name for path in installed.iterdir()}
     assert written == files_below("provisioning")
     assert '"families"' in done(*command, "catalogue", "--json", **environment)
+
+
+def test_what_needs_a_checkout_says_so(installed: Path, tmp_path: Path) -> None:
+    words = ("dashboards", "--catalogue", str(REPOSITORY / "tests/dashboards/shop.toml"), "--out", str(tmp_path))
+    found = subprocess.run(
+        [sys.executable, "-m", "gatewayz_metrics", *words],
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert found.returncode == 1
+    assert "are made in a checkout of this project" in found.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.environments.table import ENVIRONMENTS, REPOSITORY, Environment
 
 TOLD = ("fastapi", "starlette", "httpx", "anyio", "pydantic", "pydantic-settings", "orjson", "prometheus-client")
-NAMED = ("oldest", "backend", "py3112")
+NAMED = ("oldest", "backend", "locked", "py3112")
 
 
 def main(names: list[str]) -> int:
@@ -52,6 +52,8 @@ def _make(environment: Environment) -> None:
     interpreter = _find_interpreter(environment.python)
     assert interpreter
     subprocess.run([interpreter, "-m", "venv", environment.folder], check=True)
+    if environment.lock:
+        _install(environment, "--require-hashes", "--requirement", environment.lock)
     _install(environment, *environment.packages, "--group", "tests")
     before = _installed(environment)
     _install(environment, *environment.packages, "--editable", ".[server]")

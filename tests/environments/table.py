@@ -41,6 +41,8 @@ class Environment:
     tests: tuple[str, ...] = HOSTS
     python: str = ""
     """The interpreter's version such as 3.11; empty for the one that makes the environment."""
+    lock: str = ""
+    """A file with the versions and hashes of everything, which is installed first."""
     path: str = ""
     """A folder of this repository that comes first in the search for modules."""
 
@@ -62,6 +64,15 @@ def floors() -> tuple[str, ...]:
     return tuple(re.sub(r"\[.*\]", "", each).replace(">=", "==") for each in declared)
 
 
+LOCK = "requirements.lock"
+
+
+def locked() -> tuple[str, ...]:
+    """Every version that the lock names, as pins with the platforms that they are for."""
+    lines = (REPOSITORY / LOCK).read_text("utf-8").splitlines()
+    return tuple(line.removesuffix(" \\") for line in lines if line and not line.startswith((" ", "#")))
+
+
 # requirements.txt of the GatewayZ backend, as far as it has to do with ours.
 BACKEND = (
     "fastapi>=0.115,<0.116",
@@ -79,6 +90,8 @@ ENVIRONMENTS = (
     # Python 3.11 is the lowest, and the only one for which every floor has a wheel.
     Environment("oldest", floors(), SUBSET, python="3.11"),
     Environment("backend", BACKEND, (*IN_A_HOST, "tests/environments/backend.py")),
+    # What the image installs.
+    Environment("locked", (*locked(), "httpx2"), (*HOSTS, "tests/test_cli.py", "tests/server"), lock=LOCK),
     # The newest, on a Python that lacks what 3.11.2 lacks.
     Environment("py3112", ("httpx2",), (*SUBSET, ENGINES), python="3.11", path="tests/environments/python3112"),
     # The backend's other list of requirements.

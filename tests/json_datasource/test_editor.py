@@ -49,7 +49,7 @@ def test_every_field_is_one_that_the_builder_draws(entries: dict[str, Element], 
 
 
 FUNCTIONS = {
-    "tokens_used_total": ["raw", "rate", "increase"],
+    "tokens_used_total": ["rate", "increase", "raw"],
     "fastapi_requests_duration_seconds": ["mean", "p50", "p90", "p95", "p99", "rate", "increase", "raw"],
     "database_query_duration_seconds": ["mean", "rate", "increase", "raw"],
     "provider_error_rate": None,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 from fastapi.testclient import TestClient
@@ -31,6 +32,21 @@ VERSIONS = {
 
 def test_every_kind_is_there_in_its_present_version() -> None:
     assert {kind: document["apiVersion"] for kind, document in OBJECTS.items()} == VERSIONS
+
+
+# A custom resource, whose schema comes with its operator.
+OF_KUBERNETES = [kind for kind in VERSIONS if kind != "ServiceMonitor"]
+
+
+@pytest.mark.parametrize("kind", OF_KUBERNETES)
+def test_kubernetes_takes_it(kind: str) -> None:
+    kubernetes_validate.validate(OBJECTS[kind], "1.33", strict=True)
+
+
+@pytest.mark.parametrize("kind", OF_KUBERNETES)
+def test_it_would_not_take_a_misspelt_key(kind: str) -> None:
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(OBJECTS[kind] | {"sepc": {}}, "1.33", strict=True)
 
 
 def test_all_mean_the_same_pods() -> None:

@@ -22,7 +22,7 @@ def functions_of(family: Family) -> Labels:
         return ("mean", "rate", "increase", "raw")
     # The growth of an expression of several series would be wrong at every restart.
     if family.type == "counter" and family.expr is None:
-        return ("raw", "rate", "increase")
+        return ("rate", "increase", "raw")
     return ("raw",)
 
 

@@ -1,4 +1,4 @@
-"""Entries of a catalogue by the names that callers use: their own, aliases, and what was probably meant."""
+"""Entries of a catalogue by the names that callers use, and sentences about those that are missing or have no value."""
 
 import re
 from difflib import get_close_matches
@@ -42,6 +42,12 @@ def explain_unknown(catalogue: Catalogue, name: str) -> str:
     if alike := _nearest(catalogue, name, _ALIKE):
         return f"{unknown}; did you mean {' or '.join(f'`{one}`' for one in alike)}?"
     return f"{unknown}; /prometheus/metrics/docs lists what there is."
+
+
+def explain_absence(entry: Family | Statistic, window: str) -> str:
+    """Why an entry that did not fail has no value."""
+    sources = ", ".join(entry.sources)
+    return f"No data: no matching series of {sources}, or nothing happened within the last {window}."
 
 
 def _nearest(catalogue: Catalogue, name: str, alike: float) -> list[str]:

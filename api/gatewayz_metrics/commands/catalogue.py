@@ -1,4 +1,4 @@
-"""`gatewayz-metrics catalogue`: what is measured, as tables or JSON, and whether a file of one's own is valid."""
+"""`gatewayz-metrics catalogue`: what is measured, as tables or JSON, and files of one's own."""
 
 import json
 import sys
@@ -11,6 +11,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from gatewayz_metrics.catalogue import Catalogue, load
+from gatewayz_metrics.commands.catalogue_init import init
 from gatewayz_metrics.promql.build import Slots
 from gatewayz_metrics.settings import read_settings
 
@@ -24,7 +25,7 @@ class CatalogueGroup(TyperGroup):
         return super().parse_args(ctx, args if is_named else ["show", *args])
 
 
-catalogue_commands = typer.Typer(cls=CatalogueGroup, help="Show the catalogue (the default), or check a file.")
+catalogue_commands = typer.Typer(cls=CatalogueGroup, help="Show the catalogue (the default), or make and check files.")
 
 
 @catalogue_commands.command("show")
@@ -49,6 +50,9 @@ def validate(path: Annotated[Path, typer.Argument(help="The catalogue file.")]) 
     """Say whether a catalogue file is valid; exit code 1 and the reason when it is not."""
     found = load(path)
     typer.echo(f"{path} is valid: {len(found.families)} families, {len(found.statistics)} statistics.")
+
+
+catalogue_commands.command("init")(init)
 
 
 def _list_families(found: Catalogue) -> Table:

@@ -1,5 +1,7 @@
 """`gatewayz-metrics dashboards`: the files for Grafana and Prometheus, which the package carries as data."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,17 +18,35 @@ _CHECKOUT = Path(__file__).parents[3] / "provisioning"
 
 def write_dashboards(
     out: Annotated[Path, typer.Option(help="The folder to write into; files of the same names are replaced.")],
+    catalogue: Annotated[
+        Path | None, typer.Option(help="Make them for this catalogue file; this needs a checkout.")
+    ] = None,
 ) -> None:
     """Write the dashboards, alerts, datasources and examples of provisioning into a folder.
 
-    Grafana reads FOLDER/grafana as its provisioning folder. For a catalogue of your own, `python -m dashboards
-    --catalogue FILE --out FOLDER` makes them in a checkout.
+    Grafana reads FOLDER/grafana as its provisioning folder.
     """
+    if catalogue is not None:
+        _generate(catalogue, out)
+        return
     try:
         written = sum(1 for _ in _copy(_find(), out))
     except OSError as exc:
         raise ConfigurationError(f"{out} cannot be written ({exc}).") from None
     typer.echo(f"{written} files written below {out}; mount {out / 'grafana'} as /etc/grafana/provisioning.")
+
+
+def _generate(catalogue: Path, out: Path) -> None:
+    """Run the generator, which is no part of the package: its types of Grafana's panels are large."""
+    root = _CHECKOUT.parent
+    if not (root / "dashboards").is_dir():
+        raise ConfigurationError(
+            "Dashboards for a catalogue of your own are made in a checkout of this project, where --catalogue works "
+            "after `make test` or `pip install --group dashboards`."
+        )
+    command = [sys.executable, "-m", "dashboards", "--catalogue", str(catalogue.resolve()), "--out", str(out.resolve())]
+    done = subprocess.run(command, cwd=root, check=False)  # noqa: S603  # the words are ours and two paths
+    raise typer.Exit(done.returncode)
 
 
 def _find() -> Traversable:

@@ -188,31 +188,24 @@ def choose_unit(result: TargetResult, series: ResultSeries) -> str:
 def name_all_series(result: TargetResult) -> Iterator[tuple[ResultSeries, str]]:
     """Each series with its legend name: by the user's template, else as short as tells them apart."""
     template = result.plan.legend
-    if not result.plan.is_catalogue or template:
-        return ((each, name_series(template, each.templated, _fallback_name(each))) for each in result.series)
+    if template:
+        return ((each, fill_legend(template, each.templated) or _fallback_name(each)) for each in result.series)
     if len(result.plan.asks) == 1:
-        return _name_by_labels(result.series, result.plan.asks[0].name)
+        return _name_by_labels(result.series)
     return ((each, f"{each.metric}{format_series(each.labels)}") for each in result.series)
 
 
-def name_series(template: str, labels: Mapping[str, str], fallback: str) -> str:
-    """The name of one series, from the template or, without one, its labels."""
-    if template:
-        return fill_legend(template, labels) or fallback
-    return format_series(labels) or fallback
-
-
-def _name_by_labels(all_series: Sequence[ResultSeries], fallback: str) -> Iterator[tuple[ResultSeries, str]]:
-    """Names for the series of one catalogue entry: its name is left out, and so is the name of a single label."""
+def _name_by_labels(all_series: Sequence[ResultSeries]) -> Iterator[tuple[ResultSeries, str]]:
+    """Names for the series of one query: a catalogue entry's name is left out, and so is the name of a single label."""
     names: set[str] = set()
     for series in all_series:
-        names.update(series.labels)
+        names.update(series.named)
         if len(names) > 1:
             break
     only = names.pop() if len(names) == 1 else None
     for series in all_series:
-        labels = series.labels
-        yield series, (format_series(labels) if only is None else labels.get(only)) or fallback
+        labels = series.named
+        yield series, (format_series(labels) if only is None else labels.get(only)) or _fallback_name(series)
 
 
 def fill_legend(template: str, labels: Mapping[str, str]) -> str:

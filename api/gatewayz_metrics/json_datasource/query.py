@@ -19,7 +19,13 @@ from gatewayz_metrics.json_datasource.results import (
     select_failures,
     select_results,
 )
-from gatewayz_metrics.json_datasource.targets import TargetPlan, TargetPlanner, TargetQuery, explain_short_windows
+from gatewayz_metrics.json_datasource.targets import (
+    TargetPlan,
+    TargetPlanner,
+    TargetQuery,
+    explain_absences,
+    explain_short_windows,
+)
 from gatewayz_metrics.json_datasource.texts import check_sum
 from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS, PanelTiming, resolve_range
 
@@ -118,6 +124,7 @@ class QueryRunner:
             return TargetFailure(plan.ref_id, exc, plan.target, plan.executed)
         all_series = TargetSeries([(query, result.series) for query, result in zip(plan.asks, results, strict=True)])
         notices = [text for result in results for text in result.notices]
+        notices += explain_absences((ask, bool(result.series)) for ask, result in zip(plan.asks, results, strict=True))
         if not all_series:
             notices += explain_short_windows(plan.asks, self._scrape_ms)
         return TargetResult(plan, all_series, tuple(dict.fromkeys(notices)))

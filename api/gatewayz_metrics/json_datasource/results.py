@@ -59,6 +59,11 @@ class ResultSeries:
         return self.ask.name or self.series.labels.get("__name__", "")
 
     @property
+    def named(self) -> dict[str, str]:
+        """The labels that tell it apart: the metric's name among them, unless the catalogue has one for all series."""
+        return self.labels if self.ask.name else self.series.labels
+
+    @property
     def templated(self) -> dict[str, str]:
         """The labels that a legend template can refer to."""
         return {**self.series.labels, "__name__": self.metric}

@@ -11,6 +11,7 @@ from gatewayz_metrics.catalogue import (
     Statistic,
     build_heatmap,
     build_terms,
+    explain_absence,
     explain_unknown,
     find_entry,
     functions_of,
@@ -51,6 +52,8 @@ class TargetQuery:
     unit: str = ""
     function: str = "raw"
     type: str = ""
+    # Why it has no series where it has none: for what stands in the catalogue.
+    absence: str = ""
 
     @property
     def promql(self) -> str:
@@ -162,8 +165,9 @@ class _TargetBuilder:
 
     def of(self, entry: Family | Statistic) -> list[TargetQuery]:
         if isinstance(entry, Statistic):
-            promql = self._slots().fill(entry.template)
-            return [TargetQuery(entry.name, self._filtered(promql, self._chosen(())), entry.unit)]
+            slots = self._slots()
+            query = self._filtered(slots.fill(entry.template), self._chosen(()))
+            return [TargetQuery(entry.name, query, entry.unit, absence=_explain(entry, slots))]
         if self.form is OutputFormat.HEATMAP:
             return [self._heat(entry)]
         return self._family(entry)
@@ -184,18 +188,22 @@ class _TargetBuilder:
         function = self.payload.choice("function", known, known[0])
         by = self._by(family)
         chosen = self._chosen(dict.fromkeys((*family.by, *by)))
+        slots = self._slots()
+        absence = _explain(family, slots)
         asks = []
         for term in build_terms(family, function, by):
-            promql = self._slots().fill(term.template)
-            asks.append(TargetQuery(term.sample, self._filtered(promql, chosen), family.unit, function, family.type))
+            query = self._filtered(slots.fill(term.template), chosen)
+            asks.append(TargetQuery(term.sample, query, family.unit, function, family.type, absence))
         return asks
 
     def _heat(self, family: Family) -> TargetQuery:
         if family.type != "histogram":
             raise ValueError(f"{family.name} is a {family.type}; a heatmap needs a histogram.")
         window = format_duration(self.clock.span(self.step_ms).rate_interval_ms)
-        promql = self._slots(window).fill(build_heatmap(family).template)
-        return TargetQuery(family.name, self._filtered(promql, self._chosen(family.by)), "short", "increase")
+        slots = self._slots(window)
+        promql = slots.fill(build_heatmap(family).template)
+        query = self._filtered(promql, self._chosen(family.by))
+        return TargetQuery(family.name, query, "short", "increase", absence=_explain(family, slots))
 
     def _by(self, family: Family) -> tuple[str, ...]:
         asked = self.payload.several("by")
@@ -225,6 +233,10 @@ class _TargetBuilder:
         return filtered
 
 
+def _explain(entry: Family | Statistic, slots: Slots) -> str:
+    return f"{entry.name}: {explain_absence(entry, slots.window)}"
+
+
 def _names_in(text: str) -> tuple[str, ...]:
     return Payload({"names": text}).several("names")
 
@@ -235,11 +247,19 @@ def _form(target: Target, payload: Payload) -> OutputFormat:
     return OutputFormat(payload.choice("format", known, default))
 
 
-# Windows that hold no two scrapes: the commonest reason why a panel stays empty.
+# Why a panel stays empty.
+
+
+def explain_absences(found: Iterable[tuple[TargetQuery, bool]]) -> list[str]:
+    """A sentence for each entry of the catalogue of which no query has any series; each query with whether it has."""
+    has_series: dict[str, bool] = {}
+    for ask, has in found:
+        has_series[ask.absence] = has_series.get(ask.absence, False) or has
+    return [absence for absence, has in has_series.items() if absence and not has]
 
 
 def explain_short_windows(asks: Iterable[TargetQuery], scrape_ms: int) -> list[str]:
-    """A sentence for each window that is shorter than the time between two scrapes.
+    """A sentence for each window that is shorter than the time between two scrapes: nothing is found in it.
 
     Grafana replaces `$__interval` before it asks, so `rate(x[$__interval])` arrives as `rate(x[5s])`.
     """

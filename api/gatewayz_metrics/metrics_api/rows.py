@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from gatewayz_metrics.catalogue import Statistic
+from gatewayz_metrics.catalogue import Statistic, explain_absence
 from gatewayz_metrics.metrics_api.formats import DataFormat, escape_formula, render_csv_line
-from gatewayz_metrics.metrics_api.summary import explain_absence, format_decimal, require_one_sample
+from gatewayz_metrics.metrics_api.summary import format_decimal, require_one_sample
 from gatewayz_metrics.query import Snapshot
 
 _COLUMNS = ("section", "key", "value", "unit", "reason")

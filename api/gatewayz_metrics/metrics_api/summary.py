@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from prometheus_client.utils import floatToGoString
 
-from gatewayz_metrics.catalogue import Statistic
+from gatewayz_metrics.catalogue import Statistic, explain_absence
 from gatewayz_metrics.catalogue.model import NumberFormat
 from gatewayz_metrics.errors import NotOneNumber
 from gatewayz_metrics.promql.build import Slots
@@ -114,9 +114,3 @@ def _render_value(text: str | None, values: ValueFormat) -> object:
         return None
     # The digits are copied: a float would round a count above 2**53.
     return orjson.Fragment(text)
-
-
-def explain_absence(statistic: Statistic, window: str) -> str:
-    """Why a statistic that did not fail has no value."""
-    sources = ", ".join(statistic.sources)
-    return f"No data: no matching series of {sources}, or nothing happened within the last {window}."

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 from fastapi import Request
@@ -11,6 +11,7 @@ from gatewayz_metrics.caller_limits import check_length, check_lookback, check_p
 from gatewayz_metrics.errors import NotServed, PromqlOff, RequestError, UpstreamError
 from gatewayz_metrics.http.rules import is_for_rule
 from gatewayz_metrics.prometheus_api.envelope import render_success
+from gatewayz_metrics.prometheus_api.metadata import complete_metadata
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_label, read_params
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import format_seconds, parse_time
@@ -55,6 +56,7 @@ class ApiHandlers:
         self._settings = service.settings
         self._answers = service.responses
         self._ranges = service.range_cache
+        self._catalogue = service.layer.catalogue
         self._versions: dict[Tenant, ApiReply] = {}
 
     async def ask(self, endpoint: Endpoint, request: Request) -> ApiReply:
@@ -79,6 +81,11 @@ class ApiHandlers:
                 return await self._range(call, form, is_alert=is_alert, may_be_stale=may_be_stale, renew=renew)
             case Endpoint.BUILDINFO:
                 return await self._buildinfo(call, renew=renew)
+            case Endpoint.METADATA:
+                reply = await self._whole(call, fresh=False, renew=renew)
+                if reply.status != 200:
+                    return reply
+                return replace(reply, body=complete_metadata(reply.body, form, self._catalogue))
             case _:
                 return await self._whole(call, fresh=is_alert and endpoint is Endpoint.QUERY, renew=renew)
 
