@@ -19,6 +19,7 @@ SERVER = [
     "click",
     "granian",
     "httptools",
+    "isal",
     "rich",
     "shellingham",
     "typer",

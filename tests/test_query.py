@@ -11,7 +11,7 @@ from gatewayz_metrics.errors import CircuitOpen, QueryRefused, Unreachable
 from gatewayz_metrics.promql.build import balance
 from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.response import Sample, Vector
+from gatewayz_metrics.upstream.response import SampleTable, Vector
 
 CATALOGUE = load()
 # Statistics with one expression are one question.
@@ -43,7 +43,7 @@ class Recovering:
             raise CircuitOpen(Unreachable("prometheus:9090"), 5)
         await asyncio.sleep(0)
         self.probed = True
-        return Vector((Sample({"_part": query.partition('"_part","')[2].partition('"')[0]}, "1"),))
+        return Vector({query.partition('"_part","')[2].partition('"')[0]: [SampleTable((), [("1",)])]})
 
 
 @pytest.mark.parametrize(

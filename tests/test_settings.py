@@ -62,6 +62,7 @@ def test_the_defaults_work_on_their_own() -> None:
         "cache_range_bytes": 128 * 2**20,
         "cache_range_ttl": 3600.0,
         "cache_freshness": 300.0,
+        "instant_granularity": 0.0,
         "cache_alerts": False,
         "max_query_length": 65_536,
         "max_range": 0.0,

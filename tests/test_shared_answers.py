@@ -1,11 +1,15 @@
 """One question costs one upstream request, whichever surface asks it and however it is written."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.prometheus_api.seeded_engine import World, world
 from tests.range_cache.relay import Relay
@@ -81,7 +85,7 @@ def test_any_mixture_of_surfaces_costs_one_request(prometheus: Engine, askers: d
         found = [values_of(ask(client, samples.START, samples.END)) for ask in mixed]
         assert len(upstream.requests) == 1
         for ask in mixed:
-            ask(client, samples.START, samples.END + 1)
+            ask(client, samples.START, samples.END + 60)
         assert len(upstream.requests) == 2
 
     assert all(found)
@@ -160,3 +164,81 @@ def test_a_moment_that_reads_what_is_newer_is_asked_about_every_time(live: World
                 table(client, query, now - 400)
 
         assert len(upstream.requests) == 6
+
+
+@pytest.mark.parametrize(("granularity", "asked"), [(15.0, 1), (0.0, 3)])
+def test_viewers_share_a_recent_moment_where_a_setting_says_so(live: World, granularity: float, asked: int) -> None:
+    begin = int(time.time()) // 15 * 15 - 60
+    query, moment = "count(recent)", {"query": "count(recent)"}
+    live.write([({"__name__": "recent"}, 1000 * begin, 1)])
+    with FakeUpstream(Relay(live.url)) as upstream, serving(upstream.url, instant_granularity=granularity) as client:
+        for second in (0.25, 7.5):
+            client.get("/api/v1/query", params={**moment, "time": f"{begin + second}"})
+        table(client, query, begin + 14)
+        assert len(upstream.requests) == asked
+        for ruler in ({"User-Agent": "vmalert"}, {"FromAlert": "true"}):
+            answer = client.get("/api/v1/query", params={**moment, "time": f"{begin + 7.5}"}, headers=ruler)
+            assert answer.json()["data"]["result"][0]["value"] == [begin + 7.5, "1"]
+
+
+# --------------------------------------------------------------------------- windows of lists
+
+
+# Series that live for some time of an hour, in seconds after its begin.
+LIVES = [(0, 3600), (30, 95), (100, 1205), (1210, 1215), (1255, 2400), (2399, 2401), (2990, 3570)]
+LISTS = {
+    "labels": lambda matcher: ("/api/v1/labels", {"match[]": matcher}),
+    "values": lambda matcher: ("/api/v1/label/life/values", {"match[]": matcher}),
+    "all values": lambda _matcher: ("/api/v1/label/life/values", {}),
+    "series": lambda matcher: ("/api/v1/series", {"match[]": matcher}),
+}
+
+
+@pytest.fixture(scope="module")
+def lives(live: World) -> World:
+    """Each series has labels of its own, and a sample every five seconds of its life."""
+    live.write(
+        [
+            ({"__name__": "lived", "life": f"{number}", f"only_{number}": "yes"}, 1000 * (live.begin + at), at)
+            for number, (born, died) in enumerate(LIVES)
+            for at in range(born, died + 1, 5)
+        ]
+    )
+    return live
+
+
+@pytest.fixture(scope="module")
+def viewer(lives: World) -> Iterator[TestClient]:
+    with serving(lives.url) as client:
+        yield client
+
+
+def entries(document: Any) -> set[str]:
+    """The entries of a list, each as text."""
+    return {json.dumps(entry, sort_keys=True) for entry in document["data"]}
+
+
+@pytest.mark.parametrize("form", LISTS.values(), ids=LISTS)
+@given(start=st.integers(-90_000, 3_700_000), length=st.integers(0, 3_600_000))
+@settings(max_examples=40)
+def test_a_widened_list_lacks_nothing_and_has_more_only_where_something_began_or_ended(
+    lives: World, viewer: TestClient, form: Callable[[str], tuple[str, dict[str, str]]], start: int, length: int
+) -> None:
+    begin_ms = 1000 * lives.begin
+    path, params = form("lived")
+    exact = (begin_ms + start, begin_ms + start + length)
+    whole = (exact[0] // 60_000 * 60_000, -(-exact[1] // 60_000) * 60_000)
+    truth, wide = (
+        lives.direct(path, {**params, "start": f"{a / 1000:.3f}", "end": f"{b / 1000:.3f}"}, "GET")[1]
+        for a, b in (exact, whole)
+    )
+    span = {**params, "start": f"{exact[0] / 1000:.3f}", "end": f"{exact[1] / 1000:.3f}"}
+    found = viewer.get(path, params=span).json()
+    past = viewer.get(path, params={**span, "nocache": "1"}).json()
+
+    assert found == wide
+    assert past == truth
+    assert entries(found) >= entries(truth)
+    changes = [begin_ms + 1000 * at for life in LIVES for at in life]
+    if not any(whole[0] <= at < exact[0] or exact[1] < at <= whole[1] for at in changes):
+        assert found == truth

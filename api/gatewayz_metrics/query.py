@@ -7,22 +7,21 @@ is halved until the expression at fault is alone, so one bad expression loses it
 import asyncio
 import logging
 import time as clocks
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
 from gatewayz_metrics.catalogue import Catalogue, Statistic
 from gatewayz_metrics.catalogue.scrape_gaps import GapCheck, find_gap_checks
-from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
 from gatewayz_metrics.logs import printable
-from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
+from gatewayz_metrics.promql.build import Slots, batch
+from gatewayz_metrics.query_plan import QueryPlanner, TimedQuery
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import InstantQueries
-from gatewayz_metrics.upstream.response import Sample
+from gatewayz_metrics.upstream.response import Row, SampleTable, Vector
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 log = logging.getLogger(__name__)
@@ -31,27 +30,28 @@ log = logging.getLogger(__name__)
 _STATISTIC_GROUPS = 4
 # Fewer expressions than this are not worth a request of their own.
 _STATISTICS_PER_GROUP = 6
-_FAMILY_GROUPS = 2  # for all families; one category is one query
+# For all families, and for one category, while nothing is known of what they cost.
+_FAMILY_GROUPS, _CATEGORY_GROUPS = 2, 1
 
 # Seconds. A snapshot with a failure is cached too, or every caller would query the upstream during an outage,
 # but only briefly, so that values come back soon after it.
 _FAILURE_LIFETIME = 1.0
 
-# Samples between two pauses for other requests.
-_SAMPLES_AT_ONCE = 500
-# Bytes, measured: a sample of a snapshot. Snapshots together may take a quarter of MAX_MEMORY_BYTES.
-_SAMPLE = 700
+# Bytes, measured: a sample of a snapshot whose three labels have values of their own; of a bucket it is half as much.
+# Snapshots together may take a quarter of MAX_MEMORY_BYTES.
+_SAMPLE = 310
 _SNAPSHOTS_SHARE = 1 / 4
 
 T = TypeVar("T")
 
 
-class NamedSample(NamedTuple):
-    """A sample under its name in the catalogue; the value is the engine's text, which keeps every digit."""
+class NamedTable(NamedTuple):
+    """Samples under their name in the catalogue, with the same label names; there is at least one."""
 
     name: str
-    labels: dict[str, str]
-    value: str
+    labels: tuple[str, ...]
+    # The labels' values in this order, then the engine's text of the value, which keeps every digit.
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,19 @@ class Reading:
     `choice` is the place of the source that has them among the entry's `choices`.
     """
 
-    samples: tuple[NamedSample, ...] = ()
+    tables: tuple[NamedTable, ...] = ()
     error: ServiceError | None = None
     choice: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many samples there are."""
+        return sum(len(table.rows) for table in self.tables)
+
+    @property
+    def value(self) -> str | None:
+        """The value of the first sample, None where there is none."""
+        return self.tables[0].rows[0][-1] if self.tables else None
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,7 @@ class Snapshot:
     @property
     def weight(self) -> int:
         """Bytes that it takes, about, before it is rendered."""
-        return sum(_SAMPLE * len(reading.samples) for reading in self.readings.values())
+        return sum(_SAMPLE * reading.size for reading in self.readings.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +136,17 @@ class BatchPart:
             for name, promql in expressions:
                 yield _label_of(name, choice), promql
 
-    def read(self, found: Mapping[str, list[NamedSample]]) -> Reading:
+    def read(self, found: Mapping[str, Sequence[SampleTable]]) -> Reading:
         """The samples of the first source that has some."""
         for choice, expressions in enumerate(self.choices):
             names = dict.fromkeys(name for name, _ in expressions)
-            samples = tuple(chain.from_iterable(found[_label_of(name, choice)] for name in names))
-            if samples:
-                return Reading(samples, choice=choice)
+            tables = tuple(
+                NamedTable(name, table.labels, table.rows)
+                for name in names
+                for table in found.get(_label_of(name, choice), ())
+            )
+            if tables:
+                return Reading(tables, choice=choice)
         return Reading()
 
 
@@ -141,14 +155,11 @@ def _label_of(name: str, choice: int) -> str:
     return f"{name}#{choice}" if choice else name
 
 
-def _name_of(label: str) -> str:
-    return label.partition("#")[0]
-
-
 class QueryLayer:
     """Reads the statistics and families of a catalogue from one upstream.
 
     `cache_ttl`, `deadline` and `scrape_interval` are in seconds, `max_memory` is what all answers may take, in bytes.
+    By `clock`, which is monotonic, queries are timed.
     """
 
     def __init__(
@@ -162,6 +173,8 @@ class QueryLayer:
         deadline: float = 8.0,
         scrape_interval: float = 15.0,
         max_memory: int = 512 * 2**20,
+        connections: int = 20,
+        clock: Callable[[], float] = clocks.monotonic,
         now: Callable[[], float] = clocks.time,
     ) -> None:
         self.catalogue = catalogue
@@ -171,6 +184,8 @@ class QueryLayer:
         self._ttl = cache_ttl
         self._deadline = deadline
         self._scrape_interval = scrape_interval
+        self._planner = QueryPlanner(connections)
+        self._clock = clock
         self._now = now
         self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
             self._lifetime,
@@ -217,7 +232,7 @@ class QueryLayer:
             )
             for choices, same in names.items()
         ]
-        return balance(parts, min(_STATISTIC_GROUPS, ceil(len(parts) / _STATISTICS_PER_GROUP)))
+        return self._planner.share_out(parts, min(_STATISTIC_GROUPS, ceil(len(parts) / _STATISTICS_PER_GROUP)))
 
     def _group_families(self, category: str | None) -> list[list[BatchPart]]:
         """A part per family, in groups; buckets, sum and count of a histogram stay together to be consistent."""
@@ -229,14 +244,15 @@ class QueryLayer:
             )
             for family in self.catalogue.in_category(category)
         ]
-        return balance(parts, 1 if category else _FAMILY_GROUPS)
+        first = _CATEGORY_GROUPS if category else _FAMILY_GROUPS
+        return self._planner.share_out(parts, self._planner.count_groups(parts, first))
 
     def _lifetime(self, snapshot: Snapshot) -> float:
         return min(self._ttl, _FAILURE_LIFETIME) if snapshot.disturbed else self._ttl
 
     async def _read(self, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
         at = self._now() if time is None else time
-        run = _BatchRun(self._source, self._telemetry, time, clocks.monotonic() + self._deadline)
+        run = _BatchRun(self._source, self._telemetry, self._clock, time, clocks.monotonic() + self._deadline)
         results = await asyncio.gather(*(run.query(group) for group in groups))
         if not all(result.was_not_sent for result in results):
             # After a pause the circuit breaker lets one group through as its probe and refuses the others, which came
@@ -244,6 +260,8 @@ class QueryLayer:
             again = (run.query(group) for group, result in zip(groups, results, strict=True) if result.was_not_sent)
             results = [result for result in results if not result.was_not_sent] + await asyncio.gather(*again)
         readings = {name: reading for result in results for name, reading in result.readings.items()}
+        sizes = {name: reading.size for name, reading in readings.items() if reading.error is None}
+        self._planner.learn(run.timed, sizes)
         warnings = dict.fromkeys(text for result in results for text in result.warnings)
         return Snapshot(at, readings, tuple(warnings))
 
@@ -264,9 +282,11 @@ class _BatchRun:
 
     source: InstantQueries
     telemetry: Telemetry
+    clock: Callable[[], float]
     time: float | None
     # Monotonic seconds after which a refused batch is halved no more: each halving takes another round trip.
     until: float
+    timed: list[TimedQuery] = field(default_factory=list)
 
     async def query(self, parts: Sequence[BatchPart]) -> _BatchResult:
         """A reading for every name of the parts; an error becomes a reading, too."""
@@ -276,10 +296,17 @@ class _BatchRun:
                 [expression for part in parts for expression in part.expressions()]
                 + [(check.name, check.promql) for check in checks]
             )
+            begun = self.clock()
             vector = await self.source.instant(promql, self.time)
-            found = await run_cooperatively(_sort_samples(parts, vector.samples))
-            gaps = [check.explain(sample.value) for check in checks for sample in found[check.name]]
-            return _BatchResult(_to_readings(parts, found), vector.warnings + tuple(gap for gap in gaps if gap))
+            self.timed.append(TimedQuery(parts, self.clock() - begun))
+            _require_known(parts, vector)
+            gaps = [
+                check.explain(row[-1])
+                for check in checks
+                for table in vector.parts.get(check.name, ())
+                for row in table.rows
+            ]
+            return _BatchResult(_to_readings(parts, vector), vector.warnings + tuple(gap for gap in gaps if gap))
         except (QueryRefused, AnswerTooLarge) as exc:
             if len(parts) > 1 and clocks.monotonic() < self.until:
                 return await self._query_halves(parts)
@@ -299,31 +326,16 @@ def _fail_all(parts: Iterable[BatchPart], error: ServiceError) -> _BatchResult:
     return _BatchResult({name: Reading(error=error) for part in parts for name in part.names})
 
 
-def _sort_samples(
-    parts: Sequence[BatchPart], samples: Sequence[Sample]
-) -> Generator[None, None, dict[str, list[NamedSample]]]:
-    """The samples of a batch by the name of their expression, which the part label tells.
-
-    Yields after some samples, so that it can run cooperatively. Raises BadAnswer for a sample of no expression in the
-    batch.
-    """
-    found: dict[str, list[NamedSample]] = {name: [] for part in parts for name, _ in part.expressions()}
-    found |= {part.check.name: [] for part in parts if part.check}
-    for number, sample in enumerate(samples, 1):
-        if number % _SAMPLES_AT_ONCE == 0:
-            yield
-        labels = sample.labels
-        labels.pop("__name__", None)
-        label = labels.pop(PART_LABEL, "")
-        if label not in found:
-            raise BadAnswer("a series that was not asked for")
-        found[label].append(NamedSample(_name_of(label), labels, sample.value))
-    return found
+def _require_known(parts: Sequence[BatchPart], vector: Vector) -> None:
+    """Raise BadAnswer for a sample of no expression in the batch, which the part label tells."""
+    asked = {name for part in parts for name, _ in part.expressions()}
+    if not vector.parts.keys() <= asked | {part.check.name for part in parts if part.check}:
+        raise BadAnswer("a series that was not asked for")
 
 
-def _to_readings(parts: Sequence[BatchPart], found: Mapping[str, list[NamedSample]]) -> dict[str, Reading]:
-    """The sorted samples of a batch as readings of statistics and families."""
+def _to_readings(parts: Sequence[BatchPart], vector: Vector) -> dict[str, Reading]:
+    """The samples of a batch as readings of statistics and families."""
     readings: dict[str, Reading] = {}
     for part in parts:
-        readings |= dict.fromkeys(part.names, part.read(found))
+        readings |= dict.fromkeys(part.names, part.read(vector.parts))
     return readings

@@ -65,6 +65,7 @@ class Service:
             deadline=settings.prometheus_timeout,
             scrape_interval=settings.scrape_interval,
             max_memory=settings.max_memory_bytes,
+            connections=settings.prometheus_connections,
         )
         limiter = QueryLimiter(self._upstream, settings)
         self.responses = ResponseCache(limiter, settings, telemetry, clock)

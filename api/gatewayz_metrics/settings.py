@@ -140,6 +140,14 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds during which points may still change: newer ones are always asked for again.",
     )
+    instant_granularity: float = Field(
+        default=0.0,
+        ge=0,
+        le=300,
+        description="Seconds: an instant query younger than CACHE_FRESHNESS is asked at the last multiple of this, and "
+        "everybody shares the answer for as long. It is that much older, and says so by its time. Rules and "
+        "`nocache=1` keep their own times; 0 keeps all.",
+    )
     cache_alerts: bool = Field(
         default=False, description="Answer alert rules (requests with `FromAlert: true`) from the caches too."
     )

@@ -1,79 +1,100 @@
-"""`make bench`: cold and warm answers against the old way, the engine itself and bare FastAPI."""
+"""`make bench`: every goal against its yardstick in one run; `make bench-short` is smaller and only prints."""
 
-import asyncio
-import tempfile
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from typing import TypeVar
 
-import httpx
-from gatewayz_demo import processes
-from gatewayz_metrics.catalogue import load
-from gatewayz_metrics.promql.build import Slots, batch
-from rich.console import Console
-from rich.table import Table
+from gatewayz_demo import engines
 
-from tests.bench.demo_data import write_demo_data
-from tests.bench.load import Call, paired, throughput
-from tests.bench.old_module import OldModule
-from tests.bench.servers import serving
+from tests.bench.bench import FULL, SHORT, SMOKE, Bench, Form
+from tests.bench.cold import measure_cold_pages, measure_cold_range, measure_wide_range
+from tests.bench.dashboard import measure_refresh
+from tests.bench.figures import Figure, Point, Results, machine_facts
+from tests.bench.growth import GROWTH
+from tests.bench.heavy import measure_memory, measure_old_way, measure_waits
+from tests.bench.parties import ROOT, checked_out
+from tests.bench.report import KEPT, print_table, publish
+from tests.bench.warm import measure_range_hits, measure_small_questions, measure_warm_pages
 
-SERVICE = "gatewayz_metrics.main:app"
-SUMMARY = "/prometheus/metrics/summary"
-ROUNDS = 9
-
-
-async def measure(engine: str, cold: str, warm: str, reference: str) -> Table:
-    """The figures of one engine as a table."""
-    table = Table("What", "Ours", "Against", "", "Ratio")
-    old = OldModule(engine)
-    statistics, slots = load().statistics, Slots()
-    one_batch = batch((statistic.name, slots.fill(statistic.expr)) for statistic in statistics)
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-        summary: dict[str, Call] = {
-            "ours": lambda: client.get(f"{cold}{SUMMARY}"),
-            "the old module's way": old.summary,
-            "the engine's own single join": lambda: client.post(f"{engine}/api/v1/query", data={"query": one_batch}),
-        }
-        _rows(table, "/summary, cold", await paired(summary, ROUNDS))
-        everything: dict[str, Call] = {
-            "ours": lambda: client.get(f"{cold}/prometheus/metrics/all"),
-            "the old module's way": old.all,
-            "the engine's /federate": lambda: client.get(f"{engine}/federate", params={"match[]": '{job="gateway"}'}),
-        }
-        _rows(table, "/all, cold", await paired(everything, ROUNDS))
-    for path in (SUMMARY, "/prometheus/metrics/system"):
-        ours, theirs = await _alternated(f"{warm}{path}", f"{reference}/bytes")
-        row = (f"{ours:,.0f}/s", "FastAPI, prebuilt 0.8 kB", f"{theirs:,.0f}/s", f"{ours / theirs:.2f}")
-        table.add_row(f"{path.rpartition('/')[1]}{path.rpartition('/')[2]}, warm, 50 callers", *row)
-    return table
+MEASUREMENTS: tuple[Callable[[Bench], Iterator[Figure]], ...] = (
+    measure_warm_pages,
+    measure_small_questions,
+    measure_range_hits,
+    measure_cold_pages,
+    measure_cold_range,
+    measure_wide_range,
+    measure_refresh,
+    measure_waits,
+    measure_memory,
+    measure_old_way,
+)
+T = TypeVar("T")
+_FORMS = {form.name: form for form in (FULL, SHORT, SMOKE)}
 
 
-def _rows(table: Table, what: str, times: dict[str, float]) -> None:
-    ours = times.pop("ours")
-    for name, milliseconds in times.items():
-        table.add_row(what, f"{ours:.1f} ms", name, f"{milliseconds:.1f} ms", f"{milliseconds / ours:.1f}x")
+def run(bench: Bench, *, only: str = "", with_growth: bool = True) -> Results:
+    """Measure everything, or what has a word in its name; what fails is said and left out."""
+    figures: list[Figure] = []
+    for measurement in MEASUREMENTS:
+        if only in measurement.__name__:
+            figures += _attempt(bench, measurement)
+    growth: dict[str, list[Point]] = {}
+    for name, growing in GROWTH.items() if with_growth and not only else ():
+        growth[name] = _attempt(bench, growing)
+    facts = machine_facts(
+        prometheus=engines.find_engine("prometheus").version(),
+        trickster=bench.trickster_version or "not given",
+        series=", ".join(f"{count:,}" for count in sorted(bench.series.values())),
+    )
+    return Results(bench.form.name, facts, figures, growth)
 
 
-async def _alternated(ours: str, theirs: str) -> tuple[float, float]:
-    rounds = [(await throughput(ours), await throughput(theirs)) for _ in range(3)]
-    return median(a for a, _ in rounds), median(b for _, b in rounds)
+def _attempt(bench: Bench, measurement: Callable[[Bench], Iterator[T]]) -> list[T]:
+    """What a measurement found, or nothing: one that fails must not cost all the others."""
+    begun = time.monotonic()
+    found: list[T] = []
+    try:
+        found.extend(measurement(bench))
+    except Exception as exc:  # whatever it is, it is said, and the run has failed
+        bench.failures.append(f"{measurement.__name__}: {exc!r:.600}")
+        bench.say(bench.failures[-1])
+    bench.say(f"{measurement.__name__}: {time.monotonic() - begun:.0f} s")
+    return found
 
 
 def main() -> None:
-    """Measure two sizes of deployment."""
-    for name, size in {"small": 1, "medium": 12}.items():
-        with tempfile.TemporaryDirectory() as folder:
-            series = write_demo_data(Path(folder, "demo.om"), size)
-            processes.backfill(Path(folder, "demo.om"), Path(folder, "tsdb"))
-            with (
-                processes.start_prometheus(Path(folder, "tsdb")) as engine,
-                serving(SERVICE, "/livez", PROMETHEUS_URL=engine.url, CACHE_TTL="0") as cold,
-                serving(SERVICE, "/livez", PROMETHEUS_URL=engine.url) as warm,
-                serving("tests.bench.servers:prebuilt", "/bytes") as reference,
-            ):
-                table = asyncio.run(measure(engine.url, cold, warm, reference))
-        table.title = f"{name}: {series:,} series"
-        Console(width=120).print(table)
+    """Measure, print, and write what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--form", choices=_FORMS, default="full")
+    parser.add_argument("--base", help="measure the code of this commit in place of the folder's")
+    parser.add_argument("--only", default="", help="measurements with this word in their name")
+    parser.add_argument("--json", type=Path, help="write the results to this file as well")
+    parser.add_argument("--publish", action="store_true", help="write docs/performance.* and its pictures")
+    parser.add_argument("--render", action="store_true", help="write the page and its pictures anew, measure nothing")
+    asked = parser.parse_args()
+    if asked.render:
+        publish(Results.from_json(KEPT.read_text("utf-8")))
+        return
+    form: Form = _FORMS[asked.form]
+    with ExitStack() as stack:
+        code = stack.enter_context(checked_out(asked.base)) if asked.base else ROOT / "api"
+        bench = stack.enter_context(Bench(form, code))
+        results = run(bench, only=asked.only, with_growth=form is not SHORT)
+    if asked.base:
+        results = replace(results, facts=results.facts | {"commit": asked.base})
+    print_table(results)
+    if asked.json:
+        asked.json.write_text(results.to_json(), encoding="utf-8")
+    if bench.failures:
+        sys.exit("Nothing is published: some measurements failed.\n" + "\n".join(bench.failures))
+    if asked.publish:
+        publish(results)
 
 
-main()
+if __name__ == "__main__":
+    main()

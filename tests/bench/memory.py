@@ -2,7 +2,7 @@
 
 Every case has a server process of its own over a fake upstream; with a base the same is measured over its code, in
 the same run. RSS is the highest that the kernel saw; "held" is the longest that the event loop was kept from other
-tasks, by the CPU clock of its thread; `/livez` is asked every 5 ms by a second thread.
+tasks, by the CPU clock of its thread; `/livez` is asked all the while by another process.
 """
 
 import argparse
@@ -10,15 +10,11 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from io import BytesIO
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 
@@ -26,11 +22,12 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.servers import wait_until_answers
+from tests.bench.load import Ask, LoadMaker
+from tests.bench.parties import ROOT, checked_out, wait_until_answers
 from tests.support.fake_upstream import Exchange, FakeUpstream
 from tests.support.server import address, listening
+from tests.support.usage import memory
 
-ROOT = Path(__file__).parents[2]
 BEGIN = 1_746_093_600
 HOUR = {"from": "2025-05-01T10:00:00.000Z", "to": "2025-05-01T11:00:00.000Z"}
 MEGABYTE = 10**6
@@ -121,38 +118,7 @@ def cases(megabytes: int) -> list[Case]:
     ]
 
 
-@dataclass
-class Probe:
-    """Asks `/livez` until it is told to stop."""
-
-    url: str
-    seconds: list[float] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=120) as client:
-            while not self._stop.wait(0.005):
-                begun = time.monotonic()
-                client.get("/livez").raise_for_status()
-                self.seconds.append(time.monotonic() - begun)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        thread = threading.Thread(target=self.run)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-
-
-def peak_megabytes(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024 / MEGABYTE
-
-
-def measure(case: Case, code: Path) -> list[str]:
+def measure(case: Case, code: Path, prober: LoadMaker) -> list[str]:
     """The figures of a case over the code in a folder, as cells of the table."""
     with FakeUpstream(lambda exchange: exchange.reply(case.answer(exchange))) as fake, listening() as free:
         where = address(free)
@@ -163,41 +129,30 @@ def measure(case: Case, code: Path) -> list[str]:
             try:
                 url = f"http://{where}"
                 wait_until_answers(f"{url}/livez")
-                return _measure(case, url, server.pid)
+                return _measure(case, url, server.pid, prober)
             finally:
                 server.terminate()
 
 
-def _measure(case: Case, url: str, pid: int) -> list[str]:
-    probe = Probe(url)
+def _measure(case: Case, url: str, pid: int, prober: LoadMaker) -> list[str]:
     with httpx.Client(base_url=url, trust_env=False, timeout=300) as client:
         client.get("/_hold")
         time.sleep(0.1)
         client.get("/_hold")
-        before = peak_megabytes(pid)
+        before = memory(pid, "VmHWM")
         begun = time.monotonic()
-        with probe.running(), ThreadPoolExecutor(len(case.requests)) as pool:
+        with prober.probing(Ask(url, "/livez")) as waits, ThreadPoolExecutor(len(case.requests)) as pool:
             statuses = sorted(reply.status_code for reply in pool.map(lambda send: send(client), case.requests))
         took = time.monotonic() - begun
         held = json.loads(client.get("/_hold").content)
-    late = quantiles(probe.seconds, n=100)[98] if len(probe.seconds) > 1 else max(probe.seconds, default=0.0)
+    late = quantiles(waits, n=100, method="inclusive")[98] if len(waits) > 1 else max(waits)
     return [
         ",".join(map(str, statuses)),
         f"{took:.1f} s",
-        f"{before:.0f} → {peak_megabytes(pid):.0f} MB",
+        f"{before / MEGABYTE:.0f} → {memory(pid, 'VmHWM') / MEGABYTE:.0f} MB",
         f"{held['cpu'] * 1000:.0f} ms",
-        f"{late * 1000:.0f} / {max(probe.seconds, default=0.0) * 1000:.0f} ms",
+        f"{late:.0f} / {max(waits):.0f} ms",
     ]
-
-
-@contextmanager
-def checked_out(commit: str) -> Iterator[Path]:
-    """The packages of a commit in a folder of their own."""
-    with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.check_output(["git", "archive", commit, "api"], cwd=ROOT)  # noqa: S607
-        with tarfile.open(fileobj=BytesIO(archive)) as packed:
-            packed.extractall(folder, filter="data")
-        yield Path(folder, "api")
 
 
 def main() -> None:
@@ -208,14 +163,15 @@ def main() -> None:
     arguments.add_argument("--only", default="", help="cases whose title contains this")
     asked = arguments.parse_args()
     table = Table("Case", "Code", "Status", "Took", "RSS, peak", "Held", "/livez p99 / max")
-    for case in cases(asked.megabytes):
-        if asked.only not in case.title:
-            continue
-        if asked.base:
-            with checked_out(asked.base) as code:
-                table.add_row(case.title, asked.base[:12], *measure(case, code))
-        table.add_row(case.title, "here", *measure(case, ROOT / "api"))
-        Console(width=140).print(table)
+    with ExitStack() as stack:
+        prober = stack.enter_context(LoadMaker())
+        codes = {asked.base[:12]: stack.enter_context(checked_out(asked.base))} if asked.base else {}
+        for case in cases(asked.megabytes):
+            if asked.only not in case.title:
+                continue
+            for name, code in (codes | {"here": ROOT / "api"}).items():
+                table.add_row(case.title, name, *measure(case, code, prober))
+            Console(width=140).print(table)
 
 
 if __name__ == "__main__":

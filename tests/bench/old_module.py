@@ -1,5 +1,7 @@
 """How the teams' old module asked: a new client for every query, one query after the other."""
 
+import asyncio
+
 import httpx
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.promql.build import Slots
@@ -11,16 +13,16 @@ class OldModule:
     def __init__(self, prometheus_url: str) -> None:
         self._url = f"{prometheus_url}/api/v1/query"
         slots, catalogue = Slots(), load()
-        self.statistics = [slots.fill(statistic.expr) for statistic in catalogue.statistics]
-        self.families = [slots.fill(term.template) for family in catalogue.families for term in family.terms]
+        self._statistics = [slots.fill(statistic.expr) for statistic in catalogue.statistics]
+        self._families = [slots.fill(term.template) for family in catalogue.families for term in family.terms]
 
-    async def summary(self) -> None:
+    def summary(self) -> None:
         """Every statistic."""
-        await self._each(self.statistics)
+        asyncio.run(self._each(self._statistics))
 
-    async def all(self) -> None:
+    def all(self) -> None:
         """Every family."""
-        await self._each(self.families)
+        asyncio.run(self._each(self._families))
 
     async def _each(self, queries: list[str]) -> None:
         for query in queries:

@@ -27,6 +27,8 @@ class Stage:
 
     client: httpx.Client
     now: float
+    # The engine itself.
+    engine: str = ""
     # Whether the simulated gateway writes what the specification names and the real one does not.
     spec_families: bool = False
 
@@ -40,7 +42,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         app = create_app(Settings(prometheus_url=engine.url, cache_ttl=0))
         with running(app, ours) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
             _scraped(client)
-            yield Stage(client, time.time(), spec_families=request.param)
+            yield Stage(client, time.time(), engine.url, spec_families=request.param)
 
 
 def _write_history(data: Path, *, spec_families: bool) -> None:

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Iterable
 
 from gatewayz_metrics.catalogue import Family
-from gatewayz_metrics.metrics_api.exposition import ExpositionFormat, render_exposition
-from gatewayz_metrics.query import NamedSample, Reading, Snapshot
+from gatewayz_metrics.metrics_api.exposition import ExpositionFormat, _render_family, render_exposition
+from gatewayz_metrics.query import Snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from tests.metrics_api import slow_exposition
+from tests.support.readings import NamedSample, reading_of
 
 GAUGE = Family(name="g", type="gauge", unit="x", help='Say "hi" \\ and\nbye.', categories=("c",))
 COUNTER = Family(name="c_total", type="counter", unit="x", help="C.", categories=("c",))
@@ -21,8 +24,15 @@ LABELS = st.dictionaries(st.from_regex(r"_?[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
 
 def write(family: Family, samples: Iterable[NamedSample], form: ExpositionFormat) -> str:
-    page = render_exposition([family], Snapshot(0, {family.name: Reading(tuple(samples))}), form)
-    return asyncio.run(page).decode()
+    return write_bytes(family, samples, form).decode()
+
+
+def write_bytes(family: Family, samples: Iterable[NamedSample], form: ExpositionFormat) -> bytes:
+    return asyncio.run(render_exposition([family], Snapshot(0, {family.name: reading_of(samples)}), form))
+
+
+def sample_lines(page: bytes) -> bytes:
+    return b"".join(line for line in page.splitlines(keepends=True) if not line.startswith(b"#"))
 
 
 def replaced(labels: dict[str, str]) -> dict[str, str]:
@@ -120,3 +130,70 @@ def test_order_is_stable() -> None:
     samples = [NamedSample("g", {"n": text}, "1") for text in ("b", "a", "c")]
 
     assert write(GAUGE, samples, ExpositionFormat.PLAIN) == write(GAUGE, reversed(samples), ExpositionFormat.PLAIN)
+
+
+# Against the plain way of writing the same, byte by byte.
+
+# Names that are changed, left out, and in no order; texts that are escaped, and few, so that label sets resemble.
+NAMES = st.sampled_from(["a", "b", "_c", "Z", "__d", "aggregated_by", "x.y", "ü", "%s"])
+HOSTILE = st.sampled_from(["", "1", "2", 'a"b', "a\\", "a\n", "\x00", "%s", "\ud800", "\r", "\u2028"])
+LABEL_SETS = st.dictionaries(NAMES, HOSTILE, max_size=3)
+NUMBERS = st.sampled_from(["0", "1", "2", "2.0", "7", "1e2", "-3", "NaN", "+Inf", "-Inf", "0.30000000000000004"])
+BOUNDS = st.sampled_from(["1", "1.0", "0.5", "2", "1e1", "+Inf", "Inf", "-Inf", "-0", "0", "NaN", "x", "", " 1\n", '"'])
+PLAIN_FAMILIES = st.sampled_from(
+    [GAUGE, COUNTER, Family(name="s", type="summary", unit="x", help="S.", categories=("c",))]
+)
+FORMS = st.sampled_from(ExpositionFormat)
+
+
+@st.composite
+def plain_samples(draw: st.DrawFn, family: Family) -> list[NamedSample]:
+    names = [f"{family.name}_sum", f"{family.name}_count"] if family.type == "summary" else [family.name]
+    one = st.builds(NamedSample, st.sampled_from(names), LABEL_SETS, NUMBERS)
+    return draw(st.lists(one, max_size=12, unique_by=lambda one: (one.name, tuple(sorted(one.labels.items())))))
+
+
+@st.composite
+def histogram_samples(draw: st.DrawFn) -> list[NamedSample]:
+    """Buckets that belong together and others, as sums over replicas with other buckets have them."""
+    label_sets = draw(st.lists(LABEL_SETS, min_size=1, max_size=3))
+    of_bucket = st.builds(lambda labels, le: {**labels, "le": le}, st.sampled_from(label_sets), BOUNDS)
+    reordered = st.builds(lambda labels: dict(reversed(labels.items())), of_bucket)
+    bucket = st.builds(NamedSample, st.just("h_bucket"), of_bucket | reordered | st.sampled_from(label_sets), NUMBERS)
+    other = st.builds(NamedSample, st.sampled_from(["h_sum", "h_count"]), st.sampled_from(label_sets), NUMBERS)
+    return draw(st.lists(bucket | other, max_size=25))
+
+
+@given(PLAIN_FAMILIES.flatmap(lambda family: st.tuples(st.just(family), plain_samples(family))), FORMS)
+def test_samples_are_written_as_the_plain_way_writes_them(
+    given_: tuple[Family, list[NamedSample]], form: ExpositionFormat
+) -> None:
+    family, samples = given_
+    expected = slow_exposition.write_samples(family.type, family.name, samples, openmetrics=form.is_openmetrics)
+
+    assert sample_lines(write_bytes(family, samples, form)) == expected.encode("utf-8", "replace")
+
+
+@given(histogram_samples(), FORMS)
+def test_histograms_are_written_as_the_plain_way_writes_them(
+    samples: list[NamedSample], form: ExpositionFormat
+) -> None:
+    expected = slow_exposition.write_samples("histogram", "h", samples, openmetrics=form.is_openmetrics)
+
+    assert sample_lines(write_bytes(HISTOGRAM, samples, form)) == expected.encode("utf-8", "replace")
+
+
+def test_many_samples_are_written_as_few_are() -> None:
+    """Across the pieces in which they are sorted and written, none of which holds other requests up for long."""
+    gauges = [NamedSample("g", {"n": str(number * 7919 % 5003)}, str(number)) for number in range(5003)]
+    buckets = [
+        NamedSample("h_bucket", {"le": le, "n": str(number * 7919 % 2003)}, count)
+        for le, count in (("1", "1"), ("+Inf", "2"))
+        for number in range(2003)
+    ]
+    for family, samples in ((GAUGE, gauges), (HISTOGRAM, buckets)):
+        expected = slow_exposition.write_samples(family.type, family.name, samples, openmetrics=False)
+        assert sample_lines(write_bytes(family, samples, ExpositionFormat.TEXT)) == expected.encode()
+        pieces = list(_render_family(family, reading_of(samples), ExpositionFormat.TEXT))
+        assert max((piece or "").count("\n") for piece in pieces) < 300
+        assert len(pieces) > len(samples) / 300

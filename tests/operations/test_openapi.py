@@ -250,7 +250,7 @@ class FailingUpstream:
         # The client raises no others here, and no limit stands before it.
         if isinstance(self.error, UpstreamError | QueryRefused):
             raise self.error
-        return Vector(())
+        return Vector({})
 
     async def forward(self, *_: object) -> Any:
         raise self.error

@@ -1,6 +1,5 @@
 """The stand-alone service in a process of its own, asked over raw sockets."""
 
-import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.support.command import running
+from tests.support.usage import memory
 from tests.support.waiting import PATIENCE
 
 NOWHERE = "http://127.0.0.1:9"
@@ -63,15 +63,11 @@ class ServiceProcess:
     def reset_peak_memory(self) -> int:
         """Bytes in use; the peak starts from there (https://docs.kernel.org/filesystems/proc.html)."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-        return self._memory("VmRSS")
+        return memory(self.process.pid, "VmRSS")
 
     def peak_memory(self) -> int:
         """Bytes that were in use at most."""
-        return self._memory("VmHWM")
-
-    def _memory(self, field: str) -> int:
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+        return memory(self.process.pid, "VmHWM")
 
 
 @contextmanager
@@ -85,12 +81,3 @@ def served(upstream: str = NOWHERE, **settings: object) -> Iterator[ServiceProce
 def read_to_end(connection: socket.socket) -> bytes:
     """All that arrives until the other side closes."""
     return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [
-        int(child)
-        for thread in os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
-        for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
-    ]

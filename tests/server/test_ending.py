@@ -13,10 +13,11 @@ import httpx
 import pytest
 from gatewayz_demo import engines
 
-from tests.server.service import NOWHERE, ServiceProcess, children, read_to_end, served
+from tests.server.service import NOWHERE, ServiceProcess, read_to_end, served
 from tests.support.command import COMMAND, finished, running
 from tests.support.fake_upstream import Exchange, FakeUpstream, answering
 from tests.support.server import address, listening
+from tests.support.usage import children
 from tests.support.waiting import PATIENCE, wait_until
 
 ASK = b"GET /api/v1/labels HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -4,8 +4,9 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
+
+from tests.support.usage import memory, processor_seconds
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,11 @@ class ProcessWatch:
 
     def look(self) -> Measurement:
         """What the process has now."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        used = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
-        return Measurement(time.monotonic(), used, len(os.listdir(f"/proc/{self.pid}/fd")))  # noqa: PTH208
+        return Measurement(time.monotonic(), memory(self.pid, "VmRSS"), len(os.listdir(f"/proc/{self.pid}/fd")))  # noqa: PTH208
 
     def processor_seconds(self) -> float:
         """User and system time so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.pid)
 
     def fifths(self, what: str) -> list[float]:
         """The median of `bytes` or `descriptors` in each fifth of the time."""

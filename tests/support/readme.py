@@ -1,7 +1,7 @@
 """Tables of docs/, made from the code: `make readme` writes them, a test compares them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from gatewayz_metrics.catalogue import load
@@ -18,7 +18,12 @@ _BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 def with_tables(text: str) -> str:
     """A page with every marked block made anew."""
-    return _BLOCK.sub(lambda block: block[1] + "".join(f"{line}\n" for line in TABLES[block[2]]()) + block[3], text)
+    return fill(text, TABLES)
+
+
+def fill(text: str, blocks: Mapping[str, Callable[[], Iterator[str]]]) -> str:
+    """A page with the lines of every marked block, by the block's name."""
+    return _BLOCK.sub(lambda block: block[1] + "".join(f"{line}\n" for line in blocks[block[2]]()) + block[3], text)
 
 
 def _routes() -> Iterator[str]:

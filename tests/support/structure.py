@@ -57,6 +57,7 @@ LAYERS = (
     ),
     Layer("the service", ("service",)),
     Layer("the query layer", ("query", "range_cache", "security", "access", "caller_limits")),
+    Layer("the query plan", ("query_plan",)),
     Layer("the upstream", ("upstream",)),
     Layer(
         "the settings",

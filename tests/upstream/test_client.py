@@ -24,6 +24,7 @@ from gatewayz_metrics.upstream.response import Vector
 
 from tests.support import fake_upstream as fakes
 from tests.support.fake_upstream import Exchange, FakeUpstream, answering, in_turn
+from tests.support.readings import values_of
 
 QUERY = 'label_replace(vector(1),"_part","a","","")'
 
@@ -44,7 +45,7 @@ def test_a_compressed_answer_is_unpacked() -> None:
     with FakeUpstream(fakes.good_gzip) as fake:
         answer = asked(fake.url, prometheus_gzip=True)
 
-    assert [sample.value for sample in answer.samples] == ["1.5"]
+    assert values_of(answer) == ["1.5"]
 
 
 def test_a_proxy_of_the_environment_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,13 +83,13 @@ def test_a_connection_that_died_while_idle_is_replaced() -> None:
     with FakeUpstream(ends_afterwards) as fake:
         answer = asked(fake.url, 3)
 
-    assert len(answer.samples) == 1
+    assert len(values_of(answer)) == 1
     assert len(fake.requests) == 3
 
 
 def test_a_lost_connection_is_replaced_once() -> None:
     with FakeUpstream(in_turn(fakes.reset_mid_body, fakes.healthy)) as fake:
-        assert len(asked(fake.url).samples) == 1
+        assert len(values_of(asked(fake.url))) == 1
     with FakeUpstream(fakes.reset_mid_body) as broken, pytest.raises(UpstreamError):
         asked(broken.url)
 
@@ -171,7 +172,7 @@ def test_an_authority_of_ones_own_is_trusted(authority: trustme.CA, tls: ssl.SSL
     with FakeUpstream(fakes.healthy, tls) as fake:
         answer = asked(fake.url, prometheus_ca_file=pem(authority, tmp_path))
 
-    assert len(answer.samples) == 1
+    assert len(values_of(answer)) == 1
 
 
 def test_another_authority_is_not_trusted(tls: ssl.SSLContext, tmp_path: Path) -> None:

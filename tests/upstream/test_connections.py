@@ -24,6 +24,7 @@ from gatewayz_metrics.watched_files import FileWatcher
 
 from tests.support import fake_upstream as fakes
 from tests.support.fake_upstream import Exchange, FakeUpstream
+from tests.support.readings import values_of
 from tests.support.waiting import reach
 
 QUERY = 'label_replace(vector(1),"_part","a","","")'
@@ -92,7 +93,7 @@ def test_a_request_under_way_ends_before_its_old_connection_is_closed() -> None:
             await upstream.instant(QUERY)
             vector = await slow
             await reach(lambda: old.is_closed)
-            return retired, len(vector.samples)
+            return retired, len(values_of(vector))
 
     with FakeUpstream(slowly) as fake:
         assert asyncio.run(story(fake.url)) == (1, 1)

@@ -58,7 +58,8 @@ def test_a_long_list_is_cut() -> None:
 @given(st.lists(st.tuples(st.integers(0, 9), st.text(max_size=1))))
 def test_runs_are_sorted_as_the_whole_is(items: list[tuple[int, str]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gatewayz_metrics.cooperative._RUN", 3)
+        patch.setattr("gatewayz_metrics.cooperative._RUN", 4)
+        patch.setattr("gatewayz_metrics.cooperative._SEEN", 2)
         assert at_once(sort_in_runs(items)) == sorted(items)
         assert at_once(sort_in_runs(items, key=lambda item: item[0])) == sorted(items, key=lambda item: item[0])
 

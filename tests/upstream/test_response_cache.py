@@ -1,11 +1,13 @@
 """Whole answers: shared while they are under way, kept while they are true."""
 
 import asyncio
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 from gatewayz_metrics import Settings
-from gatewayz_metrics.errors import BadAnswer
+from gatewayz_metrics.errors import BadAnswer, LimitExceeded
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.clock import TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
@@ -49,9 +51,16 @@ class Clock:
         return self.now
 
 
-def responses(source: Source, *, keeps: bool = True, clock: Clock | None = None) -> tuple[ResponseCache, Telemetry]:
+def responses(
+    source: Source, *, keeps: bool = True, clock: Clock | None = None, max_series: int = 0, step: float = 0.0
+) -> tuple[ResponseCache, Telemetry]:
     telemetry, passed = Telemetry(), clock or Clock()
-    settings = Settings(cache_ttl=5.0 if keeps else 0.0, cache_freshness=FRESHNESS)
+    settings = Settings(
+        cache_ttl=5.0 if keeps else 0.0,
+        cache_freshness=FRESHNESS,
+        max_series=max_series,
+        instant_granularity=step,
+    )
     gate = QueryLimiter(source, settings)
     trusted = TrustedClock(telemetry, wall=lambda: NOW + passed.now, monotonic=passed)
     return ResponseCache(gate, settings, telemetry, trusted), telemetry
@@ -229,7 +238,8 @@ EQUAL: dict[str, tuple[Pairs, Pairs]] = {
     "before 1970": ((("end", "-1.5"),), (("end", "-1.500"),)),
 }
 UNEQUAL: dict[str, tuple[Pairs, Pairs]] = {
-    "another time": ((START,), (("start", "1735041600.001"),)),
+    "another minute": ((START,), (("start", "1735041660"),)),
+    "the minute before": ((START,), (("start", "1735041599.999"),)),
     "another bound": ((START,), (("end", "1735041600"),)),
     "below a millisecond": ((START,), (("start", "1735041600.0001"),)),
     "below a millisecond, RFC 3339": ((START,), (("start", "2024-12-24T12:00:00.0001Z"),)),
@@ -263,6 +273,147 @@ def test_requests_of_another_meaning_do_not(first: Pairs, second: Pairs) -> None
 def test_tenants_share_nothing(tenants: list[Tenant]) -> None:
 
     assert calls_of(*(labels(START, tenant=tenant) for tenant in tenants * 2)) == 2
+
+
+# --------------------------------------------------------------------------- windows of lists
+
+
+def asked_for(
+    *requests: ApiRequest, answer: ApiResponse = GOOD, max_series: int = 0, keeps: bool = True, fresh: bool = False
+) -> list[Pairs]:
+    """The parameters of what reaches the upstream of these requests, one after the other."""
+
+    async def ask() -> list[Pairs]:
+        source = Source(answer)
+        source.free.set()
+        found, _ = responses(source, keeps=keeps, max_series=max_series)
+        for request in requests:
+            with suppress(LimitExceeded):
+                await found.get(request, fresh=fresh)
+        return [call.parameters for call in source.calls]
+
+    return asyncio.run(ask())
+
+
+ODD: Pairs = (("start", "1735041607.25"), ("end", "1735045207.25"))
+WIDE: Pairs = (("start", "1735041600"), ("end", "1735045260"))
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.LABELS, Endpoint.LABEL_VALUES, Endpoint.SERIES])
+def test_viewers_within_a_minute_share_a_list(endpoint: Endpoint) -> None:
+    later = (("start", "2024-12-24T12:00:59Z"), ("end", "2024-12-24T13:00:59Z"))
+
+    assert asked_for(ApiRequest(endpoint, ODD), ApiRequest(endpoint, later)) == [WIDE]
+
+
+def test_a_fresh_list_and_one_that_is_not_kept_have_their_own_window() -> None:
+    assert asked_for(labels(*ODD), labels(*ODD), fresh=True) == [ODD, ODD]
+    assert asked_for(labels(*ODD), labels(*ODD), keeps=False) == [ODD, ODD]
+
+
+CUT = ApiResponse(200, GOOD.body[:-1] + b',"warnings":["results truncated due to limit"]}')
+TWO = ApiResponse(200, b'{"status":"success","data":[{"a":"1"},{"a":"2"}]}')
+COSTLY = ApiResponse(422, b'{"status":"error","errorType":"execution","error":"too many"}', cacheable=False)
+
+
+@pytest.mark.parametrize(
+    ("written", "answer", "asked"),
+    [
+        pytest.param((("limit", "2"), *ODD), CUT, [(("limit", "2"), *WIDE), (("limit", "2"), *ODD)], id="limit"),
+        pytest.param(WIDE, CUT, [WIDE], id="nothing was widened"),
+        pytest.param(ODD, CUT, [WIDE], id="a warning of another kind"),
+        pytest.param(ODD, COSTLY, [WIDE, ODD], id="the engine's limit"),
+        pytest.param(ODD, TWO, [WIDE, ODD], id="MAX_SERIES"),
+        pytest.param(ODD, ApiResponse(400, COSTLY.body, cacheable=False), [WIDE], id="a parse error"),
+        pytest.param(ODD, ApiResponse(503, COSTLY.body, cacheable=False), [WIDE], id="too slow"),
+    ],
+)
+def test_what_a_minute_more_made_too_much_is_asked_again_without_it(
+    written: Pairs, answer: ApiResponse, asked: list[Pairs]
+) -> None:
+    assert asked_for(ApiRequest(Endpoint.SERIES, written), answer=answer, max_series=1) == asked
+
+
+def test_twenty_variables_cost_one_question_each_in_half_a_minute() -> None:
+    """Three viewers, whose clocks differ by seconds, refresh every half minute for ten minutes."""
+
+    async def ask() -> tuple[int, Counter[tuple[str, str | None]]]:
+        source, clock = Source(), Clock()
+        source.free.set()
+        found, _ = responses(source, clock=clock)
+        asked = 0
+        for second in range(600):
+            clock.now = second
+            for begins, skew in ((2, 0.0), (11, -4.2), (23, 6.7)):
+                if second % 30 != begins:
+                    continue
+                end = NOW + second + skew
+                for variable in range(20):
+                    window = (("start", f"{end - 21_600:.3f}"), ("end", f"{end:.3f}"))
+                    await found.get(ApiRequest(Endpoint.LABEL_VALUES, window, f"label_{variable}"))
+                    asked += 1
+        return asked, Counter((call.label, call.get("end")) for call in source.calls)
+
+    asked, sent = asyncio.run(ask())
+    minutes = len({end for _, end in sent})
+
+    assert asked == 20 * 3 * 20
+    assert set(sent.values()) <= {1, 2}
+    assert minutes <= 11
+    assert sent.total() <= 20 * 2 * minutes
+
+
+# --------------------------------------------------------------------------- instant queries near now
+
+
+def moments(
+    *times: float, gap: float = 0.0, fresh: bool = False, exact: bool = False, query: str = "up", step: float = 15.0
+) -> list[str | None]:
+    """The times that the upstream is asked about when viewers ask about these, with a pause between them."""
+
+    async def ask() -> list[str | None]:
+        source, clock = Source(), Clock()
+        source.free.set()
+        found, _ = responses(source, clock=clock, step=step)
+        for time in times:
+            await found.get(instant(query, f"{time:.3f}"), fresh=fresh, exact=exact)
+            clock.now += gap
+        return [call.get("time") for call in source.calls]
+
+    return asyncio.run(ask())
+
+
+def test_instant_queries_share_a_step_where_a_setting_says_so() -> None:
+    viewers = (NOW + 0.25, NOW + 7.5, NOW + 14.999)
+
+    assert moments(*viewers) == ["1735050000"]
+    assert moments(*viewers, step=0) == ["1735050000.250", "1735050007.500", "1735050014.999"]
+    assert moments(NOW + 14, NOW + 16) == ["1735050000", "1735050015"]
+
+
+def test_a_shared_moment_is_asked_about_anew_after_a_step() -> None:
+    assert moments(NOW + 3, NOW + 4, NOW + 5, gap=7.5) == ["1735050000"] * 2
+
+
+def test_whoever_wants_a_moment_of_its_own_has_it() -> None:
+    at = NOW + 7.5
+
+    assert moments(at, at, exact=True) == ["1735050007.500"] * 2
+    assert moments(at, at, fresh=True) == ["1735050007.500"] * 2
+    # Of a settled moment every answer is the same, so it keeps its time.
+    assert moments(SETTLED - 7.5, SETTLED - 7.5) == ["1735049692.500"]
+
+
+def test_a_rule_gets_no_answer_that_viewers_share() -> None:
+    async def ask() -> int:
+        source = Source()
+        source.free.set()
+        found, _ = responses(source, step=15.0)
+        for exact in (False, True, False, True):
+            await found.get(instant("up", NOW), exact=exact)
+        return len(source.calls)
+
+    assert asyncio.run(ask()) == 3
 
 
 def test_the_upstream_is_asked_in_the_first_callers_words() -> None:

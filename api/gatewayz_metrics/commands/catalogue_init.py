@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +23,6 @@ from gatewayz_metrics.upstream.response import parse_envelope, parse_refusal
 # Seconds of the past whose series count.
 _RECENT = 3600
 _MOST_FAMILIES = 300
-
-Watch = Callable[[list[ObservedFamily]], Any]
 
 
 def init(

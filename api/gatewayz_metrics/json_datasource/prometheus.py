@@ -43,10 +43,10 @@ class PrometheusQueries:
         ranged = RangeQuery(query.text, times, may_be_stale=may_be_stale, text=query)
         return await self._found.get(ranged, lambda: self._over(ranged))
 
-    async def query(self, query: QueryText, time_ms: int) -> QueryResult:
-        """The series of an expression at one moment."""
+    async def query(self, query: QueryText, time_ms: int, *, exact: bool = False) -> QueryResult:
+        """The series of an expression at one moment; INSTANT_GRANULARITY may move it unless it is to be `exact`."""
         call = ApiRequest(Endpoint.QUERY, (("query", query.text), ("time", format_seconds(time_ms))))
-        return await self._found.get(call, lambda: self._at(call, query))
+        return await self._found.get((call, exact), lambda: self._at(call, query, exact=exact))
 
     async def label_names(self, selector: str, bounds: Bounds) -> tuple[str, ...]:
         """The labels on the series of a selector, sorted; on all when there is none."""
@@ -67,8 +67,8 @@ class PrometheusQueries:
         answer = await self._ranges.answer(ranged)
         return await _made_from(decode_result(_success(answer.raw)))
 
-    async def _at(self, call: ApiRequest, query: QueryText) -> QueryResult:
-        raw, _ = await self._answers.get(call, query=query)
+    async def _at(self, call: ApiRequest, query: QueryText, *, exact: bool) -> QueryResult:
+        raw, _ = await self._answers.get(call, query=query, exact=exact)
         return await _made_from(decode_result(_success(raw)))
 
     async def _list(self, call: ApiRequest) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ class QueryRunner:
     async def _query(self, plan: TargetPlan, query: TargetQuery, *, may_be_stale: bool) -> QueryResult:
         if not plan.is_instant:
             return await self._prometheus.query_range(query.query, plan.grid, may_be_stale=may_be_stale)
-        result = await self._prometheus.query(query.query, plan.at_ms)
+        result = await self._prometheus.query(query.query, plan.at_ms, exact=not may_be_stale)
         if result.series.longest > 1:
             # An instant query of a range selector succeeds with a matrix, which no panel can show as instant values.
             raise QueryRefused("bad_data", "A range such as up[5m] is no instant value; put a function around it.")

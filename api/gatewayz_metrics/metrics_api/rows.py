@@ -34,7 +34,7 @@ def read_rows(statistics: Iterable[Statistic], snapshot: Snapshot, window: str) 
     """The statistics of a snapshot as rows, with the digits that the summary gives."""
     for statistic in statistics:
         reading = require_one_sample(snapshot.readings[statistic.name])
-        value = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
+        value = None if reading.value is None else format_decimal(reading.value, statistic.format)
         reason = None
         if reading.error is not None:
             reason = reading.error.sentence

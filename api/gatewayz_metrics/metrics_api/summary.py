@@ -44,7 +44,7 @@ def render_summary(
     answered: dict[str, str] = {}
     for statistic in statistics:
         reading = require_one_sample(snapshot.readings[statistic.name])
-        text = format_decimal(reading.samples[0].value, statistic.format) if reading.samples else None
+        text = None if reading.value is None else format_decimal(reading.value, statistic.format)
         metrics.setdefault(statistic.section, {})[statistic.key] = _render_value(text, values)
         if reading.error is not None:
             errors[statistic.name] = reading.error.sentence
@@ -101,9 +101,9 @@ def format_go_float(value: float) -> str:
 
 def require_one_sample(reading: Reading) -> Reading:
     """The reading, or the error NotOneNumber when the expression returned several series."""
-    if len(reading.samples) <= 1:
+    if reading.size <= 1:
         return reading
-    return Reading(error=NotOneNumber(len(reading.samples)))
+    return Reading(error=NotOneNumber(reading.size))
 
 
 def _render_value(text: str | None, values: ValueFormat) -> object:

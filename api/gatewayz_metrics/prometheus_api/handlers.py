@@ -36,6 +36,8 @@ _SELECTING = frozenset(["match[]", "match"])
 _RANGED = frozenset(
     [Endpoint.QUERY_RANGE, Endpoint.QUERY_EXEMPLARS, Endpoint.LABELS, Endpoint.LABEL_VALUES, Endpoint.SERIES]
 )
+# What is asked at times that callers share, unless they say nocache=1.
+_AT_TIMES = frozenset([Endpoint.QUERY, Endpoint.LABELS, Endpoint.LABEL_VALUES, Endpoint.SERIES])
 # Characters of all parameters that are no PromQL, together: times, limits, and what we do not know.
 _LONGEST_REST = 16_384
 
@@ -87,10 +89,12 @@ class ApiHandlers:
                     return reply
                 return replace(reply, body=complete_metadata(reply.body, form, self._catalogue))
             case _:
-                return await self._whole(call, fresh=is_alert and endpoint is Endpoint.QUERY, renew=renew)
+                is_past_caches = endpoint in _AT_TIMES and _wants_nothing_kept(form)
+                fresh = is_past_caches or (is_alert and endpoint is Endpoint.QUERY)
+                return await self._whole(call, fresh=fresh, renew=renew, exact=is_for_rule(request.headers))
 
-    async def _whole(self, call: ApiRequest, *, fresh: bool, renew: bool) -> ApiReply:
-        raw, age = await self._answers.get(call, fresh=fresh, renew=renew)
+    async def _whole(self, call: ApiRequest, *, fresh: bool, renew: bool, exact: bool) -> ApiReply:
+        raw, age = await self._answers.get(call, fresh=fresh, renew=renew, exact=exact)
         headers = {"X-Cache": "miss"} if age is None else {"X-Cache": "hit", "Age": f"{age:.0f}"}
         return ApiReply(raw.status, raw.body, headers)
 
@@ -103,7 +107,7 @@ class ApiHandlers:
         if asked is None or form.get("query") is None:
             raw, _ = await self._answers.get(call, renew=renew)
             return ApiReply(raw.status, raw.body, _cache_headers(CacheStatus("bypass", "parameters")))
-        bypass = "alert" if is_alert else "request" if form.get("nocache") == "1" else ""
+        bypass = "alert" if is_alert else "request" if _wants_nothing_kept(form) else ""
         extra = form.without("query", "start", "end", "step")
         given: Pairs = tuple((name, form.get(name) or "") for name in ("start", "end", "step"))
         answer = await self._ranges.answer(
@@ -182,6 +186,11 @@ def _wants_new(request: Request) -> bool:
     """Whether a caller takes no answer that was kept (RFC 9111, 5.2.1.4)."""
     directives = ",".join(request.headers.getlist("cache-control")).lower().split(",")
     return "no-cache" in map(str.strip, directives)
+
+
+def _wants_nothing_kept(form: RequestParams) -> bool:
+    """Whether a caller wants the upstream's own answer, of which nothing stays here."""
+    return form.get("nocache") == "1"
 
 
 def _cache_headers(status: CacheStatus) -> dict[str, str]:

@@ -40,7 +40,8 @@ _EVALUATION = (
     ApiParameter("max_source_resolution", "Thanos: the coarsest resolution that may be read: a duration."),
 )
 _STEP = ApiParameter("step", "From one point to the next: a duration such as `15s`, or seconds.")
-_SELECTION = (_START, _END, _MATCH, _LIMIT)
+_OWN_WINDOW = ApiParameter("nocache", "`1` to have start and end as they are, not as whole minutes, and nothing kept.")
+_SELECTION = (_START, _END, _MATCH, _LIMIT, _OWN_WINDOW)
 _NO_PARAMETERS: tuple[ApiParameter, ...] = ()
 
 PARAMETERS: Mapping[Endpoint, tuple[ApiParameter, ...]] = {
@@ -61,7 +62,7 @@ PARAMETERS: Mapping[Endpoint, tuple[ApiParameter, ...]] = {
     Endpoint.QUERY_EXEMPLARS: (_QUERY, _START, _END),
     Endpoint.LABELS: _SELECTION,
     Endpoint.LABEL_VALUES: _SELECTION,
-    Endpoint.SERIES: (_START, _END, replace(_MATCH, required=True), _LIMIT),
+    Endpoint.SERIES: (_START, _END, replace(_MATCH, required=True), _LIMIT, _OWN_WINDOW),
     Endpoint.METADATA: (
         ApiParameter("limit", "The most metrics of the answer."),
         ApiParameter("limit_per_metric", "The most entries of each metric."),

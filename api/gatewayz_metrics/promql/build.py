@@ -198,7 +198,7 @@ class Weighted(Protocol):
     """Something with a cost that can be shared out."""
 
     @property
-    def weight(self) -> int:
+    def weight(self) -> float:
         """The cost, in any unit that adds up."""
 
 
@@ -221,7 +221,7 @@ def _or(expressions: Sequence[str]) -> str:
 def balance(items: Iterable[W], groups: int) -> list[list[W]]:
     """The items in at most so many groups of about equal weight, none empty."""
     shares: list[list[W]] = [[] for _ in range(groups)]
-    loads = [0] * groups
+    loads = [0.0] * groups
     for item in sorted(items, key=lambda item: -item.weight):
         lightest = loads.index(min(loads))
         shares[lightest].append(item)

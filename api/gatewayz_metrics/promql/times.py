@@ -18,6 +18,8 @@ _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?"
     r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
 )
+# Below a millisecond engines round in different ways, so nothing is said about such times.
+_WHOLE_MS = re.compile(r"[^.eE]*(?:\.[0-9]{0,3}(?![0-9])[^.eE]*)?")
 _DURATION = re.compile("".join(rf"(?:([0-9]{{1,15}}){unit})?" for unit in _UNITS_MS))
 
 # Go's durations end after 292 years, its times far later; beyond that nobody means a time.
@@ -68,6 +70,11 @@ def parse_time(text: str) -> int | None:
     fraction, whole = modf(seconds)
     # Go rounds the fraction half away from zero.
     return int(whole) * 1000 + int(fraction * 1000 + (0.5 if fraction >= 0 else -0.5))
+
+
+def parse_whole_ms(text: str) -> int | None:
+    """The same; None also where a millisecond is too coarse for it."""
+    return parse_time(text) if _WHOLE_MS.fullmatch(text) else None
 
 
 def parse_rfc3339(text: str) -> int | None:

@@ -1,13 +1,14 @@
 """Whole answers, shared by equal requests and kept for as long as they stay true, whichever surface asks."""
 
-import re
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gatewayz_metrics.cooperative import yield_periodically
+from gatewayz_metrics.errors import AnswerTooLarge, LimitExceeded
 from gatewayz_metrics.memory import borrow_memory
 from gatewayz_metrics.promql.parser import QueryText
-from gatewayz_metrics.promql.times import parse_time
+from gatewayz_metrics.promql.times import parse_time, parse_whole_ms
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.clock import Moment, TrustedClock
@@ -15,6 +16,7 @@ from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.pieces import AnswerPieces
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
 from gatewayz_metrics.upstream.response import AnswerNotes, decode_object
+from gatewayz_metrics.upstream.shared_times import lower_instant, widen_window
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
 # Seconds for which a whole answer is reused. Instant queries are judged one by one, and range queries have a
@@ -44,8 +46,6 @@ _MOST_ANSWERS = 4096
 _OVERHEAD = 600
 
 _TIMES = frozenset(["start", "end", "time"])
-# Below a millisecond engines round in different ways, so nothing is said about such times.
-_WHOLE_MS = re.compile(r"[^.eE]*(?:\.[0-9]{0,3}(?![0-9])[^.eE]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,18 @@ class CachedResponse:
     seconds: float
     # Bytes, those of the request among them, as it is the key.
     weight: int
+    # False where the answer says that something is missing.
+    is_whole: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """On what terms a caller takes an answer: see `ResponseCache.get`."""
+
+    query: QueryText | None
+    fresh: bool
+    renew: bool
+    exact: bool
 
 
 class ResponseCache:
@@ -74,6 +86,7 @@ class ResponseCache:
         self._observe = telemetry.of_cache("responses")
         self._keeps = settings.cache_ttl > 0
         self._freshness = settings.cache_freshness
+        self._instant_seconds = settings.instant_granularity
         self._time = clock
         self._jumps = clock.jumps
         self._clock = clock.monotonic
@@ -86,18 +99,50 @@ class ResponseCache:
         )
 
     async def get(
-        self, request: ApiRequest, *, query: QueryText | None = None, fresh: bool = False, renew: bool = False
+        self,
+        request: ApiRequest,
+        *,
+        query: QueryText | None = None,
+        fresh: bool = False,
+        renew: bool = False,
+        exact: bool = False,
     ) -> tuple[ApiResponse, float | None]:
         """The answer to a request and, when it was kept or shared, how many seconds ago it was asked for.
 
         `query` is the request's own as the caller has it, where it may have been read already. A `fresh`
-        request gets no answer that was kept, and leaves none; one that is to `renew` leaves its own.
+        request gets no answer that was kept, and leaves none; one that is to `renew` leaves its own. Requests are
+        moved to times that callers share, except for `fresh` ones, and for instant queries that are to be `exact`.
         """
         jumps = self._time.begin().jumps
         if jumps != self._jumps:
             # Settled was what our clock called so before it went back.
             self._jumps = jumps
             self.purge()
+        terms = _Terms(query, fresh, renew, exact=fresh or (exact and self._instant_seconds > 0))
+        kept, age = await self._ask_at_shared_times(request, terms)
+        return kept.raw, age
+
+    async def _ask_at_shared_times(self, request: ApiRequest, terms: _Terms) -> tuple[CachedResponse, float | None]:
+        if terms.fresh or not self._keeps:
+            return await self._ask(request, terms)
+        if request.endpoint is Endpoint.QUERY:
+            return await self._ask(request if terms.exact else self._lower(request), terms)
+        wide = widen_window(request)
+        if wide is not request:
+            # What the rest of a minute made too much may be enough without it.
+            with suppress(LimitExceeded, AnswerTooLarge):
+                kept, age = await self._ask(wide, terms)
+                if not (kept.raw.status == 422 or (request.get("limit") and kept.is_whole is False)):
+                    return kept, age
+        return await self._ask(request, terms)
+
+    def _lower(self, request: ApiRequest) -> ApiRequest:
+        if not self._instant_seconds:
+            return request
+        horizon_ms = round((self._time.now() - self._freshness) * 1000)
+        return lower_instant(request, round(self._instant_seconds * 1000), horizon_ms)
+
+    async def _ask(self, request: ApiRequest, terms: _Terms) -> tuple[CachedResponse, float | None]:
         begun = self._clock()
         asked = False
 
@@ -110,31 +155,30 @@ class ResponseCache:
             # A query's answer may be large: it is only decoded where it might be kept.
             is_whole = None if request.endpoint.is_core or not raw.is_success else await is_complete(raw)
             # Only now, as reading a query costs more than finding its answer.
-            seconds = 0.0 if is_whole is False else await self._lifetime(request, raw, query, moment, fresh=fresh)
-            return CachedResponse(raw, asked_at, self._clock(), seconds, len(raw.body) + request.size + _OVERHEAD)
+            seconds = 0.0 if is_whole is False else await self._lifetime(request, raw, terms, moment)
+            weight = len(raw.body) + request.size + _OVERHEAD
+            return CachedResponse(raw, asked_at, self._clock(), seconds, weight, is_whole)
 
-        kept = await self._shared.get((_identify(request), fresh), produce, renew=renew)
+        key = (_identify(request), terms.fresh, terms.exact)
+        kept = await self._shared.get(key, produce, renew=terms.renew)
         result = "miss" if asked else "coalesced" if kept.came_at > begun else "hit"
         self._observe(result)
-        return kept.raw, None if asked else self._clock() - kept.asked_at
+        return kept, None if asked else self._clock() - kept.asked_at
 
     def purge(self) -> None:
         """Forget every answer; what is under way is not kept either."""
         self._shared.clear()
 
-    async def _lifetime(
-        self, request: ApiRequest, raw: ApiResponse, query: QueryText | None, asked: Moment, *, fresh: bool
-    ) -> float:
+    async def _lifetime(self, request: ApiRequest, raw: ApiResponse, terms: _Terms, asked: Moment) -> float:
         if not self._keeps:
             return 0.0
         if raw.status == 400:
             return _REFUSAL_SECONDS
-        if fresh or not raw.cacheable or not raw.is_success:
+        if terms.fresh or not raw.cacheable or not raw.is_success:
             return 0.0
-        is_instant = request.endpoint is Endpoint.QUERY
-        if not is_instant:
+        if request.endpoint is not Endpoint.QUERY:
             return _SECONDS.get(request.endpoint, 0.0)
-        seconds = self._of_instant(request, query, asked)
+        seconds = self._of_instant(request, terms.query, asked) or self._of_recent(request, terms)
         return seconds if seconds and await is_complete(raw) else 0.0
 
     def _of_instant(self, request: ApiRequest, query: QueryText | None, asked: Moment) -> float:
@@ -151,6 +195,11 @@ class ResponseCache:
             return 0.0
         return _SETTLED_SECONDS if at_ms + traits.lookahead_ms <= horizon_ms else 0.0
 
+    def _of_recent(self, request: ApiRequest, terms: _Terms) -> float:
+        """For how long an answer that may still change is wanted all the same: while others ask at the same time."""
+        is_movable = parse_whole_ms(request.get("time") or "") is not None
+        return self._instant_seconds if is_movable and not terms.exact else 0.0
+
 
 def _identify(request: ApiRequest) -> Hashable:
     """What requests of one meaning have in common: the order of parameters and the spelling of times say nothing."""
@@ -162,7 +211,7 @@ def _identify(request: ApiRequest) -> Hashable:
 
 def _instant(text: str) -> str | int:
     """A time in milliseconds; as written where it is none, or where a millisecond is too coarse for it."""
-    ms = parse_time(text) if _WHOLE_MS.fullmatch(text) else None
+    ms = parse_whole_ms(text)
     return text if ms is None else ms
 
 
