@@ -84,7 +84,7 @@ class ApiHandlers:
             case Endpoint.BUILDINFO:
                 return await self._buildinfo(call, renew=renew)
             case Endpoint.METADATA:
-                reply = await self._whole(call, fresh=False, renew=renew)
+                reply = await self._whole(call, fresh=False, renew=renew, exact=False)
                 if reply.status != 200:
                     return reply
                 return replace(reply, body=complete_metadata(reply.body, form, self._catalogue))
