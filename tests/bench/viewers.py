@@ -100,7 +100,7 @@ class CountingUpstream:
     async def instant(self, *_: object, **__: object) -> Vector:
         """What the metrics routes ask."""
         await self._after("metrics routes", b"")
-        return Vector(())
+        return Vector({})
 
     async def _after(self, kind: str, body: bytes) -> ApiResponse:
         self.asked[kind] += 1

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.server.service import ServiceProcess, children
+from tests.server.service import ServiceProcess
+from tests.support.usage import children
 from tests.support.waiting import PATIENCE, wait_until
 
 
