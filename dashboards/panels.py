@@ -162,10 +162,16 @@ def _look(
 
 
 def bars(
-    title: str, *lines: Line, interval: str = "", note: str = "", size: tuple[int, int] = (12, 8)
+    title: str,
+    *lines: Line,
+    interval: str = "",
+    note: str = "",
+    size: tuple[int, int] = (12, 8),
+    empty: str = theme.NO_DATA,
 ) -> timeseries.Panel:
     """Counts over time; one bar per interval, as wide as the expression's own window."""
-    panel = graph(title, *lines, note=note, size=size).draw_style(common.GraphDrawStyle.BARS).fill_opacity(60)
+    panel = graph(title, *lines, note=note, size=size, empty=empty)
+    panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(60)
     if lines[0].expression.unit == "short":
         panel.decimals(0)
     if "{{" in lines[0].legend:

@@ -13,6 +13,7 @@ import pytest
 from gatewayz_demo import engines
 from gatewayz_metrics.catalogue import load
 
+from tests.server.service import children
 from tests.support.command import COMMAND, ended, finished, running
 from tests.support.engine import Engine
 from tests.support.server import address, listening
@@ -96,18 +97,35 @@ def test_demo_takes_a_port(prometheus: Engine) -> None:
     assert url.endswith(f":{port}")
 
 
-def test_ctrl_c_ends_the_demo_while_it_writes_history(tmp_path: Path) -> None:
-    """At once, with one line: the stage that takes long still runs when the command has ended."""
-    stage = tmp_path / "stage"
-    promtool = tmp_path / "promtool"
+STAGES = {
+    "fetching": ("apt-get", "Fetching prometheus from the distribution"),
+    "writing history": ("promtool", "Prometheus 2"),
+    "adding older history": ("promtool", "Ctrl-C ends it."),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_ends_the_demo_at_every_stage(tmp_path: Path, stage: str) -> None:
+    """At once, with one line, and without the child that is stuck, what it started, and what they have written."""
+    program, last = STAGES[stage]
+    pid, bin_ = tmp_path / "pid", tmp_path / "bin"
+    bin_.mkdir()
     real = engines.find_engine("promtool").path
-    script = f'case "$*" in *create-blocks*) echo $$ >{stage}; exec sleep 600;; *) exec {real} "$@";; esac'
-    promtool.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
-    promtool.chmod(0o755)
-    named = {"PROMETHEUS_BIN": str(engines.find_engine("prometheus").path), "PROMTOOL_BIN": str(promtool)}
-    environment = os.environ | named | {"XDG_CACHE_HOME": str(tmp_path), "PORT": "0", "PYTHONUNBUFFERED": "1"}
+    # The first history is let through where it is the older one that is stuck.
+    lets_through = f'case "$*" in *24h*) exec {real} "$@";; esac' if stage == "adding older history" else ""
+    script = f"#!/bin/sh\n{lets_through}\necho >half; echo $$ >{pid}; /bin/sleep 600 & wait\n"
+    (bin_ / program).write_text(script, "utf-8")
+    (bin_ / program).chmod(0o755)
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PORT": "0", "PYTHONUNBUFFERED": "1"}
+    if program == "promtool":
+        prometheus = engines.find_engine("prometheus").path
+        environment |= {"PROMETHEUS_BIN": str(prometheus), "PROMTOOL_BIN": str(bin_ / program)}
+    else:
+        (bin_ / "dpkg").symlink_to("/bin/true")
+        # Without these the engines are found, not fetched.
+        environment = {k: v for k, v in environment.items() if not k.endswith("_BIN")} | {"PATH": str(bin_)}
     with subprocess.Popen(
-        [*COMMAND, "demo"],
+        [*COMMAND, "demo", "--minutes-of-history", "1"],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -115,18 +133,32 @@ def test_ctrl_c_ends_the_demo_while_it_writes_history(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # nothing else runs in it
     ) as process:
         try:
-            wait_until(lambda: stage.exists() and stage.read_text("utf-8").endswith("\n"))
+            wait_until(lambda: pid.exists() and pid.read_text("utf-8").endswith("\n"))
+            begun = children(process.pid)
             process.send_signal(signal.SIGINT)
             status = process.wait(30)
         finally:
-            # The stage still exists, or else this fails.
-            os.kill(int(stage.read_text("utf-8")), signal.SIGKILL)
             process.kill()
         assert process.stdout is not None
         text = process.stdout.read()
 
     assert status == 0
     assert text.splitlines()[-1] == "Ended."
+    assert last in text
+    assert begun
+    wait_until(lambda: not [each for each in (*begun, int(pid.read_text("utf-8"))) if Path(f"/proc/{each}").exists()])
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.name.startswith((".fetch-", "scratch-"))]
+    # What is complete is kept for the next start.
+    has_data = (tmp_path / "cache/gatewayz-metrics/demo/data/origin.json").exists()
+    assert has_data == (stage == "adding older history")
+
+
+def test_demo_says_what_it_takes() -> None:
+    code, text = finished("demo", "--help", NO_COLOR="1", COLUMNS="200")
+
+    assert code == 0
+    for option in ("--port", "--minutes-of-history", "--no-background", "--spec-families"):
+        assert option in text
 
 
 def test_ctrl_c_before_anything_is_loaded_is_one_line() -> None:

@@ -5,12 +5,12 @@ Within a step the simulator calls `start_step` on providers, `record...` for eve
 """
 
 import math
-from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 from typing import Protocol
 
 from gatewayz_demo import topology
+from gatewayz_demo.incidents import Incident
 from gatewayz_demo.metric_store import Cell, Distribution, MetricStore, create_cells
 from gatewayz_demo.topology import Model, Route
 
@@ -28,16 +28,6 @@ STREAMED = 0.6
 STREAMED_FROM = 5
 # Sigma of the log-normal factor on every duration.
 SPREAD = 0.55
-
-
-@dataclass(frozen=True)
-class Incident:
-    """A provider that fails or is slow for some minutes; start and end in seconds after the epoch."""
-
-    provider: str
-    start: float
-    end: float
-    outage: bool
 
 
 class RouteCounters:
@@ -154,7 +144,7 @@ class Breaker:
         self._states: dict[str, Cell] = {}
         self._changes: dict[tuple[str, str], Cell] = {}
         self._refusals: Cell | None = None
-        self._in_row, self._steps_open = 0, 0
+        self._in_row, self._seconds_open = 0, 0.0
 
     def refuses(self) -> bool:
         """Whether a call is refused; it is counted then."""
@@ -173,10 +163,10 @@ class Breaker:
         elif self._in_row >= (FAILURES_TO_OPEN if failed else SUCCESSES_TO_CLOSE):
             self._enter("open" if failed else "closed")
 
-    def finish_step(self) -> None:
-        """Lets calls through again some time after it opened."""
-        self._steps_open += self.state == "open"
-        if self._steps_open * STEP >= OPEN_SECONDS:
+    def finish_step(self, seconds: float) -> None:
+        """Lets calls through again some time after it opened; a step took so many seconds."""
+        self._seconds_open += seconds * (self.state == "open")
+        if self._seconds_open >= OPEN_SECONDS:
             self._enter("half_open")
 
     def _enter(self, state: str) -> None:
@@ -188,7 +178,7 @@ class Breaker:
             if each not in self._states:
                 self._states[each] = self._store.add_cell(topology.BREAKER_STATE, self._provider, each)
             self._states[each].set(holds)
-        self.state, self._in_row, self._steps_open = state, 0, 0
+        self.state, self._in_row, self._seconds_open = state, 0, 0.0
 
 
 class ProviderCounters:
@@ -209,7 +199,7 @@ class ProviderCounters:
     def start_step(self, incident: Incident | None) -> None:
         """Sets failure rate and slowdown for a step, from the incident that is under way, if any."""
         affected = incident is not None and incident.provider == self.name
-        self.is_down = affected and incident is not None and incident.outage
+        self.is_down = affected and incident is not None and incident.kind == "outage"
         # The share of calls that fail: in an outage, in a lesser incident, and usually.
         self.failure_rate = 0.85 if self.is_down else 0.2 if affected else self._usual_failure_rate
         self.slowdown = 2.5 if affected else 1.0
@@ -251,6 +241,25 @@ class LoadCounters:
         self._active.set(float(self._since is not None))
 
 
+class ProcessCounters:
+    """What the process of the gateway takes, as every Python process with a client of Prometheus tells it."""
+
+    def __init__(self, store: MetricStore) -> None:
+        """Adds the series to the store; the process began when the store was created."""
+        store.add_cell(topology.START_TIME).set(store.created)
+        store.add_cell(topology.MOST_FILES).set(1024)
+        self._seconds = store.add_cell(topology.CPU_SECONDS)
+        self._bytes = store.add_cell(topology.RESIDENT_BYTES)
+        self._files = store.add_cell(topology.OPEN_FILES)
+
+    def finish_step(self, elapsed: float, requests: int, in_progress: float) -> None:
+        """Takes the requests of a step and those in progress; memory grows for hours, as it does."""
+        self._seconds.add(round(0.05 + 0.012 * requests, 3))
+        self._bytes.set(round(280e6 + 60e6 * (1 - math.exp(-elapsed / 7200)) + 150e3 * in_progress))
+        # A connection for each request in progress and one for what it waits for.
+        self._files.set(round(48 + 2 * in_progress))
+
+
 class LookUps(Protocol):
     """Counts look-ups by the name of the cache."""
 
@@ -266,6 +275,8 @@ class StorageCounters:
         self._queries = {query: store.add_cell(topology.DB_QUERIES, *query) for query in topology.QUERIES}
         self._seconds = {table: store.add_distribution(topology.DB_SECONDS, table) for table in topology.TABLES}
         self._look_ups = look_ups
+        # How many times longer than usual a query takes.
+        self.slowdown = 1.0
         self._catalog_hits = create_cells(store, topology.CATALOG_HITS, topology.PROVIDERS)
         self._catalog_misses = create_cells(store, topology.CATALOG_MISSES, topology.PROVIDERS)
         self._redis_hits, self._redis_misses = (
@@ -313,7 +324,7 @@ class StorageCounters:
         return hit
 
     def _record_query(self, query: tuple[str, str], rng: Random) -> float:
-        seconds = 0.006 * rng.lognormvariate(0, SPREAD)
+        seconds = 0.006 * self.slowdown * rng.lognormvariate(0, SPREAD)
         self._queries[query].add()
         self._seconds[query[0]].observe(seconds)
         return seconds

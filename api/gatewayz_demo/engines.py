@@ -16,6 +16,7 @@ from pathlib import Path
 from gatewayz_demo import fetch
 from gatewayz_demo.errors import EngineUnavailable, FetchFailed
 from gatewayz_demo.fetch import Packages, Progress, Release, ignore_progress
+from gatewayz_demo.work import Work
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,17 @@ RECIPES = {recipe.program: recipe for recipe in (PROMETHEUS, PROMTOOL, VICTORIA_
 
 
 def find_engine(
-    engine: str, *, progress: Progress = ignore_progress, environ: Mapping[str, str] = os.environ
+    engine: str,
+    *,
+    progress: Progress = ignore_progress,
+    environ: Mapping[str, str] = os.environ,
+    work: Work | None = None,
 ) -> Engine:
     """The binary of `prometheus`, `promtool` or `victoria-metrics`, fetched when this machine has none.
 
-    Raises EngineUnavailable.
+    Raises EngineUnavailable, or Abandoned with the work.
     """
-    return Finder(environ, progress, fetch.load_releases()).find(RECIPES[engine])
+    return Finder(environ, progress, fetch.load_releases(), work or Work()).find(RECIPES[engine])
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class Finder:
     environ: Mapping[str, str]
     progress: Progress = ignore_progress
     releases: Sequence[Release] = ()
+    work: Work = field(default_factory=Work)
 
     def find(self, recipe: Recipe) -> Engine:
         """The first executable binary, in the order of the module's docstring. Raises EngineUnavailable."""
@@ -145,8 +151,8 @@ class Finder:
 
     def _fetch_packages(self, recipe: Recipe, cache: Path) -> None:
         self.progress(f"Fetching {recipe.bundle} from the distribution's packages ...")
-        packages = Packages(self.environ, self.progress)
-        fetch.create_folder(cache / recipe.tree, lambda tree: packages.unpack(recipe.packages, tree))
+        packages = Packages(self.environ, self.progress, self.work)
+        fetch.create_folder(cache / recipe.tree, lambda tree: packages.unpack(recipe.packages, tree), self.work)
 
     def _fetch_release(self, recipe: Recipe, cache: Path) -> None:
         release = fetch.find_release(self.releases) if recipe.has_release else None
@@ -154,7 +160,11 @@ class Finder:
             raise FetchFailed(f"No official release of {recipe.bundle} is pinned for {fetch.detect_platform()}.")
         mirror = self.environ.get("PROMETHEUS_MIRROR")
         self.progress(f"Fetching {release.url(mirror)} ...")
-        fetch.create_folder(cache / release.title, lambda tree: fetch.unpack_release(release, tree, mirror=mirror))
+
+        def unpack(tree: Path) -> None:
+            fetch.unpack_release(release, tree, mirror=mirror)
+
+        fetch.create_folder(cache / release.title, unpack, self.work)
 
 
 def _find_beside(recipe: Recipe, neighbour: str | None) -> Engine | None:

@@ -3,7 +3,8 @@
 DemoError
 ├── EngineUnavailable   no binary could be found or fetched
 │   └── FetchFailed     one way of fetching failed; the next one is tried
-└── EngineFailed        a binary started and did not do its work
+├── EngineFailed        a binary started and did not do its work
+└── Abandoned           the demo ended meanwhile
 """
 
 
@@ -21,3 +22,11 @@ class FetchFailed(EngineUnavailable):
 
 class EngineFailed(DemoError):
     """An engine did not start, did not become ready or refused its input."""
+
+
+class Abandoned(DemoError):
+    """What was under way was broken off because the demo ended."""
+
+    def __init__(self) -> None:
+        """Says so."""
+        super().__init__("The demo has ended meanwhile.")

@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -26,6 +26,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from gatewayz_demo.errors import EngineUnavailable, FetchFailed
+from gatewayz_demo.work import Work
 
 # Receives a sentence for the terminal at the start of everything that takes long.
 Progress = Callable[[str], None]
@@ -70,11 +71,11 @@ def try_lock(path: Path) -> Iterator[bool]:
             yield True
 
 
-def create_folder(place: Path, fill: Callable[[Path], None]) -> None:
+def create_folder(place: Path, fill: Callable[[Path], None], work: Work) -> None:
     """Creates a folder with whatever `fill` writes into it; when `fill` raises, the folder does not change."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetch-") as scratch:
-        tree = Path(scratch, "tree")
+    with work.scratch(place.parent, ".fetch-") as scratch:
+        tree = scratch / "tree"
         tree.mkdir()
         fill(tree)
         # A folder may be there without the program that was looked for, left by another version of this code.
@@ -94,6 +95,7 @@ class Packages:
 
     environ: Mapping[str, str]
     progress: Progress = ignore_progress
+    work: Work = field(default_factory=Work)
 
     def unpack(self, names: Sequence[str], into: Path) -> None:
         """Downloads packages and unpacks them into a folder. Raises FetchFailed."""
@@ -131,9 +133,7 @@ class Packages:
     def _run(self, command: list[str], folder: Path, *, check: bool = True) -> None:
         env = {**self.environ, "LC_ALL": "C"}
         try:
-            done = subprocess.run(  # noqa: S603  # fixed programs, package names from our own table
-                command, cwd=folder, env=env, capture_output=True, text=True, timeout=PACKAGE_TIMEOUT, check=False
-            )
+            done = self.work.run(command, cwd=folder, env=env, timeout=PACKAGE_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise FetchFailed(f"{command[0]} did not finish: {exc}.") from exc
         if check and done.returncode:

@@ -13,10 +13,19 @@ from gatewayz_demo.scrape import ScrapeTarget
 from gatewayz_demo.simulator import Simulator
 
 
-def write_history(file: TextIO, simulator: Simulator, *, since: float, until: float) -> int:
+def write_history(
+    file: TextIO,
+    simulator: Simulator,
+    *,
+    since: float,
+    until: float,
+    interval: float = scrape.INTERVAL,
+    is_sparing: bool = False,
+) -> int:
     """Writes every scrape between two times (Unix seconds) and returns the number of samples.
 
-    Advances the simulator to the last of them.
+    Advances the simulator to the last of them. `interval` is in seconds. A sparing history has no histograms, which are
+    four series of five, and no times of creation.
     """
     times: list[float] = []
     stores = simulator.stores
@@ -27,33 +36,42 @@ def write_history(file: TextIO, simulator: Simulator, *, since: float, until: fl
         times.append(time)
         for target, store in stores.items():
             rows[target].append(tuple(store.values))
-        time += scrape.INTERVAL
+        time += interval
     timestamps = [f" {time:.3f}\n" for time in times]
     # Written at the end: the format wants a family in one block, not a scrape.
-    file.writelines(_format_families(stores, rows, timestamps))
+    count = 0
+    for size, text in _format_families(stores, rows, timestamps, is_sparing=is_sparing):
+        file.write(text)
+        count += size
     file.writelines(_format_up(stores, timestamps))
     file.write("# EOF\n")
-    return sum(len(row) + 1 for scraped in rows.values() for row in scraped)
+    return count + len(stores) * len(times)
 
 
 def _format_families(
-    stores: dict[ScrapeTarget, MetricStore], rows: dict[ScrapeTarget, list[tuple[float, ...]]], timestamps: list[str]
-) -> Iterator[str]:
-    """One block per family, as the format demands, even when both pages export it."""
+    stores: dict[ScrapeTarget, MetricStore],
+    rows: dict[ScrapeTarget, list[tuple[float, ...]]],
+    timestamps: list[str],
+    *,
+    is_sparing: bool,
+) -> Iterator[tuple[int, str]]:
+    """Text and its number of samples, one block per family, as the format demands, even when both pages export it."""
     blocks: dict[str, list[tuple[ScrapeTarget, ExportedFamily]]] = {}
     for target, store in stores.items():
         for family in store.families:
-            blocks.setdefault(family.title, []).append((target, family))
+            if not (is_sparing and family.kind == "histogram"):
+                blocks.setdefault(family.title, []).append((target, family))
     for title, exported in blocks.items():
-        yield f"# TYPE {title} {exported[0][1].kind}\n"
+        yield 0, f"# TYPE {title} {exported[0][1].kind}\n"
         for target, family in exported:
             for child in stores[target].families[family]:
-                yield from _format_child(child, target, rows[target], timestamps)
+                series = [each for each in child if not (is_sparing and each.is_creation)]
+                yield from _format_child(series, target, rows[target], timestamps)
 
 
 def _format_child(
     child: list[StoredSeries], target: ScrapeTarget, rows: list[tuple[float, ...]], timestamps: list[str]
-) -> Iterator[str]:
+) -> Iterator[tuple[int, str]]:
     """The samples of one child by time: the format wants all samples of a point in time together."""
     # One formatting per scrape instead of one per sample. Labels are escaped: every line feed ends a line.
     template = "".join(
@@ -63,7 +81,7 @@ def _format_child(
     for row, timestamp in zip(rows, timestamps, strict=True):
         # A child that came later than the scrape is not in it.
         if end <= len(row):
-            yield (template % row[start:end]).replace("\n", timestamp)
+            yield len(child), (template % row[start:end]).replace("\n", timestamp)
 
 
 def _format_up(stores: dict[ScrapeTarget, MetricStore], timestamps: list[str]) -> Iterator[str]:

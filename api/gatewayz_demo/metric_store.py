@@ -38,19 +38,24 @@ class StoredSeries(NamedTuple):
     labels: dict[str, str]
     position: int
 
+    @property
+    def is_creation(self) -> bool:
+        """Whether it tells when the others of its child began."""
+        return self.name.endswith("_created")
+
 
 class Cell:
     """The value of one counter or gauge."""
 
-    __slots__ = ("_position", "_values")
+    __slots__ = ("_position", "_values", "_weight")
 
-    def __init__(self, values: list[float], position: int) -> None:
+    def __init__(self, values: list[float], position: int, weight: int) -> None:
         """Refers to one entry of the store's list."""
-        self._values, self._position = values, position
+        self._values, self._position, self._weight = values, position, weight
 
     def add(self, amount: float = 1) -> None:
         """Increases the value."""
-        self._values[self._position] += amount
+        self._values[self._position] += amount * self._weight
 
     def set(self, value: float) -> None:
         """Replaces the value."""
@@ -60,27 +65,31 @@ class Cell:
 class Distribution:
     """The buckets, sum and count of one histogram or summary."""
 
-    __slots__ = ("_bounds", "_position", "_sum", "_values")
+    __slots__ = ("_bounds", "_position", "_sum", "_values", "_weight")
 
-    def __init__(self, values: list[float], position: int, bounds: tuple[float, ...]) -> None:
+    def __init__(self, values: list[float], position: int, bounds: tuple[float, ...], weight: int) -> None:
         """Refers to consecutive entries of the store's list: buckets, sum, count. A summary has no buckets."""
-        self._values, self._position, self._bounds = values, position, bounds
+        self._values, self._position, self._bounds, self._weight = values, position, bounds, weight
         self._sum = position + len(bounds)
 
     def observe(self, amount: float) -> None:
         """Counts one observation in every bucket that includes it, as buckets are cumulative."""
-        values = self._values
+        values, weight = self._values, self._weight
         for position in range(self._position + bisect_left(self._bounds, amount), self._sum):
-            values[position] += 1
-        values[self._sum] += amount
-        values[self._sum + 1] += 1
+            values[position] += weight
+        values[self._sum] += amount * weight
+        values[self._sum + 1] += weight
 
 
 @dataclass(eq=False)
 class MetricStore:
-    """Every series of an exporter with its current value, grouped by family and label set (child)."""
+    """Every series of an exporter with its current value, grouped by family and label set (child).
+
+    Every event is counted `weight` times.
+    """
 
     created: float
+    weight: int = 1
     values: list[float] = field(default_factory=list)
     families: dict[ExportedFamily, list[list[StoredSeries]]] = field(default_factory=dict)
 
@@ -91,7 +100,7 @@ class MetricStore:
     def add_cell(self, family: ExportedFamily, *labels: str) -> Cell:
         """A new child of a counter or gauge, at zero."""
         names: list[tuple[str, dict[str, str]]] = [(family.name, {})]
-        return Cell(self.values, self._append(family, labels, names))
+        return Cell(self.values, self._append(family, labels, names), self.weight)
 
     def add_distribution(self, family: ExportedFamily, *labels: str) -> Distribution:
         """A new child of a histogram or summary, at zero."""
@@ -101,7 +110,7 @@ class MetricStore:
             (f"{family.name}_sum", {}),
             (f"{family.name}_count", {}),
         ]
-        return Distribution(self.values, self._append(family, labels, names), bounds)
+        return Distribution(self.values, self._append(family, labels, names), bounds, self.weight)
 
     def series(self) -> Iterator[StoredSeries]:
         """Every series."""

@@ -16,16 +16,13 @@ from gatewayz_demo import engines
 from gatewayz_demo.engines import Engine
 from gatewayz_demo.errors import EngineFailed
 from gatewayz_demo.fetch import Progress, ignore_progress
+from gatewayz_demo.work import Work, start_guard
 
 HOST = "127.0.0.1"
 # Seconds; a slow machine with a large data folder has to get ready within the first.
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
 POLL = 0.01
-
-# Kills its process group when its standard input closes, which happens however this process ends, by SIGKILL too.
-# PR_SET_PDEATHSIG is no alternative: it follows the thread that started the child, not the process.
-GUARD = ["/bin/sh", "-c", "read -r _; kill -KILL 0"]
 
 
 @dataclass(frozen=True)
@@ -70,9 +67,7 @@ class EngineProcess:
         if self._child:
             return
         deadline = time.monotonic() + START_TIMEOUT
-        # A new process group, which the engine joins: one signal ends all of it, and Ctrl-C in a terminal does not
-        # reach it, so that the engine is stopped in good order.
-        self._guard = subprocess.Popen(GUARD, stdin=subprocess.PIPE, process_group=0)  # noqa: S603  # a constant
+        self._guard = start_guard()
         try:
             while not self._try_start(deadline):
                 # Another process has the port: try another one, or after a restart the same one again.
@@ -180,6 +175,9 @@ def start_prometheus(
     data_dir.mkdir(parents=True, exist_ok=True)
     file = config if isinstance(config, Path) else data_dir / "prometheus.yml"
     if not isinstance(config, Path):
+        # It may hold a token.
+        file.touch(0o600)
+        file.chmod(0o600)
         file.write_text(config or "{}\n", encoding="utf-8")
 
     def command(port: int) -> list[str]:
@@ -221,19 +219,24 @@ def start_victoria_metrics(
     return EngineProcess(engine, spec, data_dir / "victoria-metrics.log")
 
 
-def backfill(openmetrics_file: Path, data_dir: Path, *, promtool: Engine | None = None) -> None:
-    """Writes samples with timestamps as TSDB blocks into the data folder of a Prometheus that is not running.
+def backfill(
+    openmetrics_file: Path,
+    data_dir: Path,
+    *,
+    promtool: Engine | None = None,
+    work: Work | None = None,
+    longest_block: str = "24h",
+) -> None:
+    """Writes samples with timestamps as TSDB blocks into the data folder of a Prometheus.
 
-    Raises EngineUnavailable or EngineFailed.
+    One that is running sees them within a minute. Raises EngineUnavailable, EngineFailed, or Abandoned with the work.
     """
     tool = promtool or engines.find_engine("promtool")
     data_dir.mkdir(parents=True, exist_ok=True)
     # promtool reads the whole file once per block, so few long blocks are faster than many of two hours.
-    arguments = ["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=24h"]
+    arguments = ["tsdb", "create-blocks-from", "openmetrics", "--quiet", f"--max-block-duration={longest_block}"]
     command = [str(tool.path), *arguments, str(openmetrics_file), str(data_dir)]
-    done = subprocess.run(  # noqa: S603  # the binary that find_engine() chose
-        command, env=tool.environment(), capture_output=True, text=True, check=False
-    )
+    done = (work or Work()).run(command, env=tool.environment())
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())[-600:]
         raise EngineFailed(f"promtool refused {openmetrics_file}: {reason}")

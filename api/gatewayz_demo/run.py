@@ -1,185 +1,157 @@
 """The embedded upstream: a Prometheus with backfilled history that scrapes a simulated gateway."""
 
 import asyncio
-import json
-import math
 import os
-import shutil
 import socket
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gatewayz_demo import engines, fetch, gateway, history, processes, scrape
+from gatewayz_demo import background, engines, fetch, gateway, processes, scrape
+from gatewayz_demo.background import Background
+from gatewayz_demo.data_folder import Preparation, lock_data_folder, save_last_scrape
 from gatewayz_demo.engines import Engine
+from gatewayz_demo.errors import EngineFailed
 from gatewayz_demo.fetch import Progress
 from gatewayz_demo.processes import EngineProcess
+from gatewayz_demo.scrape import OwnPage
 from gatewayz_demo.simulator import Simulator
+from gatewayz_demo.work import Work
 
 HOURS = 2.0
-# Bounds the disk space of a demo that runs for days.
-RETENTION = "2d"
-# Seconds since the last scrape after which the history is written again instead of continued: the gap lowers
-# rate(x[5m]) by its share of the five minutes.
-MAX_GAP = 2 * 60.0
-# Seconds since the epoch after which a run starts at a new one: every run simulates all steps since then.
-MAX_AGE = 6 * 3600.0
-# Counters continue over a restart only when the same code simulates the same steps: raise it with every change of the
-# simulator.
-SIMULATOR_VERSION = 2
+# As far as the boards and the error budget look back, and a little more. The size bounds a demo that runs for weeks.
+RETENTION = "32d"
+RETENTION_SIZE = "--storage.tsdb.retention.size=1GB"
+# Seconds that the first answers have for themselves before the older history is begun.
+HEAD_START = 5.0
+# Seconds; Prometheus looks for new blocks once a minute.
+BLOCKS_SEEN_WITHIN, BLOCKS_LOOKED_FOR = 300.0, 2.0
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What the samples in a data folder were simulated from: epoch, version and seed, and the last scrape.
+class Demo:
+    """What a demo shows and whom it tells.
 
-    Times are Unix seconds. Kept in the folder as `origin.json`.
+    `hours` is the length of the history that is there from the start, `days` of what is written in the background (0:
+    none), by a child of this niceness. `spec_families` adds what the specification names and the real gateway does not
+    write. `own` is the service's own page. `on_history` is called in a thread when the older history can be asked for.
     """
 
-    epoch: float
-    scraped: float
-    version: int = SIMULATOR_VERSION
-    seed: int = 7
+    progress: Progress = print
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    hours: float = HOURS
+    days: float = background.DAYS
+    niceness: int = background.NICENESS
     spec_families: bool = False
-
-    @classmethod
-    def read(cls, folder: Path, *, now: float) -> Self | None:
-        """The origin of a data folder; None when there is none, or it is too old or of another version."""
-        try:
-            origin = cls(**json.loads((folder / "origin.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-        is_recent = 0 <= now - origin.epoch < MAX_AGE
-        return origin if is_recent and origin.version == SIMULATOR_VERSION else None
-
-    def write(self, folder: Path) -> None:
-        """Writes it into the data folder, after everything else: a folder that has it is complete."""
-        (folder / "origin.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-    def create_simulator(self) -> Simulator:
-        """The simulator at its epoch."""
-        return Simulator(seed=self.seed, epoch=self.epoch, spec_families=self.spec_families)
+    own: OwnPage | None = None
+    on_history: Callable[[], object] = lambda: None
 
 
 @asynccontextmanager
-async def embedded_upstream(
-    *,
-    progress: Progress = print,
-    environ: Mapping[str, str] = os.environ,
-    hours: float = HOURS,
-    spec_families: bool = False,
-) -> AsyncIterator[str]:
+async def embedded_upstream(demo: Demo) -> AsyncIterator[str]:
     """Runs Prometheus and the gateway until the block ends, and gives the URL of the Prometheus.
 
-    `hours` is the length of the history; `spec_families` adds what the specification names and the real gateway does
-    not write. Raises EngineUnavailable or EngineFailed.
+    Raises EngineUnavailable or EngineFailed.
     """
+    progress = demo.progress
     async with AsyncExitStack() as stack:
-        engine = await asyncio.to_thread(_find_engine, progress, environ)
-        folder = stack.enter_context(_lock_data_folder(fetch.create_cache_folder(environ) / "demo", progress))
-        simulator = await asyncio.to_thread(
-            _prepare_history, folder, hours, progress, environ, spec_families=spec_families
-        )
-        stack.enter_context(_save_last_scrape(simulator, folder))
+        # First in, last out, and once more below: what is under way ends before the folders that it writes into.
+        work = stack.enter_context(Work())
+        engine, promtool = await asyncio.to_thread(_find_engines, demo, work)
+        cache = fetch.create_cache_folder(demo.environ)
+        folder = stack.enter_context(lock_data_folder(cache / "demo", progress))
+        stack.callback(work.abandon)
+        preparation = Preparation(demo.hours, demo.spec_families, promtool, progress, work)
+        origin, simulator = await asyncio.to_thread(preparation.prepare, folder)
+        stack.enter_context(save_last_scrape(origin, simulator, folder))
         address = await stack.enter_async_context(_serve(gateway.create_gateway_app(simulator)))
         progress(f"A simulated gateway answers on http://{address}{scrape.METRICS.path}.")
-        server = stack.enter_context(
-            await _start_prometheus(engine, folder, scrape.render_config(address, simulator.stores))
-        )
+        config = scrape.render_config(address, simulator.stores, demo.own)
+        server = stack.enter_context(await _start_prometheus(engine, folder, config))
         progress(f"Prometheus answers on {server.url}.")
+        progress(_describe_next_incident(simulator))
+        stack.push_async_callback(_cancel, asyncio.create_task(_announce_incidents(simulator, progress)))
+        if demo.days:
+            older = Background.of(folder, origin.since, simulator, promtool, days=demo.days, niceness=demo.niceness)
+            stack.push_async_callback(_cancel, asyncio.create_task(_add_history(older, demo, work, server.url)))
+            # Before the wait for it: a thread cannot be cancelled, but its child can be ended.
+            stack.callback(work.abandon)
         yield server.url
 
 
-def _find_engine(progress: Progress, environ: Mapping[str, str]) -> Engine:
-    engine = engines.find_engine("prometheus", progress=progress, environ=environ)
-    progress(f"Prometheus {engine.version()} found: {engine.path}")
-    return engine
+def _find_engines(demo: Demo, work: Work) -> tuple[Engine, Engine]:
+    engine = engines.find_engine("prometheus", progress=demo.progress, environ=demo.environ, work=work)
+    demo.progress(f"Prometheus {engine.version()} found: {engine.path}")
+    return engine, engines.find_engine("promtool", progress=demo.progress, environ=demo.environ, work=work)
 
 
-@contextmanager
-def _lock_data_folder(folder: Path, progress: Progress) -> Iterator[Path]:
-    """The data folder, kept between runs; a temporary one while another demo uses that."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with fetch.try_lock(folder / "lock") as free:
-        if free:
-            yield folder / "data"
-            return
-        progress("Another demo is running; this one keeps its data in a temporary folder.")
-        with tempfile.TemporaryDirectory(prefix="gatewayz-demo-") as scratch:
-            yield Path(scratch, "data")
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
-def _prepare_history(
-    folder: Path, hours: float, progress: Progress, environ: Mapping[str, str], *, spec_families: bool
-) -> Simulator:
-    """The simulator as of now; the data folder holds its samples up to now, or nearly."""
-    now = time.time()
-    origin = Origin.read(folder, now=now)
-    if origin and origin.spec_families != spec_families:
-        origin = None
-    if not origin or now - origin.scraped > MAX_GAP:
-        epoch = origin.epoch if origin else _align(now - hours * 3600)
-        return _write_history(folder, Origin(epoch, now, spec_families=spec_families), hours, progress, environ)
-    simulator = origin.create_simulator()
-    simulator.advance(now)
-    progress(f"The history of the last run, which ended {now - origin.scraped:.0f} s ago, goes on.")
-    return simulator
+async def _announce_incidents(simulator: Simulator, progress: Progress) -> None:
+    """Tells of the next incident whenever one is over."""
+    while True:
+        incident = simulator.incidents.next(time.time() - simulator.epoch)
+        await asyncio.sleep(max(1.0, simulator.epoch + incident.end - time.time()))
+        progress(_describe_next_incident(simulator))
 
 
-def _write_history(
-    folder: Path, origin: Origin, hours: float, progress: Progress, environ: Mapping[str, str]
-) -> Simulator:
-    """The simulator as of now; the data folder is emptied and gets the samples of its last hours."""
+def _describe_next_incident(simulator: Simulator) -> str:
+    incident = simulator.incidents.next(time.time() - simulator.epoch)
+    start, end = (
+        time.strftime("%H:%M", time.localtime(simulator.epoch + each)) for each in (incident.start, incident.end)
+    )
+    return f"The next incident, {start} to {end}: {incident.sentence}."
+
+
+async def _add_history(older: Background, demo: Demo, work: Work, url: str) -> None:
+    """Has the older history written, and tells when Prometheus shows it."""
+    if not older.missing:
+        return
+    await asyncio.sleep(HEAD_START)
     started = time.perf_counter()
-    promtool = engines.find_engine("promtool", progress=progress, environ=environ)
-    simulator, now = origin.create_simulator(), origin.scraped
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        text = Path(scratch, "history.om")
-        with text.open("w", encoding="utf-8") as file:
-            since = max(origin.epoch, _align(now - hours * 3600))
-            samples = history.write_history(file, simulator, since=since, until=now)
-        processes.backfill(text, folder, promtool=promtool)
-    origin.write(folder)
-    progress(f"{hours:g} h of history: {samples:,} samples in {time.perf_counter() - started:.1f} s.")
-    return simulator
-
-
-@contextmanager
-def _save_last_scrape(simulator: Simulator, folder: Path) -> Iterator[None]:
-    """Saves the time of the last scrape at the end, which is the last time the simulator advanced."""
-    before = simulator.now
     try:
-        yield
-    finally:
-        if simulator.now > before:
-            Origin(simulator.epoch, simulator.now, seed=simulator.seed, spec_families=simulator.spec_families).write(
-                folder
-            )
+        await asyncio.to_thread(older.write, work)
+    except EngineFailed as exc:
+        demo.progress(f"There is no older history: {exc}")
+        return
+    seconds = time.perf_counter() - started
+    if await _is_seen(url, older.parts[-1].since):
+        await asyncio.to_thread(demo.on_history)
+        demo.progress(f"The history of {older.days:g} days is there, written in {seconds:.0f} s.")
 
 
-def _align(time_s: float) -> float:
-    """The last multiple of the scrape interval.
-
-    With the epoch and the start of the history on it, every scrape that is written falls on the end of a step.
-    """
-    return math.floor(time_s / scrape.INTERVAL) * scrape.INTERVAL
+async def _is_seen(url: str, at: float) -> bool:
+    """Whether Prometheus comes to have the gateway's series of a moment."""
+    deadline = time.monotonic() + BLOCKS_SEEN_WITHIN
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            # Whatever it answers while it is busy or ends is no answer yet.
+            with suppress(httpx.HTTPError, ValueError, KeyError):
+                answer = await client.get("/api/v1/query", params={"query": "up", "time": at + 60})
+                if answer.json()["data"]["result"]:
+                    return True
+            await asyncio.sleep(BLOCKS_LOOKED_FOR)
+    return False
 
 
 async def _start_prometheus(engine: Engine, folder: Path, config: str) -> EngineProcess:
     """The running Prometheus; it is stopped again when the wait for it is cancelled."""
 
     def start() -> EngineProcess:
-        return processes.start_prometheus(folder, config, retention=RETENTION, engine=engine)
+        return processes.start_prometheus(
+            folder, config, retention=RETENTION, extra_flags=[RETENTION_SIZE], engine=engine
+        )
 
     # Shielded, as a thread cannot be cancelled: it is awaited, and what it started is stopped.
     starting = asyncio.create_task(asyncio.to_thread(start))

@@ -1,8 +1,9 @@
-"""How Prometheus scrapes the simulated gateway: interval, the two pages, and the labels of their targets."""
+"""How Prometheus scrapes the simulated gateway and the service: interval, pages, and the labels of their targets."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 # Seconds.
 INTERVAL = 15
@@ -29,9 +30,20 @@ DATA_METRICS = ScrapeTarget(
 )
 
 
-def render_config(address: str, targets: Iterable[ScrapeTarget]) -> str:
+@dataclass(frozen=True)
+class OwnPage:
+    """The page on which the service tells of itself: its host and port, and a token where it asks for one."""
+
+    address: str
+    token: str = ""
+
+    # As provisioning/prometheus/prometheus.yml names it.
+    job: ClassVar[str] = "gatewayz-metrics"
+
+
+def render_config(address: str, targets: Iterable[ScrapeTarget], own: OwnPage | None = None) -> str:
     """The configuration of a Prometheus that scrapes a gateway at this address, as JSON, which is valid YAML."""
-    jobs = [
+    jobs: list[dict[str, object]] = [
         {
             "job_name": target.job,
             "metrics_path": target.path,
@@ -40,5 +52,8 @@ def render_config(address: str, targets: Iterable[ScrapeTarget]) -> str:
         }
         for target in targets
     ]
+    if own is not None:
+        authorization = {"authorization": {"credentials": own.token}} if own.token else {}
+        jobs.append({"job_name": own.job, "static_configs": [{"targets": [own.address]}], **authorization})
     globals_ = {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "10s"}
     return json.dumps({"global": globals_, "scrape_configs": jobs}, indent=2) + "\n"

@@ -215,6 +215,11 @@ VELOCITY_SECONDS = ExportedFamily(
 SLOTS_USED = ExportedFamily("concurrency_active_requests", "gauge", "Requests that hold a slot.")
 SLOTS_AWAITED = ExportedFamily("concurrency_queued_requests", "gauge", "Requests that wait for a slot.")
 SLOTS_REFUSED = ExportedFamily("concurrency_rejected_total", "counter", "Requests refused a slot.", ("reason",))
+CPU_SECONDS = ExportedFamily("process_cpu_seconds_total", "counter", "Processor time of the gateway's process.")
+RESIDENT_BYTES = ExportedFamily("process_resident_memory_bytes", "gauge", "Memory of the gateway's process.")
+OPEN_FILES = ExportedFamily("process_open_fds", "gauge", "Files that the gateway's process has open.")
+MOST_FILES = ExportedFamily("process_max_fds", "gauge", "Files that it may have open.")
+START_TIME = ExportedFamily("process_start_time_seconds", "gauge", "Unix time at which the gateway was started.")
 REQUEST_BYTES = ExportedFamily(
     "fastapi_request_size_bytes", "histogram", "Size of request bodies.", ROUTE_LABELS, SIZE_BUCKETS
 )

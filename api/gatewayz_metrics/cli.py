@@ -85,15 +85,21 @@ def serve(
 def demo(
     port: PortOption = None,
     *,
+    minutes_of_history: Annotated[
+        int, typer.Option(min=1, max=720, help="Minutes of history that are there from the start.")
+    ] = 120,
+    background: Annotated[
+        bool, typer.Option(help="Add thirty days of older, coarser history in the background.")
+    ] = True,
     spec_families: Annotated[
         bool, typer.Option("--spec-families", help="Also the specification's families that the real gateway lacks.")
     ] = False,
 ) -> None:
-    """Serve a simulated gateway with two hours of history; PROMETHEUS_URL set means that upstream instead."""
+    """Serve a simulated gateway with history; PROMETHEUS_URL set means that upstream instead."""
     if os.environ.get("PROMETHEUS_URL"):
         _run(_serve(read_settings(port=port), is_demo=True))
     else:
-        _simulate(port, spec_families=spec_families)
+        _simulate(port, minutes_of_history / 60, has_background=background, spec_families=spec_families)
 
 
 @app.command()
@@ -138,6 +144,12 @@ def purge(
     token: Annotated[str, typer.Option(envvar="API_TOKEN", help="Bearer token to show.")] = "",
 ) -> None:
     """Make a deployment forget every kept answer, as after deletions or a back-fill."""
+    size = _forget(url, token)
+    typer.echo(f"{url} has forgotten all that it kept, {size:,} bytes of range queries among it.")
+
+
+def _forget(url: str, token: str) -> int:
+    """Purge a deployment; the bytes of range queries that it had. Raises ConfigurationError."""
     try:
         with _connect(url, token) as client:
             answer = client.post(PURGE)
@@ -147,7 +159,7 @@ def purge(
         raise ConfigurationError(f"{url} is not purged: {type(exc).__name__}: {exc}".rstrip(": ") + ".") from exc
     if answer.status_code != 200:
         raise ConfigurationError(f"{url} is not purged (HTTP {answer.status_code}): {body.get('error')}")
-    typer.echo(f"{url} has forgotten all that it kept, {size:,} bytes of range queries among it.")
+    return size
 
 
 app.command()(doctor)
@@ -162,25 +174,58 @@ def _connect(url: str, token: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers=headers, timeout=15, trust_env=False)
 
 
-def _simulate(port: int | None, *, spec_families: bool) -> None:
+def _simulate(port: int | None, hours: float, *, has_background: bool, spec_families: bool) -> None:
     # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
     try:
+        from gatewayz_demo.background import DAYS  # noqa: PLC0415
         from gatewayz_demo.errors import DemoError  # noqa: PLC0415
-        from gatewayz_demo.run import embedded_upstream  # noqa: PLC0415
+        from gatewayz_demo.run import Demo, embedded_upstream  # noqa: PLC0415
+        from gatewayz_demo.scrape import OwnPage  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigurationError(
             f"The simulated gateway cannot run here ({exc}); name a server: PROMETHEUS_URL=http://localhost:9090."
         ) from exc
 
     async def simulate() -> None:
-        bound = bind_socket(read_settings(port=port))
-        async with embedded_upstream(progress=_say, spec_families=spec_families) as url:
+        settings = read_settings(port=port)
+        bound = bind_socket(settings)
+        base, token = base_url(bound), _own_token(settings)
+
+        def forget() -> None:
+            """What was asked before the older history came is kept as absent."""
+            try:
+                _forget(base, token)
+            except ConfigurationError as exc:
+                _say(str(exc))
+
+        demo = Demo(
+            progress=_say,
+            hours=hours,
+            days=DAYS if has_background else 0,
+            spec_families=spec_families,
+            own=OwnPage(base.removeprefix("http://"), token),
+            on_history=forget,
+        )
+        async with embedded_upstream(demo) as url:
             await _serve(read_settings(prometheus_url=url, port=port), bound, is_demo=True)
 
     try:
         _run(simulate())
     except DemoError as exc:
         _fail(exc)
+
+
+def _own_token(settings: Settings) -> str:
+    """A token of the service's own, for its own demo; empty where it needs none."""
+    if settings.api_tokens:
+        return settings.api_tokens[0].get_secret_value()
+    if settings.api_tokens_file is None:
+        return ""
+    try:
+        lines = settings.api_tokens_file.read_text("utf-8").splitlines()
+    except (OSError, ValueError):
+        return ""  # the service says at its start what is wrong with the file
+    return next(filter(None, map(str.strip, lines)), "")
 
 
 async def _serve(settings: Settings, bound: socket.socket | None = None, *, is_demo: bool = False) -> None:

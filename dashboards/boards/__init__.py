@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards.boards import business, http, models, overview, performance, providers, service
+from dashboards.boards import business, examples, http, models, overview, performance, providers, service
 from dashboards.variables import BoardVariables
 
 WRITTEN: dict[str, Callable[[BoardVariables], Dashboard]] = {
@@ -15,4 +15,5 @@ WRITTEN: dict[str, Callable[[BoardVariables], Dashboard]] = {
     "Business": business.build,
     "Performance": performance.build,
     "Service": service.build,
+    "Build your own": examples.build,
 }

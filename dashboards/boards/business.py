@@ -6,7 +6,7 @@ from gatewayz_metrics.promql.build import aggregate
 from grafana_foundation_sdk.builders import table
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import links, queries
+from dashboards import links, queries, theme
 from dashboards.board import Row, board
 from dashboards.panels import bars, donut, graph, number
 from dashboards.queries import Line
@@ -26,7 +26,7 @@ def build(v: BoardVariables) -> Dashboard:
         "Business",
         "Are we growing, and what do customers consume?",
         variables=[v.datasource(), v.env()],
-        rows=[_now(v), _customers(v), _consumption(v)],
+        rows=[_now(v), _consumption(v), _customers(v)],
         since="now-30d",
         refresh="5m",
         restarts=False,
@@ -37,7 +37,8 @@ def _now(v: BoardVariables) -> Row:
     names = ("active_api_keys", "active_subscriptions", "active_trials", "total_tokens_used", "total_credits_used")
     sizes = ((4, 4), (5, 4), (4, 4), (5, 4), (6, 4))
     return "Now", [
-        statistic(v, f"business.{name}", size=size, empty=_NOT_WRITTEN) for name, size in zip(names, sizes, strict=True)
+        statistic(v, f"business.{name}", size=size, empty=theme.NOT_WRITTEN)
+        for name, size in zip(names, sizes, strict=True)
     ]
 
 
@@ -47,10 +48,10 @@ def _customers(v: BoardVariables) -> Row:
     now, before = (aggregate("sum", (), each.promql) for each in (subscriptions, subscriptions.earlier("7d")))
     change = replace(subscriptions, promql=f"{now} - {before}")
     return "Customers", [
-        graph("API keys", Line(v.gateway.now("active_api_keys"), "{{status}}"), size=(8, 8), empty=_NOT_WRITTEN),
-        graph("Subscriptions by plan", Line(by_plan, "{{plan_type}}"), size=(8, 8), empty=_NOT_WRITTEN),
-        graph("Trials", Line(v.gateway.now("trial_active"), "{{status}}"), size=(8, 8), empty=_NOT_WRITTEN),
-        number("Change of subscriptions", change, size=(6, 8), empty="No data of a week ago"),
+        graph("API keys", Line(v.gateway.now("active_api_keys"), "{{status}}"), size=(8, 8), empty=theme.NOT_WRITTEN),
+        graph("Subscriptions by plan", Line(by_plan, "{{plan_type}}"), size=(8, 8), empty=theme.NOT_WRITTEN),
+        graph("Trials", Line(v.gateway.now("trial_active"), "{{status}}"), size=(8, 8), empty=theme.NOT_WRITTEN),
+        number("Change of subscriptions", change, size=(6, 8), empty="Not written, or not a week ago"),
         _plans(v),
     ]
 
@@ -76,6 +77,3 @@ def _plans(v: BoardVariables) -> table.Panel:
         note="The service's own answer, for the deployment that its SELECTOR names.",
         size=(18, 8),
     )
-
-
-_NOT_WRITTEN = "Not written by the gateway"

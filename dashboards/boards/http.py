@@ -20,9 +20,9 @@ def build(v: BoardVariables) -> Dashboard:
         v,
         "gw-http",
         "HTTP",
-        "Which route is slow or failing, and is the process well?",
+        "Which route is slow or failing, and since when?",
         variables=[v.datasource(), v.env(), v.app(), v.interval()],
-        rows=[_traffic(v), _errors(v), _latency(v), _routes(v), _process(v)],
+        rows=[_routes(v), _errors(v), _traffic(v), _latency(v), _process(v)],
         since="now-3h",
     )
 
@@ -56,6 +56,7 @@ def _errors(v: BoardVariables) -> Row:
             Line(v.http.increase("fastapi_exceptions_total", ["exception_type"], "$interval"), "{{exception_type}}"),
             interval="$interval",
             size=(8, 8),
+            empty="None, or not written by the gateway",
         ),
     ]
 
@@ -92,6 +93,7 @@ def _routes(v: BoardVariables) -> Row:
             ],
             sort="Requests",
             note="Over the selected range.",
+            size=(24, 12),
         )
     ]
 

@@ -26,7 +26,7 @@ def build(v: BoardVariables) -> Dashboard:
         "Models",
         "Which models are used, which fail, which are slow, and what do they cost?",
         variables=[v.datasource(), v.env(), v.provider(), v.model()],
-        rows=[_calls(v), _each(v), _tokens(v), _cost(v)],
+        rows=[_each(v), _calls(v), _tokens(v), _cost(v)],
         since="now-24h",
         refresh="1m",
     )

@@ -22,7 +22,7 @@ def build(v: BoardVariables) -> Dashboard:
         "Overview",
         "Is it us, is it a provider, or is it money? Everything at a glance, each panel leads to more.",
         variables=[v.datasource(), v.env(), v.app()],
-        rows=[_now(v), _promise(v), _traffic(v), _providers(v)],
+        rows=[_now(v), _promise(v), _providers(v), _traffic(v)],
         since="now-6h",
     )
 
@@ -41,23 +41,25 @@ def _now(v: BoardVariables) -> Row:
 
 
 def _promise(v: BoardVariables) -> Row:
-    return "SLO", [
-        number("Availability", slo.availability(v.http), steps=theme.below(theme.OBJECTIVE, 0.995), size=(4, 8)),
+    return "SLO and money", [
+        number("Availability", slo.availability(v.http), steps=theme.below(theme.OBJECTIVE, 0.995), size=(4, 6)),
         dial(
             "Error budget left",
             Line(slo.budget_left(v.http), "left"),
             steps=theme.below(0.1, 0.5),
             note=f"Of the {1 - theme.OBJECTIVE:.0%} that may fail in {theme.OBJECTIVE_DAYS}; "
             "the server must keep its data that long.",
-            size=(6, 8),
+            size=(5, 6),
         ),
         graph(
             "Burn rate",
             *(Line(slo.burn_rate(v.http, window), f"over {window}") for window in ("5m", "1h", "6h")),
             steps=theme.above(theme.SLOW_BURN, theme.FAST_BURN),
             note="How many times faster than allowed the error budget is used up; alerts follow the dashed lines.",
-            size=(14, 8),
+            size=(7, 6),
         ),
+        number("Tokens per second", v.gateway.rate("tokens_used_total"), size=(4, 6)),
+        number("Credits", v.gateway.increase("credits_used_total"), note="Over the selected range.", size=(4, 6)),
     ]
 
 
@@ -88,7 +90,7 @@ def _traffic(v: BoardVariables) -> Row:
 
 def _providers(v: BoardVariables) -> Row:
     failed = v.gateway.where('status!="success"')
-    return "Providers, models, money", [
+    return "Providers and models", [
         _health(v),
         ranking(
             "Models with most failed calls",
@@ -99,8 +101,6 @@ def _providers(v: BoardVariables) -> Row:
             note="Failed calls over the picked time, under the name that the client wrote.",
             size=(12, 15),
         ),
-        number("Tokens per second", v.gateway.rate("tokens_used_total"), size=(12, 4)),
-        number("Credits", v.gateway.increase("credits_used_total"), note="Over the selected range.", size=(12, 4)),
     ]
 
 

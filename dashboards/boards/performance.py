@@ -75,14 +75,20 @@ def _cache(v: BoardVariables) -> Row:
     ratio = v.gateway.now("cache_hit_ratio")
     return "Cache", [
         dial("Hit rate", Line(rate, "hits"), steps=theme.below(0.5, 0.8), size=(6, 8)),
-        graph("Hit rate by cache", Line(ratio, f"{{{{{CACHE}}}}}"), size=(6, 8)),
+        graph("Hit rate by cache", Line(ratio, f"{{{{{CACHE}}}}}"), size=(6, 8), empty=theme.NOT_WRITTEN),
         graph(
             "Look-ups",
             Line(v.gateway.rate("cache_hits_total", [CACHE]), f"{{{{{CACHE}}}}} hits"),
             Line(v.gateway.rate("cache_misses_total", [CACHE]), f"{{{{{CACHE}}}}} misses"),
             size=(6, 8),
+            empty=theme.NOT_WRITTEN,
         ),
-        graph("Size", Line(v.gateway.total("cache_size_bytes", [CACHE]), f"{{{{{CACHE}}}}}"), size=(6, 8)),
+        graph(
+            "Size",
+            Line(v.gateway.total("cache_size_bytes", [CACHE]), f"{{{{{CACHE}}}}}"),
+            size=(6, 8),
+            empty=theme.NOT_WRITTEN,
+        ),
     ]
 
 

@@ -21,7 +21,7 @@ def build(v: BoardVariables) -> Dashboard:
         v,
         "gw-providers",
         "Providers",
-        "Which provider answers, which fails, which is slow, and who gets the traffic?",
+        "Which provider answers, which does not, and since when?",
         variables=[v.datasource(), v.env(), v.provider()],
         rows=[_now(v), _health(v), _errors(v), _latency(v), _each(v)],
         since="now-6h",

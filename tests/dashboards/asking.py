@@ -20,20 +20,28 @@ def row_of(stage: Stage, target: PanelTarget) -> Document:
 
 
 def answer_to(stage: Stage, target: PanelTarget, values: dict[str, str]) -> list[Document]:
-    promql = reading.filled(target.query["expr"], **values)
-    return instant(stage, promql) if target.query.get("instant") else over_time(stage, promql)
+    macros, step, seconds = {}, 15, 1800
+    if stage.has_ranges:
+        seconds = reading.default_range(reading.board(target.board))
+        macros, step = reading.macros(target.panel, seconds), reading.step(target.panel, seconds)
+    promql = reading.filled(target.query["expr"], **macros, **values)
+    return instant(stage, promql) if target.query.get("instant") else over_time(stage, promql, seconds, step)
 
 
 def instant(stage: Stage, promql: str) -> list[Document]:
     return _answer(stage, "query", {"query": promql, "time": stage.now})
 
 
-def over_time(stage: Stage, promql: str) -> list[Document]:
-    return _answer(stage, "query_range", {"query": promql, "step": 15, **span(stage)})
+def over_time(stage: Stage, promql: str, seconds: float = 1800, step: int = 15) -> list[Document]:
+    ends = span(stage, seconds)
+    if stage.has_ranges:
+        # As Grafana does. Where there are a few seconds of the service alone, it would leave them out.
+        ends = {name: moment // step * step for name, moment in ends.items()}
+    return _answer(stage, "query_range", {"query": promql, "step": step, **ends})
 
 
-def span(stage: Stage) -> dict[str, float]:
-    return {"start": stage.now - 1800, "end": stage.now}
+def span(stage: Stage, seconds: float = 1800) -> dict[str, float]:
+    return {"start": stage.now - seconds, "end": stage.now}
 
 
 def _answer(stage: Stage, path: str, form: dict[str, Any]) -> list[Document]:

@@ -1,14 +1,22 @@
-"""The service over a Prometheus that has an hour of the simulated gateway and scrapes the service itself."""
+"""The service over a Prometheus that has the simulated gateway and scrapes the service itself.
+
+Over an hour of history in either shape, and at night over all that `make run` shows once its older history is there.
+"""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
-from gatewayz_demo import history, processes
+from anyio.from_thread import start_blocking_portal
+from gatewayz_demo import engines, history, processes
+from gatewayz_demo.run import Demo, embedded_upstream
+from gatewayz_demo.scrape import OwnPage
 from gatewayz_demo.simulator import Simulator
 from gatewayz_metrics import Settings, create_app
 
@@ -31,18 +39,46 @@ class Stage:
     engine: str = ""
     # Whether the simulated gateway writes what the specification names and the real one does not.
     spec_families: bool = False
+    # Whether there is history for the ranges that boards open with; else there is an hour.
+    has_ranges: bool = False
 
 
-@pytest.fixture(scope="session", params=[False, True], ids=["real", "specified"])
+@pytest.fixture(scope="session", params=["real", "specified", pytest.param("demo", marks=pytest.mark.nightly)])
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    data = tmp_path_factory.mktemp("dashboards")
+    folder = tmp_path_factory.mktemp("dashboards")
+    if request.param == "demo":
+        yield from _demo(folder)
+    else:
+        yield from _hour(folder, spec_families=request.param == "specified")
+
+
+def _demo(folder: Path) -> Iterator[Stage]:
+    """What `make run` starts, used for a while and with the whole of its history."""
+    ours, whole = listening(), Event()
+    named = {f"{name.upper()}_BIN": str(engines.find_engine(name).path) for name in ("prometheus", "promtool")}
+    environ = {**os.environ, **named, "XDG_CACHE_HOME": str(folder)}
+    demo = Demo(environ=environ, own=OwnPage(address(ours)), on_history=whole.set, niceness=0)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(embedded_upstream(demo)) as upstream,
+        running(create_app(Settings(prometheus_url=upstream)), ours) as url,
+        httpx.Client(base_url=url, timeout=20, trust_env=False) as client,
+    ):
+        while not whole.wait(1):
+            _use(client)
+        _scraped(client)
+        client.post("/-/purge")
+        yield Stage(client, time.time(), upstream, has_ranges=True)
+
+
+def _hour(data: Path, *, spec_families: bool) -> Iterator[Stage]:
     ours = listening()
-    _write_history(data, spec_families=request.param)
+    _write_history(data, spec_families=spec_families)
     with processes.start_prometheus(data / "tsdb", _config(address(ours))) as engine:
         app = create_app(Settings(prometheus_url=engine.url, cache_ttl=0))
         with running(app, ours) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
             _scraped(client)
-            yield Stage(client, time.time(), engine.url, spec_families=request.param)
+            yield Stage(client, time.time(), engine.url, spec_families=spec_families)
 
 
 def _write_history(data: Path, *, spec_families: bool) -> None:

@@ -18,6 +18,25 @@ BUILTINS = {
     "__interval": "15s",
     "interval": "1m",
 }
+# Pixels of a column of the grid and of the gap between two, on a screen of 1600 with Grafana's menu open.
+COLUMN, GAP = (1268 + 8) / 24, 8
+SCRAPE_INTERVAL = 15
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+# The widths that Grafana rounds a step to: up to the first number of seconds it is the second.
+_STEPS = (
+    (20, 15),
+    (25, 20),
+    (45, 30),
+    (90, 60),
+    (210, 120),
+    (450, 300),
+    (750, 600),
+    (1050, 900),
+    (1500, 1200),
+    (2700, 1800),
+    (5400, 3600),
+    (9000, 7200),
+)
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
 _LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
 
@@ -97,6 +116,36 @@ def links(panel: Document) -> Iterator[Document]:
         for each in override["properties"]:
             if each["id"] == "links":
                 yield from each["value"]
+
+
+def seconds(duration: str) -> int:
+    """A duration of one number and one unit, such as `30d`."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]]
+
+
+def default_range(document: Document) -> int:
+    """The seconds that a board shows when it is opened."""
+    return seconds(document["time"]["from"].removeprefix("now-"))
+
+
+def step(panel: Document, span: float) -> int:
+    """The seconds between two points that Grafana asks for: a point per pixel, no closer than the panel allows."""
+    wanted = span / (panel["gridPos"]["w"] * COLUMN - GAP)
+    rounded = next((found for limit, found in _STEPS if wanted <= limit), 10_800)
+    least = panel.get("interval") or f"{SCRAPE_INTERVAL}s"
+    # A board's own variable for it is an automatic one, which has no more than thirty points.
+    return max(rounded, round(span / 30) if least.startswith("$") else seconds(least), SCRAPE_INTERVAL)
+
+
+def macros(panel: Document, span: float) -> dict[str, str]:
+    """What Grafana puts in place of its own variables in the queries of a panel."""
+    width = step(panel, span)
+    return {
+        "interval": f"{width}s",
+        "__interval": f"{width}s",
+        "__rate_interval": f"{max(width + SCRAPE_INTERVAL, 4 * SCRAPE_INTERVAL)}s",
+        "__range": f"{span:.0f}s",
+    }
 
 
 def used_variables(text: str) -> set[str]:

@@ -23,16 +23,32 @@ ORDER = ("datasource", "env", "app", "provider", "model", "interval", "job", "in
 JSON, INFINITY = "simpod-json-datasource", "yesoreyeram-infinity-datasource"
 FIXED = {JSON: "gatewayz-json", INFINITY: "gatewayz-summary"}
 
+# Units of the grid that a screen of 1600 by 900 shows below Grafana's own head, and how many of a panel tell something.
+FOLD = (900 - 148) // 38
+ENOUGH = 5
+# The panels that answer the question of a written board.
+ANSWERS = {
+    "gw-overview": ("Error rate", "Average latency", "Burn rate", "Providers", "Provider health", "Credits"),
+    "gw-http": ("Every route", "Share of failed requests"),
+    "gw-providers": ("Degraded", "Down", "Availability", "Time available"),
+    "gw-models": ("Models",),
+    "gw-business": ("Total tokens used", "Total credits used", "Credits a day", "Credits by provider"),
+    "gw-performance": ("Request, mean", "Model call, mean", "Query, mean", "Cache hit rate"),
+    "gw-examples": ("How to copy", "A statistic over time", "A family as a rate", "Numbers side by side"),
+    "gw-service": ("Metrics service", "Upstream reached", "95th percentile by route", "Cache hit ratio"),
+}
+
 each_catalogue = pytest.mark.parametrize("name", CATALOGUES)
 each_board = pytest.mark.parametrize("board", [board for _, board in BOARDS], ids=BOARD_IDS)
 each_panel = pytest.mark.parametrize("panel", [panel for *_, panel in PANELS], ids=PANEL_IDS)
 
 
-def test_the_built_in_catalogue_has_seven_and_those_of_further_families() -> None:
-    written = ("overview", "http", "providers", "models", "business", "performance", "service")
+def test_the_built_in_catalogue_has_eight_and_those_of_further_families() -> None:
+    written = ("overview", "http", "providers", "models", "business", "performance", "service", "examples")
     names = (*written, "system", "streaming", "cost", "reliability", "cache")
 
     assert [f"gw-{name}" for name in names] == reading.uids()
+    assert {f"gw-{name}" for name in written} == ANSWERS.keys()
     assert made().left_out == {}
     assert [target for board in reading.boards() for target in reading.targets(board, JSON)]
 
@@ -155,6 +171,16 @@ def test_every_line_of_the_grid_is_full(board: Document) -> None:
 
     assert all(sum(place["w"] for place in line) == 24 for line in lines.values())
     assert all(len({place["h"] for place in line}) == 1 for line in lines.values())
+
+
+@pytest.mark.parametrize(("name", "board"), BOARDS, ids=BOARD_IDS)
+def test_the_first_screen_answers_the_question(name: str, board: Document) -> None:
+    places = {panel["title"]: panel["gridPos"] for panel in reading.panels(board)}
+    # One that is made of a catalogue alone answers with what comes first.
+    titles = ANSWERS.get(board["uid"], ()) if name == "gatewayz" else ()
+    for title in titles or [next(iter(places))]:
+        place = places[title]
+        assert place["y"] + min(place["h"], ENOUGH) <= FOLD, title
 
 
 def _overlap(a: Document, b: Document) -> bool:

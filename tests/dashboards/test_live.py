@@ -7,35 +7,34 @@ from typing import Any
 
 import pytest
 
-from dashboards import alerts_file
+from dashboards import alerts_file, theme
 from dashboards.alerting import Alert
+from dashboards.boards import examples
 from tests.dashboards import asking, reading
 from tests.dashboards.catalogues import made
 from tests.dashboards.conftest import Stage
 from tests.dashboards.reading import Document, PanelTarget
 
-_NO_PROCESS = "the simulated gateway exports no process metrics"
 _NO_SCORE = "the health score lived for one day: nothing exports it"
 _NO_TRIALS = "no code of the gateway counts trials; the summary says N/A"
 _AN_HOUR = "the history is an hour long, so there is no week before"
 _NOTHING_WRONG = "nothing of the kind happened: a counter has no series before its first event"
 
 EMPTY = {
-    "gw-http: Processor A": _NO_PROCESS,
-    "gw-http: Memory A": _NO_PROCESS,
-    "gw-http: Open files A": _NO_PROCESS,
-    "annotation Gateway restarts": _NO_PROCESS,
     "gw-providers: Lowest score A": _NO_SCORE,
     "gw-business: Trials A": _NO_TRIALS,
     "gw-business: Active trials A": _NO_TRIALS,
-    "gw-business: Change of subscriptions A": _AN_HOUR,
-    "gw-business: Credits a day B": _AN_HOUR,
     "gw-service: Limits, warnings, batch splits A": _NOTHING_WRONG,
     "gw-service: Limits, warnings, batch splits B": _NOTHING_WRONG,
     "gw-service: Refused for want of a place A": _NOTHING_WRONG,
     "alert no-data": "there is data: that is what it asks",
     "alert budget-burns-fast": "the budget does not burn: what it asks holds only while it does",
     "alert budget-burns-slowly": "the budget does not burn: what it asks holds only while it does",
+}
+IN_AN_HOUR = {
+    "annotation Gateway restarts": "it was not restarted",
+    "gw-business: Change of subscriptions A": _AN_HOUR,
+    "gw-business: Credits a day B": _AN_HOUR,
 }
 NOT_WRITTEN = dict.fromkeys(
     (
@@ -44,6 +43,7 @@ NOT_WRITTEN = dict.fromkeys(
         "gw-business: Active API keys A",
         "gw-business: Active subscriptions A",
         "gw-business: Subscriptions by plan A",
+        "gw-business: Change of subscriptions A",
         "gw-business: Plans",
         "gw-performance: Hit rate by cache A",
         "gw-performance: Look-ups A",
@@ -56,7 +56,8 @@ NOT_WRITTEN = dict.fromkeys(
 
 def empty(stage: Stage) -> dict[str, str]:
     """The queries without an answer, and why."""
-    return EMPTY if stage.spec_families else EMPTY | NOT_WRITTEN
+    found = EMPTY if stage.has_ranges else EMPTY | IN_AN_HOUR
+    return found if stage.spec_families else found | NOT_WRITTEN
 
 
 PLAUSIBLE = {
@@ -69,6 +70,14 @@ PLAUSIBLE = {
 ANYTHING_POSITIVE = (0, 1e12)
 # Overload protection stays on for three minutes; no request takes as long.
 MINUTES = {f"gw-reliability: Velocity mode duration {ref}" for ref in "ABC"}
+# What has values only while or after something is wrong, or looks further back than there is history.
+SELDOM = {
+    *MINUTES,
+    "gw-reliability: Circuit breaker rejected requests A",
+    "gw-reliability: Circuit breaker state transitions A",
+    "gw-reliability: Circuit breaker current state A",
+    "gw-business: Credits a day B",
+}
 MAY_BE_NEGATIVE = {"gw-overview: Error budget left A", "gw-business: Change of subscriptions A"}
 CHOICES: tuple[dict[str, str], ...] = (
     {"env": "production"},
@@ -83,6 +92,29 @@ def test_every_promql_query_has_plausible_answers(stage: Stage, uid: str, values
         found = asking.values_of(asking.answer_to(stage, target, values))
         assert bool(found) != (target.place in empty(stage)), f"{target.place}: {len(found)} values"
         _check(target, found)
+
+
+@pytest.mark.parametrize("uid", reading.uids())
+def test_what_is_empty_says_why(uid: str) -> None:
+    """In its own words: that there is nothing in the range is what everybody sees."""
+    known = EMPTY | NOT_WRITTEN
+    for panel in reading.panels(reading.board(uid)):
+        places = [f"{uid}: {panel['title']} {query['refId']}" for query in panel.get("targets", [])]
+        if places and all(place in known for place in places):
+            assert panel["fieldConfig"]["defaults"]["noValue"] != theme.NO_DATA, panel["title"]
+
+
+@pytest.mark.parametrize("stage", [pytest.param("demo", marks=pytest.mark.nightly)], indirect=True)
+@pytest.mark.parametrize("uid", [uid for uid in reading.uids() if uid != "gw-service"])
+def test_graphs_are_full_over_the_range_that_a_board_opens_with(stage: Stage, uid: str) -> None:
+    """That of the service itself aside, which has just begun."""
+    board = reading.board(uid)
+    for target in reading.targets(board, "prometheus"):
+        if not target.query.get("instant") and target.place not in (*empty(stage), *SELDOM):
+            found = asking.answer_to(stage, target, {"env": "production"})
+            points = {moment for series in found for moment, _ in series["values"]}
+            most = reading.default_range(board) // reading.step(target.panel, reading.default_range(board)) + 1
+            assert len(points) >= 0.9 * most, f"{target.place}: {len(points)} points of {most}"
 
 
 @pytest.mark.parametrize("uid", reading.uids())
@@ -102,7 +134,8 @@ def test_every_variable_has_values(stage: Stage, uid: str) -> None:
 @pytest.mark.parametrize("board", reading.boards(), ids=reading.uids())
 def test_every_annotation_can_be_asked(stage: Stage, board: Document) -> None:
     for annotation in board["annotations"]["list"]:
-        found = asking.over_time(stage, reading.filled(annotation["expr"], env="production"))
+        seconds = reading.default_range(board) if stage.has_ranges else 1800
+        found = asking.over_time(stage, reading.filled(annotation["expr"], env="production"), seconds)
         assert bool(found) != (f"annotation {annotation['name']}" in empty(stage))
 
 
@@ -137,9 +170,12 @@ def test_every_query_of_the_json_datasource_has_an_answer(stage: Stage, uid: str
     for panel in reading.panels(reading.board(uid)):
         if panel.get("datasource", {}).get("type") != "simpod-json-datasource":
             continue
-        elements = [each for each in _panel_answer(stage, panel) if each.get("rows") != []]
+        found = _panel_answer(stage, panel)
+        elements = [each for each in found if each.get("rows") != []]
         place = f"{uid}: {panel['title']}"
         assert bool(elements) != (place in empty(stage)), place
+        # The reason why there is nothing.
+        assert bool([text for each in found for text in each.get("meta", {}).get("notices", [])]) != bool(elements)
         if not elements:
             continue
         if panel["type"] == "table":
@@ -156,7 +192,6 @@ def _panel_answer(stage: Stage, panel: Document) -> list[Document]:
     answer = stage.client.post("/query", json=body)
     assert answer.status_code == 200, answer.text
     found: list[Document] = answer.json()
-    assert not [notice for each in found for notice in each.get("meta", {}).get("notices", [])]
     return found
 
 
@@ -186,6 +221,8 @@ def _check(target: PanelTarget, found: list[float]) -> None:
     low, high = PLAUSIBLE.get(_unit(target), ANYTHING_POSITIVE)
     if target.place in MAY_BE_NEGATIVE:
         low = -1000
+    if target.panel["type"] == "state-timeline":
+        low = -1  # no news: a breaker has no series from a restart to its first event
     if target.place in MINUTES:
         high = 300
     odd = [value for value in found if isfinite(value) and not low - 1e-9 <= value <= high + 1e-9]
@@ -207,3 +244,17 @@ def _column_units(target: PanelTarget) -> Iterator[str]:
         for override in target.panel["fieldConfig"]["overrides"]:
             if override["matcher"]["options"] == name:
                 yield from (p["value"] for p in override["properties"] if p["id"] == "unit")
+
+
+def test_what_is_to_be_typed_for_a_variable_and_an_annotation_is_answered(stage: Stage) -> None:
+    """As the board of examples tells it."""
+    span = {"from": round((stage.now - 3600) * 1000), "to": round(stage.now * 1000)}
+    values = stage.client.post("/variable", json={"payload": {"target": examples.VARIABLE}, "range": span})
+    target = {"refId": "Anno", "target": examples.ANNOTATION, "payload": examples.ANNOTATION_PAYLOAD}
+    events = stage.client.post("/query", json={"range": span, "intervalMs": 15_000, "targets": [target]})
+
+    assert "openai" in [each["__value"] for each in values.json()]
+    (frame,) = events.json()
+    names = [field["name"] for field in frame["schema"]["fields"]]
+    # An hour of history has an outage; whoever looks at another hour may find none.
+    assert stage.has_ranges or "openai is cut off" in frame["data"]["values"][names.index("text")]

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from gatewayz_demo import engines
-from gatewayz_demo.run import embedded_upstream
+from gatewayz_demo.fetch import ignore_progress
+from gatewayz_demo.run import Demo, embedded_upstream
 from gatewayz_metrics import Settings, create_app
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.promql.build import Slots
@@ -62,8 +63,8 @@ async def _pages(folder: Path, *, spec_families: bool) -> dict[str, Any]:
         "PATH": "/usr/bin:/bin",
         "PROMETHEUS_BIN": str(engines.find_engine("prometheus").path),
     }
-    start = embedded_upstream
-    async with start(progress=lambda _: None, environ=environ, hours=0.5, spec_families=spec_families) as url:
+    demo = Demo(progress=ignore_progress, environ=environ, hours=0.5, days=0, spec_families=spec_families)
+    async with embedded_upstream(demo) as url:
         app = create_app(Settings(prometheus_url=url))
         async with (
             app.router.lifespan_context(app),

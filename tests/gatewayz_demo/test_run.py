@@ -9,7 +9,8 @@ import httpx
 import pytest
 from gatewayz_demo import engines
 from gatewayz_demo.errors import EngineUnavailable
-from gatewayz_demo.run import embedded_upstream
+from gatewayz_demo.fetch import ignore_progress
+from gatewayz_demo.run import Demo, embedded_upstream
 
 HOURS = 1
 
@@ -39,7 +40,7 @@ def test_values_are_there_at_once_and_a_second_start_goes_on(environ: dict[str, 
     said: list[str] = []
 
     async def visit() -> tuple[float, float, float]:
-        async with embedded_upstream(progress=said.append, environ=environ, hours=HOURS) as url:
+        async with embedded_upstream(Demo(progress=said.append, environ=environ, hours=HOURS, days=0)) as url:
             assert await targets_are_up(url)
             return (
                 await value(url, "sum(fastapi_requests_total)"),
@@ -60,8 +61,8 @@ def test_values_are_there_at_once_and_a_second_start_goes_on(environ: dict[str, 
 
 def test_another_shape_starts_a_history_of_its_own(environ: dict[str, str]) -> None:
     async def visit(*, spec_families: bool) -> tuple[float, float]:
-        start = embedded_upstream
-        async with start(progress=lambda _: None, environ=environ, hours=0.1, spec_families=spec_families) as url:
+        demo = Demo(progress=ignore_progress, environ=environ, hours=0.1, days=0, spec_families=spec_families)
+        async with embedded_upstream(demo) as url:
             return await value(url, "sum(up)"), await value(url, "count(provider_availability)")
 
     real, specified = asyncio.run(visit(spec_families=False)), asyncio.run(visit(spec_families=True))
@@ -76,7 +77,7 @@ def test_everything_ends_with_an_exception(environ: dict[str, str]) -> None:
     urls: list[str] = []
 
     async def visit() -> None:
-        async with embedded_upstream(progress=urls.append, environ=environ, hours=0.1) as url:
+        async with embedded_upstream(Demo(environ=environ, hours=0.1, days=0)) as url:
             urls.append(url)
             raise ZeroDivisionError
 
@@ -90,11 +91,8 @@ def test_two_demos_at_once_do_not_share_data(environ: dict[str, str]) -> None:
     said: list[str] = []
 
     async def visit() -> bool:
-        start = embedded_upstream
-        async with (
-            start(progress=said.append, environ=environ, hours=0.1) as one,
-            start(progress=said.append, environ=environ, hours=0.1) as two,
-        ):
+        demo = Demo(progress=said.append, environ=environ, hours=0.1, days=0)
+        async with embedded_upstream(demo) as one, embedded_upstream(demo) as two:
             return one != two and await value(one, "sum(up)") == await value(two, "sum(up)") == 1
 
     assert asyncio.run(visit())
@@ -103,7 +101,7 @@ def test_two_demos_at_once_do_not_share_data(environ: dict[str, str]) -> None:
 
 def test_cancelling_the_start_leaves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
     async def visit() -> None:
-        async with embedded_upstream(progress=lambda _: None, environ=environ, hours=0.1):
+        async with embedded_upstream(Demo(progress=ignore_progress, environ=environ, hours=0.1)):
             pytest.fail("the start was to be cancelled")
 
     async def impatient() -> None:
@@ -119,7 +117,7 @@ def test_cancelling_the_start_leaves_nothing(environ: dict[str, str], tmp_path: 
 
 def test_no_engine_is_a_sentence(environ: dict[str, str]) -> None:
     async def visit() -> None:
-        async with embedded_upstream(progress=lambda _: None, environ=environ | {"PROMETHEUS_BIN": "/nowhere"}):
+        async with embedded_upstream(Demo(environ=environ | {"PROMETHEUS_BIN": "/nowhere"})):
             pytest.fail("there is nothing to start")
 
     with pytest.raises(EngineUnavailable, match="PROMETHEUS_BIN names /nowhere"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from gatewayz_demo import engines, gateway, history, scrape, topology
+from gatewayz_demo.incidents import Incident, Kind
 from gatewayz_demo.metric_store import MetricStore
 from gatewayz_demo.simulator import Simulator
 from prometheus_client import CollectorRegistry, generate_latest
@@ -180,9 +181,14 @@ def test_its_size_is_that_of_a_gateway(simulator: Simulator) -> None:
     assert 1000 < len(simulator.metrics.values) < 6000
 
 
+def incident_of(simulator: Simulator, kind: Kind) -> Incident:
+    """The first incident of a kind."""
+    return next(i for i in map(simulator.incidents.at, range(0, 7200, 5)) if i and i.kind == kind)
+
+
 def test_a_breaker_has_series_from_its_first_change_on() -> None:
     simulator = Simulator(epoch=EPOCH)
-    outage = next(i for i in map(simulator.find_incident, range(0, 7200, 5)) if i and i.outage)
+    outage = incident_of(simulator, "outage")
     simulator.advance(EPOCH + outage.start)
     before = page(simulator.metrics)
     simulator.advance(EPOCH + outage.end)
@@ -220,7 +226,7 @@ def test_every_kind_of_status_occurs(simulator: Simulator) -> None:
 
 def test_an_outage_shows_everywhere() -> None:
     simulator = Simulator(epoch=EPOCH, spec_families=True)
-    outage = next(i for i in map(simulator.find_incident, range(0, 7200, 5)) if i and i.outage)
+    outage = incident_of(simulator, "outage")
     simulator.advance(EPOCH + outage.end - 10)
 
     assert total(simulator, "provider_availability", provider=outage.provider) == 0
@@ -282,3 +288,53 @@ def test_the_pages_follow_the_clock(accept: str) -> None:
     assert first.text != second.text
     assert 'provider_availability{provider="groq"} 100.0' in data.text
     assert 'provider_availability{provider="groq"} 1.0' in second.text
+
+
+STRIDE = 12
+
+
+def test_a_stride_counts_one_step_for_all() -> None:
+    fine, coarse = Simulator(epoch=EPOCH), Simulator(epoch=EPOCH, stride=STRIDE)
+    for each in (fine, coarse):
+        each.advance(EPOCH + 2 * HOUR)
+
+    requests = total(coarse, "fastapi_requests_total")
+    assert fine.now == coarse.now
+    assert requests == pytest.approx(total(fine, "fastapi_requests_total"), rel=0.05)
+    assert total(coarse, "fastapi_requests_duration_seconds_count") == requests
+    assert requests % STRIDE == 0
+    assert total(coarse, "gatewayz_daily_cost_estimate_usd") == pytest.approx(
+        total(fine, "gatewayz_daily_cost_estimate_usd"), rel=0.2
+    )
+    # A gauge is what it is, however seldom it is looked at.
+    assert total(coarse, "fastapi_requests_in_progress") < 80
+
+
+def test_the_volume_is_how_many_arrive() -> None:
+    usual, twice = Simulator(epoch=EPOCH), Simulator(epoch=EPOCH, volume=lambda _: 2.0)
+    for each in (usual, twice):
+        each.advance(EPOCH + HOUR)
+
+    assert total(twice, "fastapi_requests_total") == pytest.approx(2 * total(usual, "fastapi_requests_total"), rel=0.03)
+
+
+def test_a_sparing_history_has_neither_histograms_nor_times_of_creation() -> None:
+    text, simulator = StringIO(), Simulator(epoch=EPOCH)
+    count = history.write_history(text, simulator, since=EPOCH, until=EPOCH + 600, interval=300, is_sparing=True)
+    samples = [line.split("{")[0].split(" ")[0] for line in text.getvalue().splitlines() if line[0] != "#"]
+
+    assert count == len(samples)
+    assert "fastapi_requests_total" in samples
+    assert "database_query_duration_seconds_sum" in samples
+    assert not [name for name in samples if name.endswith(("_bucket", "_created"))]
+    assert not [name for name in samples if name.startswith("model_inference_duration_seconds")]
+
+
+def test_the_process_began_at_the_epoch() -> None:
+    simulator = Simulator(epoch=EPOCH)
+    simulator.advance(EPOCH + HOUR)
+
+    assert total(simulator, "process_start_time_seconds") == EPOCH
+    # Of one core, and of the files that are allowed.
+    assert 0.02 < total(simulator, "process_cpu_seconds_total") / HOUR < 0.5
+    assert 0.02 < total(simulator, "process_open_fds") / total(simulator, "process_max_fds") < 0.7
