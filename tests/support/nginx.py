@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from gatewayz_demo import fetch
 from gatewayz_demo.errors import FetchFailed
+from gatewayz_demo.work import Work
 
 from tests.support.waiting import wait_until
 
@@ -24,7 +25,7 @@ def find_nginx() -> str:
     with fetch.lock(tree.with_suffix(".lock")):
         try:
             if not tree.exists():
-                fetch.create_folder(tree, lambda into: fetch.Packages(os.environ).unpack(("nginx",), into))
+                fetch.create_folder(tree, lambda into: fetch.Packages(os.environ).unpack(("nginx",), into), Work())
         except FetchFailed as exc:
             pytest.skip(f"needs nginx: {exc}")
     return str(tree / "usr/sbin/nginx")
