@@ -181,10 +181,15 @@ def let_accounts_go() -> None:
         account.let_go()
 
 
+def open_account() -> MemoryAccount | None:
+    """An account for work that the running request has begun and that may outlive it; None when nothing is reserved."""
+    current = _current.get()
+    return None if current is None else current.open()
+
+
 def start_shared(work: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], MemoryAccount | None]:
     """A task for a call that several requests may share, and the account that it is charged to."""
-    current = _current.get()
-    account = None if current is None else current.open()
+    account = open_account()
     context = copy_context()
     context.run(_current.set, account)
     return asyncio.create_task(work, context=context), account
@@ -193,13 +198,17 @@ def start_shared(work: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], MemoryA
 class AnswerBuffer:
     """Bytes that arrive or are written piece by piece, reserved before they are kept.
 
-    The whole is had without a copy, which joining pieces or `bytes(bytearray)` would make.
+    The whole is had without a copy, which joining pieces or `bytes(bytearray)` would make. Where it is known about
+    how many bytes are `expected`, these are set aside at once: growing by steps copies what is there again and again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
+        """Raises MemoryFull."""
         self.size = 0
-        self._reserved = 0
-        self._bytes = BytesIO()
+        self._reserved = expected
+        reserve_memory(expected)
+        # Zeros that come from the system are only touched when they are written over.
+        self._bytes = BytesIO(bytes(expected))
 
     def write(self, piece: bytes) -> None:
         """Add a piece. Raises MemoryFull."""
@@ -212,4 +221,5 @@ class AnswerBuffer:
 
     def finish(self) -> bytes:
         """All pieces; nothing may be written afterwards."""
+        self._bytes.truncate(self.size)
         return self._bytes.getvalue()

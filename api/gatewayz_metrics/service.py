@@ -126,6 +126,7 @@ class Service:
     async def aclose(self) -> None:
         """Close the connections to the upstream."""
         await self._files.aclose()
+        await self.range_cache.aclose()
         await self._upstream.aclose()
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache import CacheStatus, RangeQuery
+from gatewayz_metrics.range_cache.grid import StepGrid
 from gatewayz_metrics.range_cache.lookup import CacheKey
-from gatewayz_metrics.range_cache.matrix import StepGrid
 from gatewayz_metrics.range_cache.pieces import SlowQueries
 from gatewayz_metrics.upstream.request import Pairs
 from hypothesis import HealthCheck, Phase, settings

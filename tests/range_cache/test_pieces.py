@@ -15,8 +15,8 @@ from gatewayz_metrics.errors import ServiceError, TimedOut
 from gatewayz_metrics.promql.times import TimeRange, format_rfc3339
 from gatewayz_metrics.range_cache import RangeAnswer, RangeQuery
 from gatewayz_metrics.range_cache import fetch as fetch_module
+from gatewayz_metrics.range_cache.grid import StepGrid
 from gatewayz_metrics.range_cache.lookup import CacheKey
-from gatewayz_metrics.range_cache.matrix import StepGrid
 from gatewayz_metrics.range_cache.pieces import SlowQueries, plan_pieces
 from gatewayz_metrics.range_cache.plan import Extent
 

@@ -12,16 +12,13 @@ from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, UpstreamError
 from gatewayz_metrics.memory import borrow_memory, let_accounts_go
 from gatewayz_metrics.range_cache.annotations import merge_notes
+from gatewayz_metrics.range_cache.backlog import Backlog
 from gatewayz_metrics.range_cache.entry import CacheEntry
 from gatewayz_metrics.range_cache.fetch import PieceFetcher
+from gatewayz_metrics.range_cache.grid import StepGrid
 from gatewayz_metrics.range_cache.kept import KeptPoints
 from gatewayz_metrics.range_cache.lookup import CacheKey, RangeLookup
-from gatewayz_metrics.range_cache.matrix import (
-    CachedSeries,
-    Matrix,
-    StepGrid,
-    render_matrix,
-)
+from gatewayz_metrics.range_cache.matrix import Matrix, render_matrix
 from gatewayz_metrics.range_cache.outage import find_timeout, is_outage, render_kept
 from gatewayz_metrics.range_cache.pieces import (
     FetchedPiece,
@@ -36,6 +33,7 @@ from gatewayz_metrics.range_cache.plan import (
     unexpired,
 )
 from gatewayz_metrics.range_cache.range_query import CacheStatus, RangeAnswer, RangeQuery, RangeResult
+from gatewayz_metrics.range_cache.timeline import Timeline
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.clock import Moment, TrustedClock
@@ -43,12 +41,8 @@ from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.request import ApiResponse
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
-# One entry may take this share of the bytes: a single huge panel must not push everything else out.
-_LARGEST_SHARE = 0.25
-# Points up to which a range query costs about as much as an instant query: what a refresh asks for.
-_SHORT_STEPS = 60
-# Seconds for which points are believed that came with a warning about the query's own data.
-_WARNED_SECONDS = 10.0
+# The share of the memory for answers that may be taken by those which have gone out and are still to be taken apart.
+_BACKLOG_SHARE = 1 / 8
 # Seconds for which a refusal is repeated, and the bytes of all of them.
 _REFUSAL_SECONDS = 5.0
 _REFUSAL_BYTES = 2**20
@@ -76,7 +70,8 @@ class RangeCache:
         self._observe = telemetry.of_cache("ranges")
         self._time = clock
         self._kept = KeptPoints(settings, telemetry, clock, self._forget_answers)
-        self._fetcher = PieceFetcher(gate, settings, clock, self._kept)
+        self._backlog = Backlog(int(settings.max_memory_bytes * _BACKLOG_SHARE))
+        self._fetcher = PieceFetcher(gate, settings, telemetry, clock, kept=self._kept, backlog=self._backlog)
         self._answers: SingleFlightCache[ReusableAnswer] = SingleFlightCache(
             lambda kept: kept.seconds, clock.monotonic, weigh=lambda kept: kept.weight, capacity=_REFUSAL_BYTES
         )
@@ -108,6 +103,10 @@ class RangeCache:
             self._telemetry.range_fetches.labels(found.cache_status.reason).inc()
         return found
 
+    async def aclose(self) -> None:
+        """Leave off keeping what has gone out."""
+        await self._backlog.aclose()
+
     def purge(self) -> None:
         """Forget every point, as after deletions or a back-fill; what is under way is not kept either."""
         self._kept.forget()
@@ -121,6 +120,9 @@ class RangeCache:
             return await self._past(query, "off")
         grid = StepGrid.of(query.range)
         key = CacheKey(query.query, grid, query.extra, query.tenant)
+        if not query.renew:
+            # What has gone out and is not kept yet would be asked for again.
+            await self._backlog.wait(key)
         entry = self._kept.entry(key)
         horizon_ms = self._kept.horizon_ms(begun.time)
         if reason := bypass_reason(query, horizon_ms, entry.traits):
@@ -179,8 +181,8 @@ class RangeCache:
         if lookup.generation != self._kept.generation:
             return await self._past(lookup.query, "forgotten")
         first, last = lookup.window
-        with borrow_memory(entry.size + sum(piece.size for piece in pieces)):
-            body = await self._merged(entry, found, wanted, (first, last))
+        with borrow_memory(sum(piece.size for piece in pieces)):
+            body = await self._merged(lookup, entry.points, found, wanted)
         # The pieces are in the body now.
         let_accounts_go()
         missing = sum(end - begin + 1 for begin, end in wanted.gaps)
@@ -190,17 +192,16 @@ class RangeCache:
         result: RangeResult = "hit" if not pieces else "partial" if wanted.kept else "miss"
         return RangeAnswer(ApiResponse(200, body), CacheStatus(result, reason, times, age))
 
-    async def _merged(
-        self, entry: CacheEntry, found: Sequence[Matrix], wanted: FetchPlan, window: tuple[int, int]
-    ) -> bytes:
+    async def _merged(self, lookup: RangeLookup, points: Timeline, found: Sequence[Matrix], wanted: FetchPlan) -> bytes:
         for piece in found:
-            entry = replace(entry, series=await run_cooperatively(entry.overlaid(piece)))
-        self._gate.check_series(sum(_is_in(series, window) for series in entry.series.values()))
+            points = await run_cooperatively(points.overlaid(piece.series, piece.points))
         notes = merge_notes([*(kept.notes for kept in wanted.kept), *(piece.notes for piece in found)])
-        body = await run_cooperatively(render_matrix(entry.series, *window, notes.warnings, notes.infos))
-        if len(body) > self._limit:
+        shown = points.within(*lookup.window)
+        rendered = await run_cooperatively(render_matrix(shown, lookup.key.grid, notes.warnings, notes.infos))
+        self._gate.check_series(rendered.series)
+        if len(rendered.body) > self._limit:
             raise AnswerTooLarge(self._limit)
-        return body
+        return rendered.body
 
     async def _stale(
         self, lookup: RangeLookup, error: UpstreamError, pieces: Sequence[FetchedPiece] = ()
@@ -210,18 +211,18 @@ class RangeCache:
             return None
         # As it is by now, however old: what was read before an outage stays true in it.
         begun = self._kept.begin()
-        kept = self._kept.entry(lookup.key).until(self._kept.settled(lookup, begun.time))
-        entry = await run_cooperatively(kept)
+        grid = lookup.key.grid
+        entry = self._kept.entry(lookup.key).until(self._kept.settled(lookup, begun.time))
         for piece in pieces:
             if piece.matrix is not None and piece.matrix.notes.is_complete:
                 lifetime = self._kept.lifetime(lookup.key)
-                entry = await run_cooperatively(entry.with_piece(piece.matrix, begun.monotonic, lifetime))
-        self._gate.check_series(sum(_is_in(series, lookup.window) for series in entry.series.values()))
-        body = await run_cooperatively(render_kept(entry, lookup.key.grid, lookup.window, error))
-        if body is None:
+                entry = await run_cooperatively(entry.with_piece(piece.matrix, grid, begun.monotonic, lifetime))
+        rendered = await run_cooperatively(render_kept(entry, grid, lookup.window, error))
+        if rendered is None:
             return None
+        self._gate.check_series(rendered.series)
         status = CacheStatus("stale", error.code, age=self._age(clip(entry.coverage, *lookup.window)))
-        return RangeAnswer(ApiResponse(200, body, cacheable=False), status)
+        return RangeAnswer(ApiResponse(200, rendered.body, cacheable=False), status)
 
     def _age(self, kept: Coverage) -> float:
         now = self._time.monotonic()
@@ -234,7 +235,3 @@ class RangeCache:
 
 def _times(grid: StepGrid, gaps: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     return tuple((grid.time_ms(begin), grid.time_ms(end)) for begin, end in gaps)
-
-
-def _is_in(series: CachedSeries, window: tuple[int, int]) -> bool:
-    return bool(series.values.between(*window) or series.histograms.between(*window))

@@ -1,21 +1,25 @@
 """Asking the upstream for the points of a range query, as a whole or in pieces, which are kept as they arrive."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
 from gatewayz_metrics.cooperative import run_cooperatively
-from gatewayz_metrics.errors import MemoryFull, QueryRefused, UpstreamError
-from gatewayz_metrics.memory import borrow_memory
+from gatewayz_metrics.errors import BadAnswer, MemoryFull, QueryRefused, UpstreamError
+from gatewayz_metrics.memory import borrow_memory, open_account
 from gatewayz_metrics.promql.times import TimeRange, format_seconds
+from gatewayz_metrics.range_cache.backlog import Backlog
+from gatewayz_metrics.range_cache.fast_parse import Layout, UnexpectedLayout
+from gatewayz_metrics.range_cache.grid import StepGrid
 from gatewayz_metrics.range_cache.kept import KeptPoints
 from gatewayz_metrics.range_cache.lookup import RangeLookup
-from gatewayz_metrics.range_cache.matrix import SERIES_BYTES, UnalignedPoints, parse_matrix
+from gatewayz_metrics.range_cache.matrix import UnalignedPoints, parse_matrix
 from gatewayz_metrics.range_cache.outage import find_timeout
 from gatewayz_metrics.range_cache.pieces import DASHBOARD_PATIENCE, FetchedPiece, FetchedPieces, SlowQueries
-from gatewayz_metrics.range_cache.points import POINT_BYTES
 from gatewayz_metrics.range_cache.range_query import RangeQuery
 from gatewayz_metrics.settings import Settings
+from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.clock import Moment, TrustedClock
 from gatewayz_metrics.upstream.deadline import start_deadline
 from gatewayz_metrics.upstream.limits import QueryLimiter
@@ -24,6 +28,10 @@ from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint,
 from gatewayz_metrics.upstream.response import SERIES_START
 from gatewayz_metrics.upstream.single_flight import SingleFlightCache
 
+log = logging.getLogger(__name__)
+
+# Bytes, measured: the objects of a series beside its texts while it is taken apart.
+SERIES_BYTES = 80
 # Points up to which a range query costs about as much as an instant query: what a refresh asks for.
 _SHORT_STEPS = 60
 
@@ -31,8 +39,19 @@ _SHORT_STEPS = 60
 class PieceFetcher:
     """Fetches stretches of the grid; a call under way for the same stretch is shared."""
 
-    def __init__(self, gate: QueryLimiter, settings: Settings, clock: TrustedClock, kept: KeptPoints) -> None:
+    def __init__(
+        self,
+        gate: QueryLimiter,
+        settings: Settings,
+        telemetry: Telemetry,
+        clock: TrustedClock,
+        *,
+        kept: KeptPoints,
+        backlog: Backlog,
+    ) -> None:
         self._gate = gate
+        self._telemetry = telemetry
+        self._backlog = backlog
         self._settings = settings
         self._always = settings.engine.range_parameters
         self._kept = kept
@@ -90,9 +109,9 @@ class PieceFetcher:
     ) -> FetchedPiece:
         """A stretch of the grid from the upstream, stored; a call under way for the same is shared.
 
-        What is no part of a larger answer is not taken apart where it has no room.
+        What is no part of a larger answer is taken apart afterwards, and not at all where it has no room.
         """
-        key = lookup.key, gap, lookup.query.renew
+        key = lookup.key, gap, lookup.query.renew, is_part
         return await self._pieces.get(key, lambda: self._ask(lookup, gap, call, is_part=is_part))
 
     async def _ask(self, lookup: RangeLookup, gap: tuple[int, int], call: ApiRequest, *, is_part: bool) -> FetchedPiece:
@@ -106,24 +125,55 @@ class PieceFetcher:
                 self._slow.timed_out(lookup.key, points)
             return FetchedPiece(raw, None, "refused")
         size = await _size_taken_apart(raw.body)
+        if is_part:
+            with borrow_memory(size):
+                return await self._take_apart(lookup, gap, raw, begun, size)
         newest = min(gap[1], self._kept.settled(lookup, begun.time))
         settled = max(0, newest - gap[0] + 1) / points
-        if not is_part and not self._kept.store.has_room(int(settled * size)):
+        if not self._kept.store.has_room(int(settled * size)):
             # It goes on as it came, and is not taken apart for nothing.
             return FetchedPiece(raw, None, "too-large")
+        if _is_plain(raw, lookup.key.grid) and self._backlog.has_room(len(raw.body) + size):
+            return self._take_apart_later(lookup, gap, raw, begun, size)
         try:
             with borrow_memory(size):
                 return await self._take_apart(lookup, gap, raw, begun, size)
         except MemoryFull:
-            if is_part:
-                raise
             return FetchedPiece(raw, None, "memory")
+
+    def _take_apart_later(
+        self, lookup: RangeLookup, gap: tuple[int, int], raw: ApiResponse, begun: Moment, size: int
+    ) -> FetchedPiece:
+        """The answer as it came, whose points are kept soon."""
+        account = open_account()
+        size += len(raw.body)
+        if account is not None:
+            try:
+                account.reserve(size)
+            except MemoryFull:
+                account.close()
+                return FetchedPiece(raw, None, "memory")
+
+        async def keep() -> None:
+            if lookup.generation != self._kept.generation:
+                return
+            try:
+                piece = await self._take_apart(lookup, gap, raw, begun, size)
+            except BadAnswer as exc:
+                log.warning("An answer to a range query went out as it came, and is not kept: %s", exc.sentence)
+                piece = FetchedPiece(raw, None, "malformed")
+            if piece.reason:
+                self._telemetry.range_fetches.labels(piece.reason).inc()
+
+        self._backlog.add(lookup.key, size, keep, account)
+        return FetchedPiece(raw, None)
 
     async def _take_apart(
         self, lookup: RangeLookup, gap: tuple[int, int], raw: ApiResponse, begun: Moment, size: int
     ) -> FetchedPiece:
+        known = self._kept.entry(lookup.key).points.series
         try:
-            found = await run_cooperatively(parse_matrix(raw.body, lookup.key.grid, *gap))
+            found = await run_cooperatively(parse_matrix(raw.body, lookup.key.grid, *gap, known))
         except UnalignedPoints:
             return FetchedPiece(raw, None, "off-grid")
         except QueryRefused:
@@ -150,9 +200,17 @@ class PieceFetcher:
 
 
 async def _size_taken_apart(body: bytes) -> int:
-    """The bytes that an answer takes as columns, about: its text, each point and each series."""
-    points, series = await count_marks(body, b"],["), await count_marks(body, SERIES_START)
-    return len(body) + POINT_BYTES * points + SERIES_BYTES * series
+    """The bytes that an answer takes as columns, about: its text and each series."""
+    return len(body) + SERIES_BYTES * await count_marks(body, SERIES_START)
+
+
+def _is_plain(raw: ApiResponse, grid: StepGrid) -> bool:
+    """Whether an answer, as far as can be seen at its ends, is as engines write it and can be kept."""
+    try:
+        layout = Layout.of(raw.body)
+    except UnexpectedLayout:
+        return False
+    return raw.cacheable and layout.notes.is_repeatable and layout.begins_on(grid, raw.body)
 
 
 def _range(span: TimeRange) -> Pairs:

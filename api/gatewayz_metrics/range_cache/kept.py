@@ -77,19 +77,18 @@ class KeptPoints:
             return "forgotten"
         if not lookup.traits.is_settled(self.horizon_ms(certain)):
             return "fixed-time"
-        newest = min(found.last, self.settled(lookup, certain))
-        if newest < found.first:
+        points = found.points
+        newest = min(points.last, self.settled(lookup, certain))
+        if newest < points.first:
             return ""
-        settled = found
-        if newest < found.last:
-            settled = replace(found, last=newest, series=await run_cooperatively(found.until(newest)))
-        lifetime = self.lifetime(lookup.key)
+        settled = replace(found, points=points.clipped(points.first, newest))
+        grid, lifetime = lookup.key.grid, self.lifetime(lookup.key)
         if found.notes.warnings:
             lifetime = Lifetime(min(self._lifetime, _WARNED_SECONDS), lookup.key.shift)
         while True:
             before = self.store.get(lookup.key)
-            known = await run_cooperatively((before or CacheEntry()).pruned(self._clock.monotonic()))
-            added = replace(known, traits=lookup.traits).with_piece(settled, begun.monotonic, lifetime)
+            known = await run_cooperatively((before or CacheEntry()).pruned(grid, self._clock.monotonic()))
+            added = replace(known, traits=lookup.traits).with_piece(settled, grid, begun.monotonic, lifetime)
             entry = await run_cooperatively(added)
             # Other tasks ran in between: what they have forgotten stays so, and what they have stored is not lost.
             if self._clock.settle(begun) is None or lookup.generation != self.generation:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from gatewayz_metrics.promql.cacheability import CacheTraits
-from gatewayz_metrics.range_cache.matrix import StepGrid
+from gatewayz_metrics.range_cache.grid import StepGrid
 from gatewayz_metrics.range_cache.range_query import RangeQuery
 from gatewayz_metrics.upstream.clock import Moment
 from gatewayz_metrics.upstream.request import Pairs, Tenant

@@ -3,30 +3,35 @@
 The format: https://prometheus.io/docs/prometheus/latest/querying/api/#range-vectors.
 """
 
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
-from gatewayz_metrics.cooperative import sort_in_runs
 from gatewayz_metrics.errors import BadAnswer
-from gatewayz_metrics.memory import AnswerBuffer
-from gatewayz_metrics.promql.times import TimeRange
-from gatewayz_metrics.range_cache.fast_parse import UnexpectedLayout, format_timestamp, scan_matrix, split_notes
-from gatewayz_metrics.range_cache.points import EMPTY, PointColumn
+from gatewayz_metrics.memory import AnswerBuffer, reserve_memory
+from gatewayz_metrics.range_cache.fast_parse import Layout, Stamps, UnexpectedLayout, scan_matrix
+from gatewayz_metrics.range_cache.grid import StepGrid
+from gatewayz_metrics.range_cache.segment import RowTexts, Segment
+from gatewayz_metrics.range_cache.series_set import NO_SERIES, SeriesSet
+from gatewayz_metrics.range_cache.strides import SMALL_ROWS, strides
+from gatewayz_metrics.range_cache.timeline import Timeline
 from gatewayz_metrics.upstream.pieces import AnswerPieces
 from gatewayz_metrics.upstream.response import NO_NOTES, AnswerNotes, parse_envelope
 
-# Sorting these pairs gives the order in which Prometheus writes a matrix.
-Labels = tuple[tuple[str, str], ...]
-
 _HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
+_METRIC = b'{"metric":'
+_VALUES = b',"values":['
+_CLOSE = b"]}"
+_NEXT = b"]}," + _METRIC
 # Warnings and infos of each kind that Prometheus returns; it sums up the others in one sentence.
 _MOST_ANNOTATIONS = 10
-# Bytes, measured: the objects of a series without points.
-SERIES_BYTES = 900
+# Bytes of an envelope that is put together in one go, which takes a millisecond.
+_IN_ONE_GO = 2**22
+_FLOAT = re.compile(r"[0-9.+eINanf-]+")
 
 
 class UnalignedPoints(Exception):  # caught by the range cache alone
@@ -34,159 +39,186 @@ class UnalignedPoints(Exception):  # caught by the range cache alone
 
 
 @dataclass(frozen=True, slots=True)
-class StepGrid:
-    """The times `phase + index * step`, each known by its index."""
-
-    phase_ms: int
-    step_ms: int
-
-    @classmethod
-    def of(cls, span: TimeRange) -> Self:
-        """The grid on which the times of a range stand."""
-        return cls(span.start_ms % span.step_ms, span.step_ms)
-
-    def index(self, time_ms: int) -> int:
-        """The index of a time, or of the last time on the grid before it."""
-        return (time_ms - self.phase_ms) // self.step_ms
-
-    def time_ms(self, index: int) -> int:
-        """The time with this index."""
-        return self.phase_ms + index * self.step_ms
-
-
-@dataclass(frozen=True, slots=True)
-class CachedSeries:
-    """The labels of one series as JSON, and its points: floats and native histograms separately."""
-
-    metric: bytes
-    values: PointColumn = EMPTY
-    histograms: PointColumn = EMPTY
-
-    @property
-    def size(self) -> int:
-        """Its approximate size in bytes; the labels count three times, as they are in the key, too, as strings."""
-        return 3 * len(self.metric) + self.values.size + self.histograms.size + SERIES_BYTES
-
-    def only(self, first: int, last: int) -> "CachedSeries":
-        """The series with the points in a range of grid indices, both ends included."""
-        return CachedSeries(self.metric, self.values.only(first, last), self.histograms.only(first, last))
-
-    def replaced(self, first: int, last: int, by: "CachedSeries | None") -> "CachedSeries":
-        """The series with the points in a range of grid indices replaced, or removed when `by` is None."""
-        values, histograms = (by.values, by.histograms) if by else (EMPTY, EMPTY)
-        return CachedSeries(
-            self.metric,
-            self.values.replaced(first, last, values),
-            self.histograms.replaced(first, last, histograms),
-        )
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it has no points."""
-        return not (self.values.text or self.histograms.text)
-
-
-@dataclass(frozen=True, slots=True)
 class Matrix:
-    """Every series in a range of grid indices, both ends included, and the annotations of the result."""
+    """The series of a result with their points in a stretch of the grid, and its annotations."""
 
-    first: int
-    last: int
-    series: Mapping[Labels, CachedSeries]
+    series: SeriesSet
+    points: Segment
     notes: AnswerNotes = NO_NOTES
 
-    def until(self, last: int) -> Generator[None, None, dict[Labels, CachedSeries]]:
-        """The series up to a grid index; yields after each, so that it can run cooperatively."""
-        found: dict[Labels, CachedSeries] = {}
-        for labels, series in self.series.items():
-            found[labels] = series.only(self.first, last)
-            yield
-        return found
+
+@dataclass(frozen=True, slots=True)
+class RenderedMatrix:
+    """An envelope, and how many series it has."""
+
+    body: bytes
+    series: int
 
 
-def parse_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generator[None, None, Matrix]:
-    """The matrix in a success envelope; yields after each series, so that it can run cooperatively.
+def parse_matrix(
+    body: bytes, grid: StepGrid, first: int, last: int, known: SeriesSet = NO_SERIES
+) -> Generator[None, None, Matrix]:
+    """The matrix in a success envelope; yields after some series, so that it can run cooperatively.
 
-    Raises UnalignedPoints for points outside the range or beside the grid, BadAnswer when the body is no matrix.
+    Labels that are `known` need not be read again. Raises UnalignedPoints for points outside the range or beside the
+    grid, BadAnswer when the body is no matrix.
     """
-    indices = {format_timestamp(grid.time_ms(index)): index for index in range(first, last + 1)}
-    series: dict[Labels, CachedSeries] = {}
+    metrics: list[bytes] = []
+    floats: list[bytes] = []
+    histograms: list[bytes] = []
     try:
-        data, notes = split_notes(body)
-        for number, (metric, labels, values) in enumerate(scan_matrix(data, indices), 1):
-            series[_sort_labels(labels)] = CachedSeries(metric, values)
-            if len(series) < number:
-                # A series that occurs twice: the decoder refuses the body.
-                return (yield from _decode_matrix(body, grid, first, last))
+        layout = Layout.of(body)
+        stamps = yield from Stamps.of(grid, first, last)
+        for rows in scan_matrix(body, layout, stamps):
+            metrics += rows.metrics
+            floats += rows.floats
+            histograms += rows.histograms
             yield
-    except UnexpectedLayout:
-        return (yield from _decode_matrix(body, grid, first, last))
-    return Matrix(first, last, series, notes)
+        points = yield from Segment.of(first, last, floats, histograms if any(histograms) else None)
+        return (yield from _to_matrix(metrics, points, known, layout.notes))
+    except (UnexpectedLayout, BadAnswer):
+        return (yield from _decode_matrix(body, grid, first, last, known))
 
 
-def _decode_matrix(body: bytes, grid: StepGrid, first: int, last: int) -> Generator[None, None, Matrix]:
+def _decode_matrix(
+    body: bytes, grid: StepGrid, first: int, last: int, known: SeriesSet = NO_SERIES
+) -> Generator[None, None, Matrix]:
     pieces = AnswerPieces(body)
-    found: list[tuple[Labels, CachedSeries]] = []
+    metrics: list[bytes] = []
+    floats: list[bytes] = []
+    histograms: list[bytes] = []
+
+    def add(series: dict[str, Any]) -> None:
+        # Copied: what orjson returns keeps about 4 kB of memory, measured, however short it is.
+        metrics.append(memoryview(orjson.dumps(series["metric"])).tobytes())
+        floats.append(_decode_floats(series.get("values", ()), grid, first, last))
+        histograms.append(_decode_histograms(series.get("histograms", ()), grid, first, last))
+
     try:
         for elements in pieces:
             for series in elements:
-                found.append(_decode_series(series, grid, first, last))
+                add(series)
                 yield
         document = parse_envelope(pieces.envelope)
         data = document["data"]
         if data["resultType"] != "matrix":
             raise BadAnswer(f"a {str(data['resultType'])[:20]!r} instead of a matrix")
         for series in data["result"]:
-            found.append(_decode_series(series, grid, first, last))
+            add(series)
             yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise BadAnswer("a malformed matrix") from exc
-    if len(by_labels := dict(found)) != len(found):
-        raise BadAnswer("a series that occurs twice")
-    return Matrix(first, last, by_labels, AnswerNotes.of(document))
+    points = yield from Segment.of(first, last, floats, histograms if any(histograms) else None)
+    return (yield from _to_matrix(metrics, points, known, AnswerNotes.of(document)))
+
+
+def _to_matrix(
+    metrics: Sequence[bytes], points: Segment, known: SeriesSet, notes: AnswerNotes
+) -> Generator[None, None, Matrix]:
+    series, rows = yield from known.read(metrics)
+    return Matrix(series, replace(points, rows=rows), notes)
 
 
 def render_matrix(
-    series: Mapping[Labels, CachedSeries],
-    first: int,
-    last: int,
-    warnings: Iterable[str] = (),
-    infos: Iterable[str] = (),
-) -> Generator[None, None, bytes]:
-    """The envelope of a range of grid indices, series sorted by their labels as Prometheus does.
+    timeline: Timeline, grid: StepGrid, warnings: Iterable[str] = (), infos: Iterable[str] = ()
+) -> Generator[None, None, RenderedMatrix]:
+    """The envelope of a timeline, series sorted by their labels as Prometheus does; those without points are left out.
 
-    Yields after each series, so that it can run cooperatively. Raises MemoryFull.
+    Yields after some series, so that it can run cooperatively. Raises MemoryFull.
     """
-    body = AnswerBuffer()
-    body.write(_HEAD)
-    for labels in (yield from sort_in_runs(list(series))):
-        if part := _render_series(series[labels], first, last):
-            if body.size > len(_HEAD):
-                body.write(b",")
-            body.write(part)
+    points = sum(segment.size for segment in timeline.segments)
+    body = _Body(timeline.written_size)
+    count = 0
+    for begin, end in strides(len(timeline.series), SMALL_ROWS, points):
+        texts = [segment.texts(begin, end, grid) for segment in timeline.segments]
+        rows, parts = _render_rows(timeline.series.metrics[begin:end], texts)
+        if rows:
+            body.add([b"," + _METRIC if count else _METRIC, *parts])
+            count += rows
         yield
     annotations = _render_annotations("warnings", warnings) + _render_annotations("infos", infos)
-    body.write(b"]}" + annotations + b"}")
-    return body.finish()
+    body.add([b"]}" + annotations + b"}"])
+    return RenderedMatrix(body.finish(), count)
 
 
-def _decode_series(series: dict[str, Any], grid: StepGrid, first: int, last: int) -> tuple[Labels, CachedSeries]:
-    metric = series["metric"]
-    labels = _sort_labels(metric)
-    values, histograms = series.get("values", ()), series.get("histograms", ())
-    return labels, CachedSeries(
-        # Copied: what orjson returns keeps about 4 kB of memory, measured, however short it is.
-        memoryview(orjson.dumps(metric)).tobytes(),
-        _decode_points(values, grid, first, last),
-        _decode_points(histograms, grid, first, last),
-    )
+class _Body:
+    """The parts of an envelope: put together in one go where they are few bytes, else as they come."""
+
+    def __init__(self, expected: int) -> None:
+        """Raises MemoryFull."""
+        self._parts = [_HEAD]
+        self._buffer = AnswerBuffer(expected) if expected > _IN_ONE_GO else None
+        if self._buffer is None:
+            reserve_memory(expected)
+
+    def add(self, parts: list[bytes]) -> None:
+        """Write some more. Raises MemoryFull."""
+        self._parts += parts
+        if self._buffer is not None:
+            self._buffer.write(b"".join(self._parts))
+            self._parts.clear()
+
+    def finish(self) -> bytes:
+        """All parts."""
+        return b"".join(self._parts) if self._buffer is None else self._buffer.finish()
 
 
-def _sort_labels(labels: dict[str, str]) -> Labels:
-    return tuple(sorted(labels.items()))
+def _render_rows(metrics: Sequence[bytes], segments: Sequence[RowTexts]) -> tuple[int, list[bytes]]:
+    """How many of some series have points, and the parts of these from their labels on."""
+    if not segments or any(histograms is not None or b"" in floats for floats, histograms in segments):
+        return _render_uneven(metrics, segments)
+    # All have points everywhere. One list for one join: nothing is done for each series but what C does.
+    width = 2 * len(segments) + 2
+    parts: list[bytes] = [b","] * (width * len(metrics))
+    parts[0::width] = metrics
+    parts[1::width] = [_VALUES] * len(metrics)
+    for number, (floats, _) in enumerate(segments, 1):
+        parts[2 * number :: width] = floats
+    parts[width - 1 :: width] = [_NEXT] * len(metrics)
+    parts[-1] = _CLOSE
+    return len(metrics), parts
 
 
-def _decode_points(points: list[tuple[float, Any]], grid: StepGrid, first: int, last: int) -> PointColumn:
+def _render_uneven(metrics: Sequence[bytes], segments: Sequence[RowTexts]) -> tuple[int, list[bytes]]:
+    nothing = [b""] * len(metrics)
+    columns = [zip(*columns, strict=True) for columns in _columns(segments, nothing)]
+    found: list[bytes] = []
+    for metric, values, histograms in zip(metrics, *columns, strict=True):
+        parts = [metric]
+        if text := b",".join(filter(None, values)):
+            parts.append(b'"values":[%b]' % text)
+        if text := b",".join(filter(None, histograms)):
+            parts.append(b'"histograms":[%b]' % text)
+        if len(parts) > 1:
+            found.append(b",".join(parts))
+    return len(found), [(b"}," + _METRIC).join(found), b"}"]
+
+
+def _columns(segments: Sequence[RowTexts], nothing: Sequence[bytes]) -> Iterator[list[Sequence[bytes]]]:
+    """The texts of the floats and of the histograms, each at least one."""
+    yield [nothing, *(floats for floats, _ in segments)]
+    yield [nothing, *(histograms for _, histograms in segments if histograms is not None)]
+
+
+def _decode_floats(points: Sequence[tuple[float, Any]], grid: StepGrid, first: int, last: int) -> bytes:
+    places = _decode_places(points, grid, first, last)
+    if not all(_FLOAT.fullmatch(value) for _, value in points):
+        raise BadAnswer("a malformed value")
+    return ",".join(
+        f'[{grid.stamp(place).decode()},"{value}"]' for place, (_, value) in zip(places, points, strict=True)
+    ).encode()
+
+
+def _decode_histograms(points: Sequence[tuple[float, Any]], grid: StepGrid, first: int, last: int) -> bytes:
+    places = _decode_places(points, grid, first, last)
+    texts = [orjson.dumps(value) for _, value in points]
+    # One object each: where its text ends is seen by its brace.
+    if any(not text.startswith(b"{") or text.count(b"{") != 1 or text.count(b"}") != 1 for text in texts):
+        raise BadAnswer("a malformed histogram")
+    return b",".join(b"[%b,%b]" % (grid.stamp(place), text) for place, text in zip(places, texts, strict=True))
+
+
+def _decode_places(points: Sequence[tuple[float, Any]], grid: StepGrid, first: int, last: int) -> list[int]:
     phase, step = grid.phase_ms, grid.step_ms
     divided = [divmod(round(1000 * seconds) - phase, step) for seconds, _ in points]
     indices = [index for index, _ in divided]
@@ -194,20 +226,7 @@ def _decode_points(points: list[tuple[float, Any]], grid: StepGrid, first: int, 
         raise UnalignedPoints
     if any(left >= right for left, right in pairwise(indices)):
         raise UnalignedPoints
-    return PointColumn.of(indices, [orjson.dumps(point) for point in points])
-
-
-def _render_series(series: CachedSeries, first: int, last: int) -> bytes:
-    values, histograms = series.values.between(first, last), series.histograms.between(first, last)
-    if not values and not histograms:
-        return b""
-    parts = [b'{"metric":' + series.metric]
-    # Without the comma after the last point.
-    if values:
-        parts.append(b'"values":[' + values[:-1] + b"]")
-    if histograms:
-        parts.append(b'"histograms":[' + histograms[:-1] + b"]")
-    return b",".join(parts) + b"}"
+    return indices
 
 
 def _render_annotations(name: str, texts: Iterable[str]) -> bytes:

@@ -6,7 +6,8 @@ from gatewayz_metrics.errors import CircuitOpen, QueryTimedOut, TimedOut, Upstre
 from gatewayz_metrics.promql.times import CALENDAR_BEGIN_MS, CALENDAR_END_MS, format_rfc3339, format_seconds
 from gatewayz_metrics.range_cache.annotations import merge_notes
 from gatewayz_metrics.range_cache.entry import CacheEntry
-from gatewayz_metrics.range_cache.matrix import CachedSeries, Labels, StepGrid, render_matrix
+from gatewayz_metrics.range_cache.grid import StepGrid
+from gatewayz_metrics.range_cache.matrix import RenderedMatrix, render_matrix
 from gatewayz_metrics.range_cache.plan import clip, find_gaps
 from gatewayz_metrics.upstream.breaker import may_be_outage
 from gatewayz_metrics.upstream.request import ApiResponse
@@ -34,21 +35,18 @@ def find_timeout(answer: ApiResponse) -> QueryTimedOut | None:
 
 def render_kept(
     entry: CacheEntry, grid: StepGrid, window: tuple[int, int], error: UpstreamError
-) -> Generator[None, None, bytes | None]:
+) -> Generator[None, None, RenderedMatrix | None]:
     """The kept points of a window of the grid as an envelope whose warning names the outage and what is missing.
 
-    None when nothing in it is kept. Yields after each series.
+    None when nothing in it is kept. Yields after some series.
     """
     kept = clip(entry.coverage, *window)
-    series: dict[Labels, CachedSeries] = {}
-    for labels, one in entry.series.items():
-        series[labels] = one.only(*window)
-        yield
-    if not kept or all(one.is_empty for one in series.values()):
+    if not kept:
         return None
     notes = merge_notes([extent.notes for extent in kept])
     warnings = [_explain(grid, find_gaps(kept, *window), error), *notes.warnings]
-    return (yield from render_matrix(series, *window, warnings, notes.infos))
+    rendered = yield from render_matrix(entry.points.within(*window), grid, warnings, notes.infos)
+    return rendered if rendered.series else None
 
 
 def _explain(grid: StepGrid, gaps: Sequence[tuple[int, int]], error: UpstreamError) -> str:

@@ -47,10 +47,23 @@ def unexpired(coverage: Coverage, now: float) -> Coverage:
 def clip(coverage: Coverage, first: int, last: int) -> Coverage:
     """The parts in a range, cut to it."""
     return tuple(
-        replace(extent, first=max(extent.first, first), last=min(extent.last, last))
+        extent
+        if first <= extent.first and extent.last <= last
+        else replace(extent, first=max(extent.first, first), last=min(extent.last, last))
         for extent in coverage
         if extent.first <= last and extent.last >= first
     )
+
+
+def find_runs(coverage: Coverage) -> list[tuple[int, int]]:
+    """The stretches that are covered, neighbours as one."""
+    found: list[tuple[int, int]] = []
+    for extent in coverage:
+        if found and found[-1][1] + 1 == extent.first:
+            found[-1] = found[-1][0], extent.last
+        else:
+            found.append((extent.first, extent.last))
+    return found
 
 
 def find_gaps(coverage: Coverage, first: int, last: int) -> list[tuple[int, int]]:
@@ -194,10 +207,5 @@ def plan_fetches(coverage: Coverage, first: int, last: int) -> FetchPlan:
 
 def _without_scraps(known: Coverage) -> Coverage:
     """The coverage without stretches so short that asking around them costs more than asking for them."""
-    runs: list[list[Extent]] = []
-    for extent in known:
-        if runs and runs[-1][-1].last + 1 == extent.first:
-            runs[-1].append(extent)
-        else:
-            runs.append([extent])
-    return tuple(extent for run in runs if run[-1].last - run[0].first + 1 >= _SMALLEST_PIECE for extent in run)
+    runs = [(first, last) for first, last in find_runs(known) if last - first + 1 >= _SMALLEST_PIECE]
+    return tuple(extent for run in runs for extent in clip(known, *run))
