@@ -13,10 +13,10 @@ import pytest
 from gatewayz_demo import engines
 from gatewayz_metrics.catalogue import load
 
-from tests.server.service import children
 from tests.support.command import COMMAND, ended, finished, running
 from tests.support.engine import Engine
 from tests.support.server import address, listening
+from tests.support.usage import children
 from tests.support.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[1]

@@ -79,6 +79,7 @@ def test_the_defaults_work_on_their_own() -> None:
         "cors_origins": (),
         "host": "127.0.0.1",
         "port": 8000,
+        "workers": 1,
         "max_connections": 2048,
         "max_requests_per_address": 256,
         "idle_timeout": 65.0,

@@ -201,7 +201,7 @@ def reload(client: TestClient) -> None:
     """What SIGHUP does."""
     assert client.portal is not None
     assert isinstance(client.app, FastAPI)
-    client.portal.call(client.app.state.reload)
+    client.portal.call(client.app.state.services.reload)
 
 
 def test_tokens_are_followed_without_a_restart(upstream: FakeUpstream, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_host_whose_token_file_cannot_be_read_lets_nobody_in(tmp_path: Path, m
 
 def test_without_a_running_service_there_is_nothing_to_reload() -> None:
     async def story() -> None:
-        create_app(Settings()).state.reload()
+        create_app(Settings()).state.services.reload()
 
     asyncio.run(story())
 

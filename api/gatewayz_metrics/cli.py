@@ -6,7 +6,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -23,18 +24,17 @@ from gatewayz_metrics.commands.catalogue import catalogue_commands
 from gatewayz_metrics.commands.dashboards import write_dashboards
 from gatewayz_metrics.commands.doctor import doctor
 from gatewayz_metrics.errors import ConfigurationError
+from gatewayz_metrics.event_loop import new_event_loop
 from gatewayz_metrics.host_settings import warn_of_unknown_settings
 from gatewayz_metrics.logs import configure_logging
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.operations.purge import PURGE
 from gatewayz_metrics.server.listener import base_url, bind_socket
+from gatewayz_metrics.server.listeners import Listeners
 from gatewayz_metrics.server.serve import serve as serve_application
+from gatewayz_metrics.server.supervisor import Supervisor
 from gatewayz_metrics.settings import Settings, read_settings
-
-try:
-    from uvloop import new_event_loop
-except ImportError:  # it does not exist for Windows
-    from asyncio import new_event_loop  # type: ignore[assignment]
+from gatewayz_metrics.worker import COMMAND as WORKER
 
 app = typer.Typer(no_args_is_help=True, help="Answers for the metrics of the GatewayZ gateway.")
 
@@ -73,9 +73,12 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="A file with tokens, one a line, in place of API_TOKENS_FILE.")
     ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve, in place of WORKERS.")] = None,
 ) -> None:
     """Serve an upstream that is there already. All other settings are environment variables or stand in .env."""
-    _run(_serve(read_settings(host=host, port=port, prometheus_url=url, api_tokens_file=token_file)))
+    read = partial(read_settings, host=host, port=port, prometheus_url=url, api_tokens_file=token_file, workers=workers)
+    settings = read()
+    _run(_serve(settings) if settings.workers == 1 else _supervise(settings, read))
 
 
 @app.command()
@@ -227,9 +230,7 @@ def _own_token(settings: Settings) -> str:
 
 async def _serve(settings: Settings, bound: socket.socket | None = None, *, is_demo: bool = False) -> None:
     """Serve until a signal ends it; the demo prints what to try once it listens."""
-    configure_logging(settings.log_format, settings.log_level)
-    warn_of_unknown_settings()
-    load(settings.catalogue)  # a broken one stops the start here, with its sentence
+    _prepare(settings)
     bound = bound or bind_socket(settings)
     greeting = _banner(settings, bound) if is_demo else f"Listening on {base_url(bound)}"
     application = create_app(settings)
@@ -239,8 +240,27 @@ async def _serve(settings: Settings, bound: socket.socket | None = None, *, is_d
         bound,
         on_listening=lambda: _say(greeting),
         # A demo ends with its terminal.
-        on_hangup=None if is_demo else application.state.reload,
+        on_hangup=None if is_demo else application.state.services.reload,
     )
+
+
+async def _supervise(settings: Settings, read: Callable[[], Settings]) -> None:
+    """Serve by several processes; `read` gives the settings anew."""
+    if sys.platform == "win32":
+        raise ConfigurationError(
+            "WORKERS above 1 needs Linux, macOS or another Unix; here, run a process for each port and a proxy "
+            "before them."
+        )
+    _prepare(settings)
+    listeners = Listeners(settings)
+    supervisor = Supervisor(settings, listeners, WORKER)
+    await supervisor.run(on_listening=lambda: _say(f"Listening on {listeners.url}"), read=read)
+
+
+def _prepare(settings: Settings) -> None:
+    configure_logging(settings.log_format, settings.log_level)
+    warn_of_unknown_settings()
+    load(settings.catalogue)  # a broken one stops the start here, with its sentence
 
 
 def _say(text: str) -> None:

@@ -43,13 +43,15 @@ def log_for_request(describe: RequestDescription) -> None:
     _describe_request.set(describe)
 
 
-def configure_logging(form: str, level: str, stream: TextIO | None = None) -> None:
-    """Log everything of this process as `text` or `json`, from a level on; on standard error unless a stream is given.
+def configure_logging(form: str, level: str, *, worker: str = "") -> None:
+    """Log everything of this process as `text` or `json` on standard error, from a level on.
 
-    A line that cannot be written, as to a full disk, is lost and stops nothing.
+    Of several worker processes each names itself. A line that cannot be written, as to a full disk, is lost and stops
+    nothing.
     """
-    handler = SparingHandler(stream)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    fields = {"worker": worker} if worker else {}
+    handler = SparingHandler()
+    handler.setFormatter(JsonFormatter(fields) if form == "json" else TextFormatter(fields))
     logging.basicConfig(handlers=[handler], level=level.upper())
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("httpcore").setLevel(logging.WARNING)
@@ -58,8 +60,10 @@ def configure_logging(form: str, level: str, stream: TextIO | None = None) -> No
 class TextFormatter(logging.Formatter):
     """A line for people: time, level, logger, message, and whose request it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: Mapping[str, str] | None = None) -> None:
+        """`fields` stand in every line."""
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._fields = dict(fields or {})
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802  # logging's signature
         """The time as RFC 3339 has it, in UTC."""
@@ -68,12 +72,17 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is the standard library's
         """The line of a record, its traceback aside."""
         record.message = printable(record.message)
-        request = " ".join(f"{name}={value!r}" for name, value in _request_fields().items())
-        return super().formatMessage(record) + (f" [{request}]" if request else "")
+        fields = " ".join(f"{name}={value!r}" for name, value in (self._fields | _request_fields()).items())
+        return super().formatMessage(record) + (f" [{fields}]" if fields else "")
 
 
 class JsonFormatter(logging.Formatter):
     """A line for programs: one JSON object, a traceback included."""
+
+    def __init__(self, fields: Mapping[str, str] | None = None) -> None:
+        """`fields` stand in every line."""
+        super().__init__()
+        self._fields = dict(fields or {})
 
     def format(self, record: logging.LogRecord) -> str:
         """The object of a record."""
@@ -82,6 +91,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": printable(record.getMessage()),
+            **self._fields,
             **_request_fields(),
         }
         if record.exc_info:

@@ -18,6 +18,7 @@ from gatewayz_metrics.operations.routes import create_operations_router
 from gatewayz_metrics.prometheus_api.routes import create_prometheus_router
 from gatewayz_metrics.service import Service, ServiceProvider
 from gatewayz_metrics.settings import Settings, read_settings
+from gatewayz_metrics.siblings import Siblings
 from gatewayz_metrics.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -26,10 +27,13 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SURFACES = (f"the metrics routes below {PREFIX}", "the Prometheus API at /api/v1", "the JSON datasource at /")
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, siblings: Siblings | None = None, announces: bool = True
+) -> FastAPI:
     """The application with all its routes; without settings it reads the environment when it starts, not before.
 
-    Start-up raises ConfigurationError when a setting or the catalogue cannot be used.
+    `siblings` are the workers that serve with this one, of which one alone `announces` what is served. Start-up raises
+    ConfigurationError when a setting or the catalogue cannot be used.
     """
 
     def create(telemetry: Telemetry) -> Service:
@@ -37,11 +41,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             warn_of_unknown_settings()
         service = Service(settings or read_settings(), telemetry)
         service.watch_upstream()
-        log.info("The upstream is asked with %s.", service.settings.http_library)
-        service.announce(_SURFACES, public=service.settings.host not in _LOOPBACK)
+        if announces:
+            log.info("The upstream is asked with %s.", service.settings.http_library)
+            service.announce(_SURFACES, public=service.settings.host not in _LOOPBACK)
         return service
 
-    services = ServiceProvider(create)
+    services = ServiceProvider(create, siblings=siblings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,10 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # A redirect would carry the Host header of whoever asks, and needs no token.
         redirect_slashes=False,
     )
-    # The server counts there what it refuses before any route.
-    app.state.telemetry = services.telemetry
-    # What SIGHUP does, for the server.
-    app.state.reload = services.reload
+    # For the server, which counts what it refuses before any route, and gets the signals.
+    app.state.services = services
     app.include_router(create_metrics_router(services))
     app.include_router(create_operations_router(services))
     app.include_router(create_prometheus_router(services))

@@ -18,6 +18,7 @@ from gatewayz_metrics.query import QueryLayer
 from gatewayz_metrics.range_cache import RangeCache
 from gatewayz_metrics.security import Authenticator, ServiceTokens
 from gatewayz_metrics.settings import Settings
+from gatewayz_metrics.siblings import Siblings
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.client import SupervisedUpstream, UpstreamClient
 from gatewayz_metrics.upstream.clock import TrustedClock
@@ -137,12 +138,15 @@ class ServiceProvider:
     and closed with the loop at the latest.
     """
 
-    def __init__(self, create: Callable[[Telemetry], Service], *, in_host: bool = False) -> None:
+    def __init__(
+        self, create: Callable[[Telemetry], Service], *, in_host: bool = False, siblings: Siblings | None = None
+    ) -> None:
         """`create` makes the service and may raise ConfigurationError; it runs inside an event loop.
 
-        `in_host` says that the application is somebody else's.
+        `in_host` says that the application is somebody else's; `siblings` are the workers that serve with this one.
         """
         self.in_host = in_host
+        self._siblings = siblings
         self.telemetry = Telemetry()
         self._create = create
         self._service: Service | None = None
@@ -172,6 +176,20 @@ class ServiceProvider:
     def bind(self, make: Callable[[Service], T]) -> "Bound[T]":
         """What `make` gives for the service, made once for each service."""
         return Bound(self, make)
+
+    async def page(self) -> bytes:
+        """Our own metrics, as exposition text: those of all workers. Raises SiblingsSilent."""
+        if self._siblings is None:
+            return self.telemetry.page()
+        return self.telemetry.page_of(await self._siblings.measure(self.telemetry.measure()))
+
+    async def purge(self) -> int:
+        """Forget every answer and point that is kept, in all workers; the bytes of the points.
+
+        Raises SiblingsSilent.
+        """
+        size = self.get().purge()
+        return size if self._siblings is None else size + await self._siblings.purge()
 
     def reload(self) -> None:
         """Have the running service read its files again; for SIGHUP, in the event loop."""

@@ -218,6 +218,13 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on (stand-alone).")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (stand-alone).")
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that `serve` runs on the port, for more processor cores than one; the limits of "
+        "connections, places, requests per address and memory are divided among them (stand-alone).",
+    )
     max_connections: int = Field(
         default=2048, ge=1, le=100_000, description="Connections of clients at most; others wait (stand-alone)."
     )

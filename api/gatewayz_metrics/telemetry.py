@@ -1,9 +1,19 @@
 """The metrics of the service itself, in a registry of its own: a host application's default registry stays as it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from operator import add
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gatewayz_metrics.measurements import (
+    Measurements,
+    Merge,
+    furthest_from_zero,
+    measure,
+    merge_measurements,
+    render_measurements,
+)
 
 # Written out: prometheus-client has a name for it from 0.22 on only.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -19,6 +29,8 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # What the values of several workers make together.
+        self.gauges: dict[str, Merge] = {}
         self._observers: dict[str, Callable[[int, float], None]] = {}
         self.requests = Counter(
             "gatewayz_metrics_http_requests",
@@ -46,17 +58,17 @@ class Telemetry:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.upstream_up = Gauge(
+        self.upstream_up = self._gauge(
             "gatewayz_metrics_upstream_up",
             "1 while the upstream answers, 0 while the circuit breaker is open; 0 before the first usable answer.",
-            registry=self.registry,
+            merge=min,
         )
-        self.places = Gauge(
+        self.places = self._gauge(
             "gatewayz_metrics_upstream_places",
             "Questions to the upstream under way (held) and waiting for a place, by kind: catalogue, short, long "
             "(range queries of many points).",
             ["kind", "state"],
-            registry=self.registry,
+            merge=add,
         )
         self.place_refusals = Counter(
             "gatewayz_metrics_upstream_place_refusals",
@@ -64,16 +76,16 @@ class Telemetry:
             ["kind"],
             registry=self.registry,
         )
-        self.upstream_last_success = Gauge(
+        self.upstream_last_success = self._gauge(
             "gatewayz_metrics_upstream_last_success_timestamp_seconds",
             "Unix time of the last usable upstream answer; 0 before the first.",
-            registry=self.registry,
+            merge=max,
         )
-        self.upstream_clock_skew = Gauge(
+        self.upstream_clock_skew = self._gauge(
             "gatewayz_metrics_upstream_clock_skew_seconds",
             "Our clock minus the upstream's by the Date of its last answer: positive when ours is ahead, 0 within the "
             "second that a Date stands for.",
-            registry=self.registry,
+            merge=furthest_from_zero,
         )
         self.cache_lookups = Counter(
             "gatewayz_metrics_cache_lookups",
@@ -105,13 +117,13 @@ class Telemetry:
             ["source"],
             registry=self.registry,
         )
-        self.range_bytes = Gauge(
-            "gatewayz_metrics_range_cache_bytes", "Bytes that the range cache accounts for.", registry=self.registry
+        self.range_bytes = self._gauge(
+            "gatewayz_metrics_range_cache_bytes", "Bytes that the range cache accounts for.", merge=add
         )
-        self.memory_bytes = Gauge(
+        self.memory_bytes = self._gauge(
             "gatewayz_metrics_memory_bytes",
             "Bytes reserved for answers under way; MAX_MEMORY_BYTES is their limit.",
-            registry=self.registry,
+            merge=add,
         )
         self.refusals = Counter(
             "gatewayz_metrics_limit_refusals",
@@ -126,6 +138,10 @@ class Telemetry:
             ["reason"],
             registry=self.registry,
         )
+
+    def _gauge(self, name: str, help_text: str, labels: Sequence[str] = (), *, merge: Merge) -> Gauge:
+        self.gauges[name] = merge
+        return Gauge(name, help_text, labels, registry=self.registry)
 
     def of_route(self, route: str) -> Callable[[int, float], None]:
         """The observer of a route, to be called with status and seconds of each response."""
@@ -149,3 +165,11 @@ class Telemetry:
     def page(self) -> bytes:
         """All families in the Prometheus text format 0.0.4."""
         return generate_latest(self.registry)
+
+    def measure(self) -> Measurements:
+        """All values, for a page of several workers."""
+        return measure(self.registry)
+
+    def page_of(self, workers: Sequence[Measurements]) -> bytes:
+        """All families with the values of several workers."""
+        return render_measurements(merge_measurements(workers, self.gauges), self.registry)

@@ -1,14 +1,19 @@
 """Crowds of connections that ask for nothing, and heads without end."""
 
+import asyncio
+import socket
 import sys
 import threading
 from contextlib import ExitStack
 
 import pytest
+from gatewayz_metrics import Settings
+from gatewayz_metrics.server.connections import OpenConnections
+from gatewayz_metrics.server.listener import bind_socket, listen
 
 from tests.server.service import ServiceProcess, read_to_end, served
 from tests.support.fake_upstream import Exchange, FakeUpstream
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 MEGABYTE = 10**6
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -107,3 +112,26 @@ def test_an_address_has_so_many_requests_under_way_and_no_more() -> None:
         assert b"MAX_REQUESTS_PER_ADDRESS" in refused
         assert all(read_to_end(connection).startswith(b"HTTP/1.1 200 ") for connection in [*first, other])
         assert service.get("/api/v1/labels").status_code == 200
+
+
+def test_what_waits_is_left_to_others_who_share_the_socket() -> None:
+    """A process that accepts no more keeps its socket, as granian does, and takes nothing from it."""
+    ours, theirs = socket.socketpair()
+    with bind_socket(Settings(port=0)) as bound, ours, theirs:
+        listen(bound)
+        bound.setblocking(False)
+        port = bound.getsockname()[1]
+        # On its way to another process a descriptor is none of this one.
+        socket.send_fds(ours, [b"-"], [bound.fileno()])
+        connections = OpenConnections()
+        asyncio.run(connections.drain(port, 0))
+
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            with pytest.raises(BlockingIOError):
+                bound.accept()
+            _, [descriptor], _, _ = socket.recv_fds(theirs, 1, 1)
+            with socket.socket(fileno=descriptor) as other:
+                found, peer = other.accept()
+                found.close()
+                assert peer == client.getsockname()
+        assert connections.closing

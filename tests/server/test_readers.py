@@ -4,6 +4,7 @@ import asyncio
 import select
 import socket
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 from fastapi import FastAPI
 from gatewayz_metrics import Settings
@@ -60,7 +61,7 @@ def test_a_stream_to_a_client_that_left_ends() -> None:
             ended.set()
 
     app = FastAPI()
-    app.state.telemetry = Telemetry()
+    app.state.services = SimpleNamespace(telemetry=Telemetry())
     app.mount("/stream", stream)
 
     async def leave(port: int) -> None:

@@ -35,7 +35,9 @@ class Layer:
 
 
 LAYERS = (
-    Layer("the ways in", (SERVICE, "__main__", "cli", "commands", "main", "check", "integration"), sideways=True),
+    Layer(
+        "the ways in", (SERVICE, "__main__", "cli", "commands", "main", "worker", "check", "integration"), sideways=True
+    ),
     Layer("the server", ("server",)),
     Layer("the surfaces", ("metrics_api", "prometheus_api", "json_datasource", "operations")),
     Layer(
@@ -57,12 +59,16 @@ LAYERS = (
     Layer("the query layer", ("query", "range_cache", "security", "access", "caller_limits")),
     Layer("the query plan", ("query_plan",)),
     Layer("the upstream", ("upstream",)),
-    Layer("the settings", ("settings", "host_settings", "setting_names", "telemetry", "engines"), sideways=True),
+    Layer(
+        "the settings",
+        ("settings", "host_settings", "setting_names", "telemetry", "measurements", "siblings", "engines"),
+        sideways=True,
+    ),
     Layer("the catalogue", ("catalogue",)),
     Layer("PromQL", ("promql",)),
     Layer("files", ("watched_files",)),
     Layer("the memory budget", ("memory",)),
-    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "logs")),
+    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "logs", "event_loop")),
 )
 # What the generator of the dashboards may know of the service.
 FOR_DASHBOARDS = ("catalogue", "promql.build", "telemetry", "errors")
@@ -197,9 +203,9 @@ def _objection_to_demo(found: ModuleImport) -> str:
 
 
 def _objection_to_server(found: ModuleImport) -> str:
-    if part_of(found.imported) != "server" or part_of(found.importer) in ("server", "cli"):
+    if part_of(found.imported) != "server" or part_of(found.importer) in ("server", "cli", "worker"):
         return ""
-    return "the server is for cli alone: a host application has one, and no granian"
+    return "the server is for cli and worker alone: a host application has one, and no granian"
 
 
 def _objection_within_service(found: ModuleImport) -> str:

@@ -7,6 +7,7 @@ from gatewayz_metrics.errors import RequestError
 from gatewayz_metrics.http.openapi import JSON, describe_answer
 from gatewayz_metrics.http.route import Condition, SurfaceRouter, render_json_error
 from gatewayz_metrics.service import ServiceProvider
+from gatewayz_metrics.siblings import SiblingsSilent
 
 PURGE = "/-/purge"
 
@@ -43,10 +44,10 @@ def create_purge_router(
         condition=condition,
     )
 
-    @router.post(PURGE, openapi_extra=router.describe(_PURGED, PurgeClosed))
+    @router.post(PURGE, openapi_extra=router.describe(_PURGED, PurgeClosed, SiblingsSilent))
     async def purge() -> Response:
         """Forget every kept answer and point; what is asked from now on comes from the upstream."""
-        body = {"status": "ok", "range_cache_bytes": services.get().purge()}
+        body = {"status": "ok", "range_cache_bytes": await services.purge()}
         return Response(orjson.dumps(body), media_type="application/json")
 
     return router

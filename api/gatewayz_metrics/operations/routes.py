@@ -9,6 +9,7 @@ from gatewayz_metrics.operations.openapi import add_security
 from gatewayz_metrics.operations.purge import create_purge_router
 from gatewayz_metrics.operations.status import create_status_router
 from gatewayz_metrics.service import ServiceProvider
+from gatewayz_metrics.siblings import SiblingsSilent
 from gatewayz_metrics.telemetry import CONTENT_TYPE
 
 # Why, for those who may know: a code for whoever may ask anything, a sentence for callers with a token.
@@ -56,10 +57,10 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
         details = {"code": failure.code} if known or service.tokens.open else {}
         return _json({"status": "degraded"} | details | ({"reason": failure.sentence} if known else {}))
 
-    @guarded.get("/metrics", openapi_extra=guarded.describe(_PAGE))
+    @guarded.get("/metrics", openapi_extra=guarded.describe(_PAGE, SiblingsSilent))
     async def own_metrics() -> Response:
         """What the service measures about itself, for a scraper."""
-        return Response(services.telemetry.page(), headers={"Content-Type": CONTENT_TYPE})
+        return Response(await services.page(), headers={"Content-Type": CONTENT_TYPE})
 
     @guarded.get("/openapi.json", openapi_extra=guarded.describe(_DOCUMENT))
     async def schema(request: Request) -> Response:

@@ -1,11 +1,12 @@
-"""Hanging up on clients: granian has no call for it, so their sockets are found among our descriptors."""
+"""What granian has no call for: hanging up on clients, and accepting no more; its sockets are among our descriptors."""
 
 import asyncio
 import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 # SO_LINGER on, with no time: what is still queued is dropped, and the peer gets a reset.
@@ -24,6 +25,8 @@ class OpenConnections:
     """
 
     def __init__(self) -> None:
+        # Whether each answer is the last one of its connection.
+        self.closing = False
         self._due: set[tuple[str, int]] = set()
 
     def reset_soon(self, client: tuple[str, int | str]) -> None:
@@ -36,6 +39,18 @@ class OpenConnections:
         """Reset every connection that was accepted on one of our ports."""
         _reset(lambda _, ours: bool(ours[1] == port))
 
+    async def drain(self, port: int, seconds: float) -> None:
+        """Accept no more on a port, and let every connection end with its next answer; those of idle clients stay.
+
+        What waits to be accepted is left to the processes that share the listening socket.
+        """
+        _stop_accepting(port)
+        self.closing = True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while loop.time() < until and _count(port):  # noqa: ASYNC110  # the kernel tells nobody
+            await asyncio.sleep(_PAUSE)
+
     def _reset_due(self) -> None:
         due, self._due = self._due, set()
         _reset(lambda peer, _: peer[:2] in due)
@@ -43,24 +58,51 @@ class OpenConnections:
 
 def _reset(is_meant: _Chooser) -> None:
     """Reset the connections that are chosen by the addresses of both ends."""
+    for _, connection in _sockets():
+        with suppress(OSError):  # it is not connected, or not any more
+            if is_meant(connection.getpeername(), connection.getsockname()):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def _count(port: int) -> int:
+    """The connections that were accepted on a port."""
+    found = 0
+    for _, connection in _sockets():
+        with suppress(OSError):
+            connection.getpeername()
+            found += connection.getsockname()[1] == port
+    return found
+
+
+def _stop_accepting(port: int) -> None:
+    """Put a socket that nobody knows in the place of those that listen on a port.
+
+    Granian's own way to stop accepting closes connections, too, among them new ones whose request is on its way.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as silent:
+        silent.setblocking(False)
+        for number, found in _sockets():
+            with suppress(OSError):
+                listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                if listens and found.getsockname()[1] == port:
+                    os.dup2(silent.fileno(), number, inheritable=False)
+
+
+def _sockets() -> Iterator[tuple[int, socket.socket]]:
+    """Every IP socket of this process as a duplicate, which cannot become somebody else's, and its own descriptor."""
     for name in os.listdir("/dev/fd"):  # noqa: PTH208  # numbers, and many of them
         try:
-            _reset_descriptor(int(name), is_meant)
-        except OSError:  # it is closed by now, or not connected
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+            duplicate = os.dup(int(name))
+        except OSError:  # it is closed by now
             continue
-
-
-def _reset_descriptor(number: int, is_meant: _Chooser) -> None:
-    if not stat.S_ISSOCK(os.fstat(number).st_mode):
-        return
-    # A duplicate cannot become somebody else's while it is looked at.
-    duplicate = os.dup(number)
-    try:
-        connection = socket.socket(fileno=duplicate)
-    except OSError:
-        os.close(duplicate)
-        raise
-    with connection:
-        if connection.family in _IP and is_meant(connection.getpeername(), connection.getsockname()):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            connection.shutdown(socket.SHUT_RDWR)
+        try:
+            found = socket.socket(fileno=duplicate)
+        except OSError:
+            os.close(duplicate)
+            continue
+        with found:
+            if found.family in _IP:
+                yield int(name), found

@@ -10,13 +10,16 @@ _BACKLOG = 1024
 _UNSENT = 128 * 1024
 
 
-def bind_socket(settings: Settings) -> socket.socket:
+def bind_socket(settings: Settings, *, shares_port: bool = False) -> socket.socket:
     """The bound socket, taken before anything slow begins, so that a taken port is said at once.
 
-    Connections that it accepts inherit its options. Raises ConfigurationError.
+    Connections that it accepts inherit its options. With `shares_port` others that were bound so may have the same
+    port (SO_REUSEPORT). Raises ConfigurationError.
     """
     bound, host = _create(settings.host)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shares_port:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     # With Nagle's delay answers take 40 ms more.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):

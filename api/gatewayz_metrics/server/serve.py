@@ -7,10 +7,8 @@ command and its `Granian` class run a second process and share a taken port with
 import asyncio
 import gc
 import logging
-import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,6 +21,7 @@ from granian.server.embed import Server
 from gatewayz_metrics.server.edge import ServerEdge
 from gatewayz_metrics.server.limits import Limits
 from gatewayz_metrics.server.listener import listen
+from gatewayz_metrics.server.signals import handle_signals
 from gatewayz_metrics.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,8 +30,10 @@ log = logging.getLogger(__name__)
 _HEAD_BUFFER = 64 * 1024
 # Descriptors for what is no client: upstream connections, files, engines.
 _RESERVED_DESCRIPTORS = 256
+# Seconds in which the connections of clients that ask all the time end with an answer, before idle ones are closed.
+DRAIN = 2.0
 # Seconds for the server to end once every connection is reset.
-_LAST_WAIT = 2.0
+LAST_WAIT = 2.0
 # Into our own log. Without this granian adds handlers that write to standard output.
 _LOG_CONFIG = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
 
@@ -44,17 +45,19 @@ async def serve(
     *,
     on_listening: Callable[[], None],
     on_hangup: Callable[[], None] | None = None,
+    succeeded: asyncio.Event | None = None,
 ) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT; what is under way has SHUTDOWN_TIMEOUT to finish.
 
     `on_listening` is called once clients can connect. `on_hangup` is what SIGHUP does; without it, it ends the
-    service like SIGTERM. What the application's start-up raises is raised here.
+    service like SIGTERM. Once another process that shares the socket has `succeeded` this one, it ends without a
+    failed request. What the application's start-up raises is raised here.
     """
-    edge = ServerEdge(app, Limits.from_settings(settings), app.state.telemetry)
+    edge = ServerEdge(app, Limits.from_settings(settings), app.state.services.telemetry)
     ended = asyncio.Event()
     actions = {"SIGTERM": ended.set, "SIGINT": ended.set, "SIGHUP": on_hangup or ended.set}
     port = bound.getsockname()[1]
-    with bound, _handle_signals(actions):
+    with bound, handle_signals(actions):
         async with app.router.lifespan_context(app):
             listen(bound)
             # What exists by now stays: a full collection that walked it again would hold the event loop for 50 ms.
@@ -62,6 +65,7 @@ async def serve(
             gc.freeze()
             server = _SocketServer(edge, bound, settings)
             serving = asyncio.create_task(server.serve())
+            leaving = asyncio.create_task(_leave(edge, port, succeeded, ended)) if succeeded else None
             try:
                 await asyncio.sleep(0)
                 on_listening()
@@ -69,6 +73,8 @@ async def serve(
                 if not ended.is_set():
                     raise RuntimeError("The HTTP server ended by itself.")
             finally:
+                if leaving is not None:
+                    leaving.cancel()
                 ended.clear()
                 server.stop()  # type: ignore[no-untyped-call]
                 await _wait_for_either(serving, ended, settings.shutdown_timeout)
@@ -123,6 +129,13 @@ def _count_connections(wanted: int) -> int:
     return possible
 
 
+async def _leave(edge: ServerEdge, port: int, succeeded: asyncio.Event, ended: asyncio.Event) -> None:
+    """Take no more connections once there is a successor, and end when those that are used have had their answers."""
+    await succeeded.wait()
+    await edge.connections.drain(port, DRAIN)
+    ended.set()
+
+
 async def _wait_for_either(serving: asyncio.Task[Any], event: asyncio.Event, seconds: float | None = None) -> None:
     waiting = asyncio.create_task(event.wait())
     try:
@@ -138,27 +151,4 @@ async def _force_end(edge: ServerEdge, serving: asyncio.Task[Any], port: int) ->
     log.warning("Some requests or connections did not end in time; they are broken off.")
     edge.abort()
     edge.connections.reset_all(port)
-    await asyncio.wait({serving}, timeout=_LAST_WAIT)
-
-
-@contextmanager
-def _handle_signals(actions: dict[str, Callable[[], None]]) -> Iterator[None]:
-    """Call an action for each signal, until the block ends; the platform may lack some, or all."""
-    loop = asyncio.get_running_loop()
-    before = {}
-    for name, action in actions.items():
-        number = getattr(signal, name, None)
-        if number is None:
-            continue
-        previous = signal.getsignal(number)
-        try:
-            loop.add_signal_handler(number, action)
-        except NotImplementedError:  # Windows: Ctrl-C cancels the main task, and `finally` above does the rest
-            continue
-        before[number] = previous
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, previous)
+    await asyncio.wait({serving}, timeout=LAST_WAIT)
