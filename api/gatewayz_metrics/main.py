@@ -10,7 +10,9 @@ from starlette.exceptions import HTTPException
 from gatewayz_metrics.errors import MethodNotAllowed, RequestError, UnknownRoute
 from gatewayz_metrics.host_settings import warn_of_unknown_settings
 from gatewayz_metrics.http.cors import allow_origins
-from gatewayz_metrics.http.route import add_request_id, render_json_error, requested_path
+from gatewayz_metrics.http.front import WarmFront, WarmMiddleware
+from gatewayz_metrics.http.request_id import add_request_id
+from gatewayz_metrics.http.route import render_json_error, requested_path
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
 from gatewayz_metrics.operations.routes import create_operations_router
@@ -60,6 +62,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.telemetry = services.telemetry
     # What SIGHUP does, for the server.
     app.state.reload = services.reload
+    front = WarmFront(services)
+    app.add_middleware(WarmMiddleware, front=front)
+    # The server asks there first.
+    app.state.warm_front = front
     app.include_router(create_metrics_router(services))
     app.include_router(create_operations_router(services))
     app.include_router(create_prometheus_router(services))

@@ -18,6 +18,7 @@ from gatewayz_metrics.catalogue import Catalogue, Statistic
 from gatewayz_metrics.catalogue.scrape_gaps import GapCheck, find_gap_checks
 from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
+from gatewayz_metrics.lease import Lease
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.build import PART_LABEL, Slots, balance, batch
 from gatewayz_metrics.telemetry import Telemetry
@@ -73,6 +74,8 @@ class Snapshot:
     at: float
     readings: dict[str, Reading]
     warnings: tuple[str, ...] = ()
+    # What was asked for, where it is kept under that.
+    key: Hashable = field(default=None, compare=False)
     _rendered: dict[Hashable, bytes] = field(default_factory=dict, compare=False)
     _pages: SingleFlightCache[bytes] = field(
         default_factory=lambda: SingleFlightCache(lambda _page: inf, clocks.monotonic, capacity=1), compare=False
@@ -163,6 +166,7 @@ class QueryLayer:
         scrape_interval: float = 15.0,
         max_memory: int = 512 * 2**20,
         now: Callable[[], float] = clocks.time,
+        monotonic: Callable[[], float] = clocks.monotonic,
     ) -> None:
         self.catalogue = catalogue
         self.slots = Slots(selector, catalogue.window)
@@ -174,7 +178,7 @@ class QueryLayer:
         self._now = now
         self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
             self._lifetime,
-            clocks.monotonic,
+            monotonic,
             telemetry.of_cache("snapshots"),
             weigh=lambda snapshot: snapshot.weight,
             capacity=int(_SNAPSHOTS_SHARE * max_memory),
@@ -182,20 +186,22 @@ class QueryLayer:
 
     async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
         """The statistics of some sections (all when none is named) at a Unix time in seconds, or now."""
-        return await self._snapshots.get(
-            ("statistics", sections, time), lambda: self._read(self._group_statistics(sections), time)
-        )
+        key = ("statistics", sections, time)
+        return await self._snapshots.get(key, lambda: self._read(key, self._group_statistics(sections), time))
 
     async def families(self, category: str | None = None, time: float | None = None) -> Snapshot:
         """The families of a category (all when none is named) at a Unix time in seconds, or now."""
-        return await self._snapshots.get(
-            ("families", category, time), lambda: self._read(self._group_families(category), time)
-        )
+        key = ("families", category, time)
+        return await self._snapshots.get(key, lambda: self._read(key, self._group_families(category), time))
 
     async def probe(self) -> UpstreamError | None:
         """The upstream's current error, or None when it answers."""
         part = BatchPart(("probe",), ((("probe", "vector(1)"),),), 1)
-        return (await self._snapshots.get("probe", lambda: self._read([[part]], None))).outage
+        return (await self._snapshots.get("probe", lambda: self._read("probe", [[part]], None))).outage
+
+    def lease(self, snapshot: Snapshot) -> Lease | None:
+        """The lease of a snapshot; None where it is not kept."""
+        return self._snapshots.lease(snapshot.key) if self._snapshots.peek(snapshot.key) is snapshot else None
 
     def purge(self) -> None:
         """Forget every snapshot; what is under way is not kept either."""
@@ -234,7 +240,7 @@ class QueryLayer:
     def _lifetime(self, snapshot: Snapshot) -> float:
         return min(self._ttl, _FAILURE_LIFETIME) if snapshot.disturbed else self._ttl
 
-    async def _read(self, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
+    async def _read(self, key: Hashable, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
         at = self._now() if time is None else time
         run = _BatchRun(self._source, self._telemetry, time, clocks.monotonic() + self._deadline)
         results = await asyncio.gather(*(run.query(group) for group in groups))
@@ -245,7 +251,7 @@ class QueryLayer:
             results = [result for result in results if not result.was_not_sent] + await asyncio.gather(*again)
         readings = {name: reading for result in results for name, reading in result.readings.items()}
         warnings = dict.fromkeys(text for result in results for text in result.warnings)
-        return Snapshot(at, readings, tuple(warnings))
+        return Snapshot(at, readings, tuple(warnings), key)
 
 
 class _BatchResult(NamedTuple):

@@ -10,6 +10,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Upper bounds in seconds, from a cached answer to beyond the default PROMETHEUS_TIMEOUT of 8.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+# To be called with the status of an answer and the seconds that it took.
+RouteObserver = Callable[[int, float], None]
+
 
 class Telemetry:
     """The metric families of the service.
@@ -19,7 +22,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._observers: dict[str, Callable[[int, float], None]] = {}
+        self._observers: dict[str, RouteObserver] = {}
         self.requests = Counter(
             "gatewayz_metrics_http_requests",
             "Requests answered, by route template and status.",
@@ -127,8 +130,8 @@ class Telemetry:
             registry=self.registry,
         )
 
-    def of_route(self, route: str) -> Callable[[int, float], None]:
-        """The observer of a route, to be called with status and seconds of each response."""
+    def of_route(self, route: str) -> RouteObserver:
+        """The observer of a route."""
         if route not in self._observers:
             seconds = self.request_seconds.labels(route)
             # Cached, as looking a child up costs more than counting; a route has few statuses.

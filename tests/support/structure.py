@@ -50,6 +50,7 @@ LAYERS = (
             "errors",
             "validation",
             "bounded_store",
+            "lease",
             "logs",
         ),
     ),
@@ -61,7 +62,7 @@ LAYERS = (
     Layer("PromQL", ("promql",)),
     Layer("files", ("watched_files",)),
     Layer("the memory budget", ("memory",)),
-    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "logs")),
+    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "lease", "logs")),
 )
 # What the generator of the dashboards may know of the service.
 FOR_DASHBOARDS = ("catalogue", "promql.build", "telemetry", "errors")

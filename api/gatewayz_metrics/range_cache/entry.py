@@ -11,7 +11,7 @@ from gatewayz_metrics.range_cache.plan import Coverage, Extent, Lifetime, add_ex
 _OVERHEAD = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class CacheEntry:
     """What is known of one expression on one step grid: the parts that were read, and the series in them.
 

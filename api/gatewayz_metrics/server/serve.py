@@ -50,7 +50,9 @@ async def serve(
     `on_listening` is called once clients can connect. `on_hangup` is what SIGHUP does; without it, it ends the
     service like SIGTERM. What the application's start-up raises is raised here.
     """
-    edge = ServerEdge(app, Limits.from_settings(settings), app.state.telemetry)
+    # Answers to pages of other origins get their headers behind the edge.
+    front = None if settings.cors_origins else app.state.warm_front
+    edge = ServerEdge(app, Limits.from_settings(settings), app.state.telemetry, front)
     ended = asyncio.Event()
     actions = {"SIGTERM": ended.set, "SIGINT": ended.set, "SIGHUP": on_hangup or ended.set}
     port = bound.getsockname()[1]

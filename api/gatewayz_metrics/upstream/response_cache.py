@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from gatewayz_metrics.cooperative import yield_periodically
+from gatewayz_metrics.lease import Lease
 from gatewayz_metrics.memory import borrow_memory
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import parse_time
@@ -93,11 +94,7 @@ class ResponseCache:
         `query` is the request's own as the caller has it, where it may have been read already. A `fresh`
         request gets no answer that was kept, and leaves none; one that is to `renew` leaves its own.
         """
-        jumps = self._time.begin().jumps
-        if jumps != self._jumps:
-            # Settled was what our clock called so before it went back.
-            self._jumps = jumps
-            self.purge()
+        self._follow_clock()
         begun = self._clock()
         asked = False
 
@@ -117,6 +114,27 @@ class ResponseCache:
         result = "miss" if asked else "coalesced" if kept.came_at > begun else "hit"
         self._observe(result)
         return kept.raw, None if asked else self._clock() - kept.asked_at
+
+    def lease(self, request: ApiRequest, raw: ApiResponse) -> Lease | None:
+        """The lease of an answer that `get` gave; None where it is not kept."""
+        key = _identify(request), False
+        kept, lease = self._shared.peek(key), self._shared.lease(key)
+        if kept is None or lease is None or kept.raw is not raw:
+            return None
+        asked_at = kept.asked_at
+
+        def is_valid() -> bool:
+            self._follow_clock()
+            return lease.is_valid()
+
+        return Lease(is_valid, lambda: self._observe("hit"), lambda: self._clock() - asked_at)
+
+    def _follow_clock(self) -> None:
+        """Forget everything once our clock went back: settled was what it called so before."""
+        jumps = self._time.begin().jumps
+        if jumps != self._jumps:
+            self._jumps = jumps
+            self.purge()
 
     def purge(self) -> None:
         """Forget every answer; what is under way is not kept either."""

@@ -4,8 +4,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Literal, TypeVar
+from weakref import ref
 
+from gatewayz_metrics.lease import Lease
 from gatewayz_metrics.memory import MemoryAccount, keep_account, start_shared
 
 T = TypeVar("T")
@@ -27,7 +30,7 @@ class _Flight(Generic[T]):
             account.close()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class _Kept(Generic[T]):
     value: T
     until: float
@@ -66,6 +69,24 @@ class SingleFlightCache(Generic[T]):
             flight = self._flights[key] = _Flight(*start_shared(self._produce(key, produce)))
             flight.task.add_done_callback(lambda _: self._forget(key, flight))
         return await self._wait(key, flight)
+
+    def peek(self, key: Hashable) -> T | None:
+        """The value that is kept, however old."""
+        kept = self._kept.get(key)
+        return None if kept is None else kept.value
+
+    def lease(self, key: Hashable) -> Lease | None:
+        """The lease of the value that is kept."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        found = ref(kept)
+
+        def is_valid() -> bool:
+            kept = found()
+            return kept is not None and self._kept.get(key) is kept and self.clock() < kept.until
+
+        return Lease(is_valid, partial(self.observe, "hit"))
 
     def discard(self, key: Hashable) -> None:
         """Forget one value; a call under way goes on."""
