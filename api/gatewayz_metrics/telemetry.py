@@ -81,8 +81,8 @@ class Telemetry:
         self.cache_lookups = Counter(
             "gatewayz_metrics_cache_lookups",
             "Cache look-ups: hit, coalesced (shared a request under way), partial (only a part was fetched), miss, "
-            "bypass (never cached), stale (kept points alone, as the upstream failed). The caches: snapshots (metrics "
-            "routes), responses (whole API responses), ranges.",
+            "bypass (never cached), stale (kept points alone, as the upstream failed), refresh (what had aged, while "
+            "new is read). The caches: snapshots (metrics routes), responses (whole API responses), ranges.",
             ["cache", "result"],
             registry=self.registry,
         )

@@ -32,6 +32,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NOW = 1_760_010_000.0
 STEP = 15
+# A settled moment.
+END = int(NOW) - 1200
 
 _PART = re.compile(r'"_part","([^"]+)"')
 # What differs between equal answers, or is no count.
@@ -254,6 +256,7 @@ class _Parts:
             source,
             telemetry,
             cache_ttl=settings.cache_ttl,
+            cache_stale=settings.cache_stale,
             now=lambda: clocks.wall,
             monotonic=lambda: clocks.monotonic,
         )
