@@ -9,11 +9,12 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from inspect import signature
 from math import ceil
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.convertors import PathConvertor, register_url_convertor
@@ -104,6 +105,10 @@ class SurfaceRouter(APIRouter):
             options["include_in_schema"] = False
         super().add_api_route(path, _mark_defects(endpoint) if self._in_host else endpoint, **options)
 
+    def take_routes(self, other: "SurfaceRouter") -> None:
+        """Have the routes of another router as one's own; `include_router` would look at all of them for each path."""
+        self.routes.extend(other.routes)
+
     def describe(
         self,
         answers: OpenApiObject,
@@ -154,6 +159,25 @@ class SurfaceRouter(APIRouter):
             if isinstance(route, APIRoute):
                 found.setdefault(route.path.removeprefix(self.prefix), set()).update(route.methods or ())
         return found
+
+
+def add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Make each route of a router one of the application's own, under the application's dependencies."""
+    # From FastAPI 0.137 on, `include_router` adds one entry that has no path. What looks for the path of a request's
+    # route, such as prometheus-fastapi-instrumentator 7.1, would then fail in every request of the host. And each
+    # such entry is asked twice for each request.
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            app.router.add_api_route(
+                route.path,
+                route.endpoint,
+                methods=sorted(route.methods or ()),
+                tags=list(route.tags),
+                include_in_schema=route.include_in_schema,
+                openapi_extra=route.openapi_extra,
+                response_class=route.response_class,
+                route_class_override=type(route),
+            )
 
 
 def render_json_error(error: ServiceError, _request: Request) -> Response:
@@ -226,14 +250,14 @@ def _surface_route(
         return telemetry.of_route(request.scope.get(ROUTE_LABEL, path))
 
     class SurfaceRoute(APIRoute):
-        def matches(self, scope: Scope) -> tuple[Match, Scope]:
-            found = super().matches(scope)
-            if condition is None or found[0] is Match.NONE or condition(scope):
-                return found
-            return Match.NONE, {}
+        # Whether more than method and path decides about a match.
+        is_conditional = condition is not None
 
         def get_route_handler(self) -> Handler:
-            handle = super().get_route_handler()
+            # What FastAPI does beside is for dependencies, such as a login of the host. They are the route's own, or
+            # they are those of a router that includes it: for that its handler is made again.
+            may_depend = bool(self.dependencies) or hasattr(self, "app")
+            handle = super().get_route_handler() if may_depend else _direct_handler(self.endpoint)
 
             async def answer(request: Request) -> Response:
                 begun = time.perf_counter()
@@ -293,7 +317,19 @@ def _surface_route(
             response.headers["Retry-After"] = str(max(1, ceil(error.root.retry_after or 1)))
         return response
 
-    return SurfaceRoute
+    class ConditionalRoute(SurfaceRoute):
+        def matches(self, scope: Scope) -> tuple[Match, Scope]:
+            found = super().matches(scope)
+            return found if found[0] is Match.NONE or condition is None or condition(scope) else (Match.NONE, {})
+
+    return SurfaceRoute if condition is None else ConditionalRoute
+
+
+def _direct_handler(endpoint: Callable[..., Coroutine[Any, Any, Response]]) -> Handler:
+    """A handler that calls an endpoint of ours, which takes the request or nothing, and returns a response."""
+    if signature(endpoint).parameters:
+        return endpoint
+    return lambda _request: endpoint()
 
 
 def _describe(request: Request, surface: str, path: str) -> Mapping[str, str]:

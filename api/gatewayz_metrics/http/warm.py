@@ -5,7 +5,7 @@ is kept here for as long as the lease is valid. So the routes and their caches a
 """
 
 import time
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -158,9 +158,12 @@ class WarmPlace(NamedTuple):
         return scope.get(_PLACE_KEY)
 
 
-def allow_repeat(request: Request, lease: Lease | None, tenant: Hashable) -> None:
-    """Let equal requests of the tenant have the answer to this one, for as long as its lease is valid."""
-    if lease is not None:
+def allow_repeat(request: Request, find_lease: Callable[[], Lease | None], tenant: Hashable) -> None:
+    """Let equal requests of the tenant have the answer to this one, for as long as its lease is valid.
+
+    The lease is only asked for where the answer can be kept.
+    """
+    if _PLACE_KEY in request.scope and (lease := find_lease()) is not None:
         request.scope[_LEASE_KEY] = lease, tenant
 
 

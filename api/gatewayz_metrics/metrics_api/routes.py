@@ -148,7 +148,7 @@ class _Page(NamedTuple):
 
 async def _respond(request: Request, layer: QueryLayer, snapshot: Snapshot, page: _Page) -> Response:
     """A page, compressed once, which may be repeated for as long as its snapshot is kept."""
-    allow_repeat(request, layer.lease(snapshot), UNRESTRICTED)
+    allow_repeat(request, lambda: layer.lease(snapshot), UNRESTRICTED)
     headers = page.headers | _headers(snapshot) | {"Age": f"{layer.age(snapshot):.0f}"}
     return await compress(
         request, 200, page.body, headers, lambda pack: snapshot.once_for_all(("gzip", page.form), pack)

@@ -1,7 +1,7 @@
 """Requests of the Prometheus API put to the caches, within the limits."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -40,6 +40,10 @@ _RANGED = frozenset(
 _LONGEST_REST = 16_384
 
 
+def _no_lease() -> Lease | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ApiReply:
     """What a route sends."""
@@ -47,8 +51,8 @@ class ApiReply:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
-    # For how long it may be given again.
-    lease: Lease | None = None
+    # Finds out for how long it may be given again.
+    find_lease: Callable[[], Lease | None] = _no_lease
 
 
 class ApiHandlers:
@@ -85,14 +89,14 @@ class ApiHandlers:
                 return await self._buildinfo(call, renew=renew)
             case _:
                 reply = await self._whole(call, fresh=is_alert and endpoint is Endpoint.QUERY, renew=renew)
-                return replace(reply, lease=None) if follows_clock else reply
+                return replace(reply, find_lease=_no_lease) if follows_clock else reply
 
     async def _whole(self, call: ApiRequest, *, fresh: bool, renew: bool) -> ApiReply:
         raw, age = await self._answers.get(call, fresh=fresh, renew=renew)
         if age is None:
             return ApiReply(raw.status, raw.body, {"X-Cache": "miss"})
         headers = {"X-Cache": "hit", "Age": f"{age:.0f}"}
-        return ApiReply(raw.status, raw.body, headers, self._answers.lease(call, raw))
+        return ApiReply(raw.status, raw.body, headers, lambda: self._answers.lease(call, raw))
 
     async def _range(
         self, call: ApiRequest, form: RequestParams, *, is_alert: bool, may_be_stale: bool, renew: bool
@@ -119,7 +123,7 @@ class ApiHandlers:
                 renew=renew,
             )
         )
-        return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status), answer.lease)
+        return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status), lambda: answer.lease)
 
     async def _buildinfo(self, call: ApiRequest, *, renew: bool) -> ApiReply:
         """The upstream's version without `features`, by which Grafana would offer to edit rules."""
@@ -136,7 +140,7 @@ class ApiHandlers:
         if raw.is_success:
             # Only what could be read: it answers for the upstream while that is down.
             self._versions[call.tenant] = reply
-        return replace(reply, lease=self._answers.lease(call, raw))
+        return replace(reply, find_lease=lambda: self._answers.lease(call, raw))
 
     def _check_promql(self, endpoint: Endpoint, form: RequestParams) -> None:
         """Raise PromqlOff for every question in which a caller writes PromQL or a selector, unless that is allowed."""

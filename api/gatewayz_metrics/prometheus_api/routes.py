@@ -56,7 +56,7 @@ def create_prometheus_router(
 
     async def answer(endpoint: Endpoint, request: Request) -> Response:
         reply = await handlers().ask(endpoint, request)
-        allow_repeat(request, reply.lease, request.state.tenant)
+        allow_repeat(request, reply.find_lease, request.state.tenant)
         return await compress(request, reply.status, reply.body, reply.headers)
 
     @router.post("/api/v1/query", openapi_extra=describe_post(router, Endpoint.QUERY))
