@@ -352,8 +352,8 @@ def test_an_answer_is_not_kept_for_whom_its_token_meant_before() -> None:
         here.before_route = lambda: here.service.authenticator.replace({"a": TEAMS["b"], "b": TEAMS["a"]})
         for _ in range(2):
             await here.post(path, query.encode(), headers=token)
+            here.service.authenticator.replace(TEAMS)
         here.before_route = None
-        here.service.authenticator.replace(TEAMS)
         again = await here.post(path, query.encode(), headers=token)
         assert (again.was_warm, again.body) == (False, first.body)
 

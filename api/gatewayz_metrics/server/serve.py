@@ -50,8 +50,8 @@ async def serve(
     `on_listening` is called once clients can connect. `on_hangup` is what SIGHUP does; without it, it ends the
     service like SIGTERM. What the application's start-up raises is raised here.
     """
-    # Answers to pages of other origins get their headers behind the edge.
-    front = None if settings.cors_origins else app.state.warm_front
+    # Answers to pages of other origins get their headers behind the edge. An application need not have a front.
+    front = None if settings.cors_origins else getattr(app.state, "warm_front", None)
     edge = ServerEdge(app, Limits.from_settings(settings), app.state.telemetry, front)
     ended = asyncio.Event()
     actions = {"SIGTERM": ended.set, "SIGINT": ended.set, "SIGHUP": on_hangup or ended.set}
