@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.testclient import TestClient
 from gatewayz_metrics import Settings, errors, setup_prometheus_routes
 from gatewayz_metrics.errors import ServiceError, TooBusy
@@ -185,6 +185,34 @@ def test_what_a_dependency_of_the_host_raises_is_the_hosts() -> None:
     answer = raising(ZeroDivisionError(), dependencies=[Depends(login)]).get("/fail")
 
     assert (answer.status_code, answer.text) == (599, "the host knows")
+
+
+def included(dependencies: list[Any]) -> TestClient:
+    """An application with ours inside a router of its own, which has dependencies."""
+    inner, app = FastAPI(), FastAPI()
+    setup_prometheus_routes(inner, settings=Settings(prometheus_url="http://127.0.0.1:9"), prometheus_api="/prometheus")
+    app.include_router(inner.router, dependencies=dependencies)
+    return TestClient(app)
+
+
+def before_all_routes(dependencies: list[Any]) -> TestClient:
+    """An application whose dependencies stand before every route."""
+    app = FastAPI(dependencies=dependencies)
+    setup_prometheus_routes(app, settings=Settings(prometheus_url="http://127.0.0.1:9"), prometheus_api="/prometheus")
+    return TestClient(app)
+
+
+@pytest.mark.parametrize("make", [included, before_all_routes])
+@pytest.mark.parametrize(
+    "path", ["/prometheus/metrics/summary", "/prometheus/metrics/docs", "/prometheus/api/v1/labels", "/prometheus/-/x"]
+)
+def test_a_login_of_the_host_stands_before_every_route(make: Callable[[list[Any]], TestClient], path: str) -> None:
+    def login() -> None:
+        raise HTTPException(401, "who are you?")
+
+    answer = make([Depends(login)]).get(path)
+
+    assert (answer.status_code, answer.json()) == (401, {"detail": "who are you?"})
 
 
 # --------------------------------------------------------------------------- who may ask

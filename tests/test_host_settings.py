@@ -46,7 +46,9 @@ VALUES: dict[str, str] = {
     "cache_alerts": "on",
     "allow_promql": "off",
     # Small enough and large enough for each of the other limits.
-    **dict.fromkeys(("prometheus_connect_timeout", "prometheus_timeout", "cache_ttl", "scrape_interval"), "7"),
+    **dict.fromkeys(
+        ("prometheus_connect_timeout", "prometheus_timeout", "cache_ttl", "cache_stale", "scrape_interval"), "7"
+    ),
     **dict.fromkeys(("prometheus_connections", "max_concurrent_queries", "max_targets"), "7"),
     **dict.fromkeys(("max_response_bytes", "cache_range_bytes", "max_query_length", "max_body_bytes"), "65537"),
     **dict.fromkeys(("cache_range_ttl", "cache_freshness", "max_range", "max_points", "max_series"), "99"),

@@ -60,6 +60,7 @@ def test_the_defaults_work_on_their_own() -> None:
         "selector": "",
         "catalogue": None,
         "cache_ttl": 5.0,
+        "cache_stale": 5.0,
         "cache_range": True,
         "cache_range_bytes": 128 * 2**20,
         "cache_range_ttl": 3600.0,

@@ -53,6 +53,12 @@ class BoundedStore(Generic[V]):
         self._observe(self.size)
         return fits
 
+    def discard(self, key: Hashable) -> None:
+        """Drop one value, if it is there."""
+        with self._lock:
+            self._remove(key)
+        self._observe(self.size)
+
     def clear(self) -> None:
         """Drop every value."""
         with self._lock:

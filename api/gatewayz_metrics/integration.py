@@ -13,9 +13,9 @@ from enum import Enum
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
 from starlette.types import Scope
 
+from gatewayz_metrics.http.route import add_routes
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
 from gatewayz_metrics.operations.purge import create_purge_router
@@ -40,7 +40,7 @@ class MountedRoutes:
         entries = app.router.routes
         before = list(entries)
         for router in routers:
-            _add_routes(app, router)
+            add_routes(app, router)
         self._app = app
         self._added = [entry for entry in entries if entry not in before]
         self.restore()
@@ -56,24 +56,6 @@ class MountedRoutes:
         """Give the application its own routes back."""
         self._app.router.routes[:] = [entry for entry in self._app.router.routes if entry not in self._added]
         self._app.openapi_schema = None
-
-
-def _add_routes(app: FastAPI, router: APIRouter) -> None:
-    """Make each route of a router one of the application's own, under the application's dependencies."""
-    # From FastAPI 0.137 on, `include_router` adds one entry that has no path. What looks for the path of a request's
-    # route, such as prometheus-fastapi-instrumentator 7.1, would then fail in every request of the host.
-    for route in router.routes:
-        if isinstance(route, APIRoute):
-            app.router.add_api_route(
-                route.path,
-                route.endpoint,
-                methods=sorted(route.methods or ()),
-                tags=list(route.tags),
-                include_in_schema=route.include_in_schema,
-                openapi_extra=route.openapi_extra,
-                response_class=route.response_class,
-                route_class_override=type(route),
-            )
 
 
 class Installation:

@@ -11,7 +11,10 @@ from starlette.exceptions import HTTPException
 from gatewayz_metrics.errors import MethodNotAllowed, RequestError, UnknownRoute
 from gatewayz_metrics.host_settings import warn_of_unknown_settings
 from gatewayz_metrics.http.cors import allow_origins
-from gatewayz_metrics.http.route import add_request_id, render_json_error, requested_path
+from gatewayz_metrics.http.front import WarmFront, WarmMiddleware
+from gatewayz_metrics.http.request_id import add_request_id
+from gatewayz_metrics.http.route import add_routes, render_json_error, requested_path
+from gatewayz_metrics.http.route_index import index_routes
 from gatewayz_metrics.json_datasource.routes import create_json_datasource_router
 from gatewayz_metrics.metrics_api.routes import PREFIX, create_metrics_router
 from gatewayz_metrics.operations.routes import create_operations_router
@@ -67,10 +70,15 @@ def create_app(
     )
     # For the server, which counts what it refuses before any route, and gets the signals.
     app.state.services = services
-    app.include_router(create_metrics_router(services))
-    app.include_router(create_operations_router(services))
-    app.include_router(create_prometheus_router(services))
-    app.include_router(create_json_datasource_router(services))
+    front = WarmFront(services)
+    app.add_middleware(WarmMiddleware, front=front)
+    # The server asks there first.
+    app.state.warm_front = front
+    add_routes(app, create_metrics_router(services))
+    add_routes(app, create_operations_router(services))
+    add_routes(app, create_prometheus_router(services))
+    add_routes(app, create_json_datasource_router(services))
+    index_routes(app)
     app.add_exception_handler(HTTPException, _render_http_exception)
     return app
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time as clocks
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil, inf
 from typing import NamedTuple, TypeVar
@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 from gatewayz_metrics.catalogue import Catalogue, Statistic
 from gatewayz_metrics.catalogue.scrape_gaps import GapCheck, find_gap_checks
 from gatewayz_metrics.errors import AnswerTooLarge, BadAnswer, CircuitOpen, QueryRefused, ServiceError, UpstreamError
+from gatewayz_metrics.lease import Lease
 from gatewayz_metrics.logs import printable
 from gatewayz_metrics.promql.build import Slots, batch
 from gatewayz_metrics.query_plan import QueryPlanner, TimedQuery
@@ -83,6 +84,10 @@ class Snapshot:
     at: float
     readings: dict[str, Reading]
     warnings: tuple[str, ...] = ()
+    # What was asked for, where it is kept under that.
+    key: Hashable = field(default=None, compare=False)
+    # When it was asked for, on the monotonic clock.
+    asked_at: float = field(default=0.0, compare=False)
     _rendered: dict[Hashable, bytes] = field(default_factory=dict, compare=False)
     _pages: SingleFlightCache[bytes] = field(
         default_factory=lambda: SingleFlightCache(lambda _page: inf, clocks.monotonic, capacity=1), compare=False
@@ -158,8 +163,8 @@ def _label_of(name: str, choice: int) -> str:
 class QueryLayer:
     """Reads the statistics and families of a catalogue from one upstream.
 
-    `cache_ttl`, `deadline` and `scrape_interval` are in seconds, `max_memory` is what all answers may take, in bytes.
-    By `clock`, which is monotonic, queries are timed.
+    `cache_ttl`, `cache_stale`, `deadline` and `scrape_interval` are in seconds, `max_memory` is what all answers may
+    take, in bytes. By `clock`, which is monotonic, answers age and queries are timed.
     """
 
     def __init__(
@@ -170,6 +175,7 @@ class QueryLayer:
         *,
         selector: str = "",
         cache_ttl: float = 5.0,
+        cache_stale: float = 0.0,
         deadline: float = 8.0,
         scrape_interval: float = 15.0,
         max_memory: int = 512 * 2**20,
@@ -182,6 +188,7 @@ class QueryLayer:
         self._source = source
         self._telemetry = telemetry
         self._ttl = cache_ttl
+        self._stale = min(cache_stale, cache_ttl)
         self._deadline = deadline
         self._scrape_interval = scrape_interval
         self._planner = QueryPlanner(connections)
@@ -189,7 +196,7 @@ class QueryLayer:
         self._now = now
         self._snapshots: SingleFlightCache[Snapshot] = SingleFlightCache(
             self._lifetime,
-            clocks.monotonic,
+            clock,
             telemetry.of_cache("snapshots"),
             weigh=lambda snapshot: snapshot.weight,
             capacity=int(_SNAPSHOTS_SHARE * max_memory),
@@ -197,24 +204,43 @@ class QueryLayer:
 
     async def statistics(self, sections: frozenset[str] = frozenset(), time: float | None = None) -> Snapshot:
         """The statistics of some sections (all when none is named) at a Unix time in seconds, or now."""
-        return await self._snapshots.get(
-            ("statistics", sections, time), lambda: self._read(self._group_statistics(sections), time)
-        )
+        key = ("statistics", sections, time)
+        return await self._get(key, lambda: self._group_statistics(sections), time)
 
     async def families(self, category: str | None = None, time: float | None = None) -> Snapshot:
         """The families of a category (all when none is named) at a Unix time in seconds, or now."""
-        return await self._snapshots.get(
-            ("families", category, time), lambda: self._read(self._group_families(category), time)
-        )
+        key = ("families", category, time)
+        return await self._get(key, lambda: self._group_families(category), time)
 
     async def probe(self) -> UpstreamError | None:
         """The upstream's current error, or None when it answers."""
         part = BatchPart(("probe",), ((("probe", "vector(1)"),),), 1)
-        return (await self._snapshots.get("probe", lambda: self._read([[part]], None))).outage
+        return (await self._snapshots.get("probe", lambda: self._read("probe", [[part]], None))).outage
+
+    def lease(self, snapshot: Snapshot) -> Lease | None:
+        """The lease of a snapshot; None where it is not kept."""
+        lease = self._snapshots.lease(snapshot.key) if self._snapshots.peek(snapshot.key) is snapshot else None
+        asked_at = snapshot.asked_at
+        return lease and replace(lease, age=lambda: self._clock() - asked_at)
+
+    def age(self, snapshot: Snapshot) -> float:
+        """Seconds since a snapshot was asked for."""
+        return self._clock() - snapshot.asked_at
 
     def purge(self) -> None:
         """Forget every snapshot; what is under way is not kept either."""
         self._snapshots.clear()
+
+    def close(self) -> None:
+        """End what is read for nobody in particular."""
+        self._snapshots.close()
+
+    async def _get(
+        self, key: Hashable, group: Callable[[], Sequence[Sequence[BatchPart]]], time: float | None
+    ) -> Snapshot:
+        # Whoever names a moment gets nothing that has aged.
+        stale = self._staleness if time is None else lambda _: 0.0
+        return await self._snapshots.get(key, lambda: self._read(key, group(), time), stale=stale)
 
     def _group_statistics(self, sections: frozenset[str]) -> list[list[BatchPart]]:
         """A part per distinct expression, in groups of about equal weight."""
@@ -250,7 +276,11 @@ class QueryLayer:
     def _lifetime(self, snapshot: Snapshot) -> float:
         return min(self._ttl, _FAILURE_LIFETIME) if snapshot.disturbed else self._ttl
 
-    async def _read(self, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
+    def _staleness(self, snapshot: Snapshot) -> float:
+        return 0.0 if snapshot.disturbed else self._stale
+
+    async def _read(self, key: Hashable, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
+        asked_at = self._clock()
         at = self._now() if time is None else time
         run = _BatchRun(self._source, self._telemetry, self._clock, time, clocks.monotonic() + self._deadline)
         results = await asyncio.gather(*(run.query(group) for group in groups))
@@ -263,7 +293,7 @@ class QueryLayer:
         sizes = {name: reading.size for name, reading in readings.items() if reading.error is None}
         self._planner.learn(run.timed, sizes)
         warnings = dict.fromkeys(text for result in results for text in result.warnings)
-        return Snapshot(at, readings, tuple(warnings))
+        return Snapshot(at, readings, tuple(warnings), key, asked_at)
 
 
 class _BatchResult(NamedTuple):

@@ -24,6 +24,9 @@ TOKEN_SCHEMES: Mapping[str, Mapping[str, str]] = {
     "api-key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
+# The headers of an ASGI scope, their names in lower case.
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
 
 class ServiceTokens:
     """The service's own tokens; without any, every request is accepted."""
@@ -50,17 +53,18 @@ class ServiceTokens:
         if self.open:
             _note_principal(request, f"address {_address(request)}")
             return
-        name = self._find(request)
+        name = self.find(request.scope["headers"])
         if name is None:
             raise Unauthorized
         _note_principal(request, name)
 
     def knows(self, request: Request) -> bool:
         """Whether the request shows one of the tokens."""
-        return self._find(request) is not None
+        return self.find(request.scope["headers"]) is not None
 
-    def _find(self, request: Request) -> str | None:
-        given = _shown_digest(request) or b""
+    def find(self, headers: RawHeaders) -> str | None:
+        """The name of the token that a request with these headers shows; None when it shows none of the tokens."""
+        given = _shown_digest(headers) or b""
         # Compared with every digest, so that the time does not depend on which one matches.
         matches = [name for digest, name in self._digests if hmac.compare_digest(given, digest)]
         return matches[0] if matches else None
@@ -75,22 +79,32 @@ class Authenticator:
 
     def replace(self, tenants: Mapping[str, Tenant]) -> None:
         """Know these tenants, by their tokens, and no others from now on."""
-        self._tenants = [(_digest(token.encode()), tenant) for token, tenant in tenants.items()]
+        self._tenants = [(_digest(token.encode()), tenant, f"tenant {tenant!r}") for token, tenant in tenants.items()]
 
     def check(self, request: Request) -> None:
         """Accept the request and set `request.state.tenant`, or raise Unauthorized."""
-        request.state.tenant = self._find_tenant(request)
+        tenant, name = self._find(request.scope["headers"])
+        if tenant is None:
+            self._tokens.check(request)
+        else:
+            _note_principal(request, name)
+        request.state.tenant = tenant or UNRESTRICTED
 
-    def _find_tenant(self, request: Request) -> Tenant:
-        given = _shown_digest(request) if self._tenants else None
-        if given is not None:
-            # All are compared here, too: no early exit that time could reveal.
-            found = [tenant for digest, tenant in self._tenants if hmac.compare_digest(given, digest)]
-            if found:
-                _note_principal(request, f"tenant {found[0]!r}")
-                return found[0]
-        self._tokens.check(request)
-        return UNRESTRICTED
+    def find_tenant(self, headers: RawHeaders) -> Tenant | None:
+        """Whose data a request with these headers may read; None where it is refused."""
+        tenant, _ = self._find(headers)
+        if tenant is None and (self._tokens.open or self._tokens.find(headers) is not None):
+            return UNRESTRICTED
+        return tenant
+
+    def _find(self, headers: RawHeaders) -> tuple[Tenant | None, str]:
+        """The tenant whose token is shown, and its name for logs."""
+        given = _shown_digest(headers) if self._tenants else None
+        if given is None:
+            return None, ""
+        # All are compared here, too: no early exit that time could reveal.
+        found = [(tenant, name) for digest, tenant, name in self._tenants if hmac.compare_digest(given, digest)]
+        return found[0] if found else (None, "")
 
 
 def describe_principal() -> str:
@@ -109,7 +123,7 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _shown_digest(request: Request) -> bytes | None:
+def _shown_digest(headers: RawHeaders) -> bytes | None:
     """The digest of the token in `Authorization: Bearer` or `X-API-Key`.
 
     None without one, when a header is repeated, and when the two differ. Another scheme beside an X-API-Key, as for a
@@ -117,7 +131,7 @@ def _shown_digest(request: Request) -> bytes | None:
     """
     # The bytes that were sent; decoding them as Starlette does would make the end of "\u00e0" a space.
     bearer = key = None
-    for name, value in request.scope["headers"]:
+    for name, value in headers:
         if name == b"authorization":
             if bearer is not None:
                 return None

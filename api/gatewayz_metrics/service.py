@@ -62,6 +62,7 @@ class Service:
             telemetry,
             selector=settings.selector,
             cache_ttl=settings.cache_ttl,
+            cache_stale=settings.cache_stale,
             deadline=settings.prometheus_timeout,
             scrape_interval=settings.scrape_interval,
             max_memory=settings.max_memory_bytes,
@@ -125,6 +126,7 @@ class Service:
 
     async def aclose(self) -> None:
         """Close the connections to the upstream."""
+        self.layer.close()
         await self._files.aclose()
         await self.range_cache.aclose()
         await self._upstream.aclose()

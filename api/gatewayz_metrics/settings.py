@@ -143,6 +143,13 @@ class Settings(BaseSettings):
         description="Seconds for which the metrics routes reuse an answer; 0 turns off every cache of whole answers, "
         "of lists (labels, values, rules) and settled instant queries too. Range queries have CACHE_RANGE.",
     )
+    cache_stale: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="Seconds after CACHE_TTL, at most as many again, for which the summary and the text pages give the "
+        "old answer at once while one new one is read; 0 lets the first to ask wait for it, and all others with it.",
+    )
     cache_range: bool = Field(
         default=True, description="Keep the points of range queries and ask only for what is missing: `on` or `off`."
     )

@@ -20,6 +20,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Upper bounds in seconds, from a cached answer to beyond the default PROMETHEUS_TIMEOUT of 8.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+# To be called with the status of an answer and the seconds that it took.
+RouteObserver = Callable[[int, float], None]
+
 
 class Telemetry:
     """The metric families of the service.
@@ -31,7 +34,7 @@ class Telemetry:
         self.registry = CollectorRegistry()
         # What the values of several workers make together.
         self.gauges: dict[str, Merge] = {}
-        self._observers: dict[str, Callable[[int, float], None]] = {}
+        self._observers: dict[str, RouteObserver] = {}
         self.requests = Counter(
             "gatewayz_metrics_http_requests",
             "Requests answered, by route template and status.",
@@ -90,8 +93,8 @@ class Telemetry:
         self.cache_lookups = Counter(
             "gatewayz_metrics_cache_lookups",
             "Cache look-ups: hit, coalesced (shared a request under way), partial (only a part was fetched), miss, "
-            "bypass (never cached), stale (kept points alone, as the upstream failed). The caches: snapshots (metrics "
-            "routes), responses (whole API responses), ranges.",
+            "bypass (never cached), stale (kept points alone, as the upstream failed), refresh (what had aged, while "
+            "new is read). The caches: snapshots (metrics routes), responses (whole API responses), ranges.",
             ["cache", "result"],
             registry=self.registry,
         )
@@ -143,8 +146,8 @@ class Telemetry:
         self.gauges[name] = merge
         return Gauge(name, help_text, labels, registry=self.registry)
 
-    def of_route(self, route: str) -> Callable[[int, float], None]:
-        """The observer of a route, to be called with status and seconds of each response."""
+    def of_route(self, route: str) -> RouteObserver:
+        """The observer of a route."""
         if route not in self._observers:
             seconds = self.request_seconds.labels(route)
             # Cached, as looking a child up costs more than counting; a route has few statuses.

@@ -194,7 +194,7 @@ def test_the_client_chooses_the_format(accept: str, content_type: str) -> None:
         response = client.get("/prometheus/metrics/system", headers={"accept": accept})
 
     assert response.headers["content-type"] == content_type
-    assert response.headers["vary"] == "Accept"
+    assert response.headers["vary"] == "Accept, Accept-Encoding"
 
 
 def test_a_cold_page_costs_at_most_two_requests(prometheus: Engine) -> None:

@@ -52,6 +52,7 @@ LAYERS = (
             "errors",
             "validation",
             "bounded_store",
+            "lease",
             "logs",
         ),
     ),
@@ -68,7 +69,7 @@ LAYERS = (
     Layer("PromQL", ("promql",)),
     Layer("files", ("watched_files",)),
     Layer("the memory budget", ("memory",)),
-    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "logs", "event_loop")),
+    Layer("the ground", ("errors", "validation", "cooperative", "bounded_store", "lease", "logs", "event_loop")),
 )
 # What the generator of the dashboards may know of the service.
 FOR_DASHBOARDS = ("catalogue", "promql.build", "telemetry", "errors")

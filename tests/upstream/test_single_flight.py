@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
+from gatewayz_metrics.memory import MemoryBudget, charging, reserve_memory
 from gatewayz_metrics.upstream.single_flight import LookupResult, SingleFlightCache
 
 
@@ -242,3 +243,145 @@ def test_nothing_is_left_behind() -> None:
     shared = asyncio.run(ask())
 
     assert (shared._kept, shared._flights) == ({}, {})
+
+
+# --------------------------------------------------------------------------- while another is under way
+
+
+def stale(seconds: float) -> Callable[[int], float]:
+    return lambda _: seconds
+
+
+def test_a_value_that_has_aged_is_given_while_one_call_for_another_runs() -> None:
+    told: list[LookupResult] = []
+
+    async def crowd() -> tuple[list[int], int, Source]:
+        clock, source = Clock(), Source()
+        shared: SingleFlightCache[int] = SingleFlightCache(lambda _: 5.0, clock, told.append)
+        source.gate.set()
+        await shared.get("key", source, stale=stale(3))
+        source.gate.clear()
+        clock.now += 5
+        old = [await shared.get("key", source, stale=stale(3)) for _ in range(50)]
+        clock.now += 2.999
+        old.append(await shared.get("key", source, stale=stale(3)))
+        source.gate.set()
+        await let_run()
+        return old, await shared.get("key", unexpected), source
+
+    old, new, source = asyncio.run(crowd())
+
+    assert set(old) == {1}
+    assert new == source.calls == 2
+    assert told == ["miss", "refresh", *["hit"] * 50, "hit"]
+
+
+def test_at_the_bound_everybody_waits_for_the_call_under_way() -> None:
+    async def crowd() -> tuple[list[int], int]:
+        clock, source = Clock(), Source()
+        shared = cache(5.0, clock=clock)
+        await shared.get("key", number(0), stale=stale(3))
+        clock.now += 5
+        await shared.get("key", source, stale=stale(3))
+        clock.now += 3
+        callers = [asyncio.create_task(shared.get("key", source, stale=stale(3))) for _ in range(3)]
+        await let_run()
+        # One who leaves, even were it the last, does not end it.
+        callers.pop().cancel()
+        source.gate.set()
+        return await asyncio.gather(*callers), source.calls
+
+    assert asyncio.run(crowd()) == ([1, 1], 1)
+
+
+@pytest.mark.parametrize(("seconds", "age", "value"), [(0.0, 5.0, 2), (3.0, 7.999, 1), (3.0, 8.0, 2)])
+def test_nothing_older_than_the_bound_is_given(seconds: float, age: float, value: int) -> None:
+    async def ask() -> int:
+        clock = Clock()
+        shared = cache(5.0, clock=clock)
+        await shared.get("key", number(1), stale=stale(seconds))
+        clock.now += age
+        return await shared.get("key", number(2), stale=stale(seconds))
+
+    assert asyncio.run(ask()) == value
+
+
+def test_what_was_long_in_coming_is_given_no_older() -> None:
+    async def ask() -> list[int]:
+        clock, source = Clock(), Source()
+        shared = cache(5.0, clock=clock)
+        first = asyncio.create_task(shared.get("key", source, stale=stale(3)))
+        await let_run()
+        clock.now += 2
+        source.gate.set()
+        found = [await first]
+        for seconds in (4.999, 0.999, 0.002):  # 5 after it came, then 8 after it was asked for
+            clock.now += seconds
+            source.gate.clear()
+            asking = asyncio.create_task(shared.get("key", source, stale=stale(3)))
+            await let_run()
+            if not asking.done():
+                source.gate.set()
+            found.append(await asking)
+        return found
+
+    assert asyncio.run(ask()) == [1, 1, 1, 2]
+
+
+def test_a_failed_call_ends_the_old_value(caplog: pytest.LogCaptureFixture) -> None:
+    async def ask() -> list[int]:
+        clock, source = Clock(), Source(error=LookupError("gone"))
+        shared = cache(5.0, clock=clock)
+        await shared.get("key", number(7), stale=stale(3))
+        clock.now += 5
+        found = [await shared.get("key", source, stale=stale(3))]
+        source.gate.set()
+        await let_run()
+        return [*found, await shared.get("key", number(8), stale=stale(3))]
+
+    assert asyncio.run(ask()) == [7, 8]
+    assert [record.getMessage() for record in caplog.records] == ["What is kept could not be refreshed: gone"]
+
+
+def test_a_purge_ends_the_old_value_and_keeps_nothing_of_the_call() -> None:
+    async def ask() -> int:
+        clock, source = Clock(), Source()
+        shared = cache(5.0, clock=clock)
+        await shared.get("key", number(7), stale=stale(3))
+        clock.now += 5
+        await shared.get("key", source, stale=stale(3))
+        await let_run()
+        shared.clear()
+        source.gate.set()
+        await let_run()
+        return await shared.get("key", number(8), stale=stale(3))
+
+    assert asyncio.run(ask()) == 8
+
+
+@pytest.mark.parametrize("ends", ["close", "success", "failure"])
+def test_what_the_call_has_reserved_is_given_back(ends: str) -> None:
+    async def ask() -> tuple[int, int, int]:
+        clock, source, budget = Clock(), Source(error=LookupError() if ends == "failure" else None), MemoryBudget(1000)
+        shared = cache(5.0, clock=clock)
+
+        async def produce() -> int:
+            reserve_memory(100)
+            return await source()
+
+        await shared.get("key", number(7), stale=stale(3))
+        clock.now += 5
+        account = budget.open()
+        with charging(account):
+            await shared.get("key", produce, stale=stale(3))
+        account.close()
+        await let_run()
+        held = budget.held
+        if ends == "close":
+            shared.close()
+        else:
+            source.gate.set()
+        await let_run()
+        return held, budget.held, source.cancelled
+
+    assert asyncio.run(ask()) == (100, 0, int(ends == "close"))

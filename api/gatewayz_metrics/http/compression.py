@@ -5,7 +5,7 @@ No other encoding is offered, as Grafana's resource calls fail on all others.
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,22 +49,29 @@ def _find_packer() -> _Packer:
 _PACKER = _find_packer()
 
 
-async def compress(request: Request, status: int, body: bytes, headers: Mapping[str, str]) -> Response:
+# Gives what a function makes, which may have been made before.
+Keeper = Callable[[Callable[[], Awaitable[bytes]]], Awaitable[bytes]]
+
+
+async def compress(
+    request: Request, status: int, body: bytes, headers: Mapping[str, str], keep: Keeper | None = None
+) -> Response:
     """A response, JSON unless a header says otherwise, with the body in an encoding that the request accepts.
 
-    204 has neither body nor headers.
+    Where the body is kept, `keep` keeps its compressed form. 204 has neither body nor headers.
     """
     # Vary: a cache in between must not give gzip to a client that does not accept it.
     common = {"Content-Type": "application/json", "Vary": "Accept-Encoding", **headers}
     if status == 204:
         return Response(status_code=204)
-    if len(body) < _COMPRESS_FROM or not _accepts_gzip(request.headers.get("accept-encoding", "")):
+    if len(body) < _COMPRESS_FROM or not accepts_gzip(request.headers.get("accept-encoding", "")):
         return Response(body, status, common)
-    return Response(await gzip_body(body), status, common | {"Content-Encoding": "gzip"})
+    packed = await (gzip_body(body) if keep is None else keep(lambda: gzip_body(body)))
+    return Response(packed, status, common | {"Content-Encoding": "gzip"})
 
 
 @remember_short(64)
-def _accepts_gzip(accepted: str) -> bool:
+def accepts_gzip(accepted: str) -> bool:
     """Whether an Accept-Encoding header names gzip with a weight above zero (RFC 9110, 12.5.3)."""
     if len(accepted) > _LONGEST_HEADER:
         return False

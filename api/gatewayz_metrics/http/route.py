@@ -5,18 +5,16 @@ middleware and no exception handlers, and a drop-in may arrive that late.
 """
 
 import functools
-import itertools
 import logging
-import re
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from inspect import signature
 from math import ceil
 from typing import Any
-from uuid import uuid4
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.convertors import PathConvertor, register_url_convertor
@@ -36,18 +34,16 @@ from gatewayz_metrics.errors import (
 )
 from gatewayz_metrics.http.disconnect import answer_unless_left
 from gatewayz_metrics.http.openapi import ErrorForm, OpenApiObject, describe_errors
+from gatewayz_metrics.http.request_id import add_request_id, request_id
 from gatewayz_metrics.http.sending import answer_within_budget
+from gatewayz_metrics.http.warm import keep_warm
 from gatewayz_metrics.logs import log_for_request, printable
 from gatewayz_metrics.security import describe_principal
 from gatewayz_metrics.service import ServiceProvider
+from gatewayz_metrics.telemetry import RouteObserver
 from gatewayz_metrics.validation import first_problem
 
 log = logging.getLogger(__name__)
-
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-_REQUEST_ID_KEY = "gatewayz_metrics.request_id"
-_PROCESS_ID = uuid4().hex[:20]
-_COUNTER = itertools.count(1)
 
 EVERY_METHOD = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
@@ -109,6 +105,10 @@ class SurfaceRouter(APIRouter):
             options["include_in_schema"] = False
         super().add_api_route(path, _mark_defects(endpoint) if self._in_host else endpoint, **options)
 
+    def take_routes(self, other: "SurfaceRouter") -> None:
+        """Have the routes of another router as one's own; `include_router` would look at all of them for each path."""
+        self.routes.extend(other.routes)
+
     def describe(
         self,
         answers: OpenApiObject,
@@ -159,6 +159,25 @@ class SurfaceRouter(APIRouter):
             if isinstance(route, APIRoute):
                 found.setdefault(route.path.removeprefix(self.prefix), set()).update(route.methods or ())
         return found
+
+
+def add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Make each route of a router one of the application's own, under the application's dependencies."""
+    # From FastAPI 0.137 on, `include_router` adds one entry that has no path. What looks for the path of a request's
+    # route, such as prometheus-fastapi-instrumentator 7.1, would then fail in every request of the host. And each
+    # such entry is asked twice for each request.
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            app.router.add_api_route(
+                route.path,
+                route.endpoint,
+                methods=sorted(route.methods or ()),
+                tags=list(route.tags),
+                include_in_schema=route.include_in_schema,
+                openapi_extra=route.openapi_extra,
+                response_class=route.response_class,
+                route_class_override=type(route),
+            )
 
 
 def render_json_error(error: ServiceError, _request: Request) -> Response:
@@ -227,16 +246,18 @@ def _surface_route(
     """The class of a surface's routes; FastAPI makes one object of it for each route."""
     telemetry = services.telemetry
 
+    def observer(request: Request, path: str) -> RouteObserver:
+        return telemetry.of_route(request.scope.get(ROUTE_LABEL, path))
+
     class SurfaceRoute(APIRoute):
-        def matches(self, scope: Scope) -> tuple[Match, Scope]:
-            found = super().matches(scope)
-            if condition is None or found[0] is Match.NONE or condition(scope):
-                return found
-            return Match.NONE, {}
+        # Whether more than method and path decides about a match.
+        is_conditional = condition is not None
 
         def get_route_handler(self) -> Handler:
-            handle = super().get_route_handler()
-            observe = telemetry.of_route(self.path)
+            # What FastAPI does beside is for dependencies, such as a login of the host. They are the route's own, or
+            # they are those of a router that includes it: for that its handler is made again.
+            may_depend = bool(self.dependencies) or hasattr(self, "app")
+            handle = super().get_route_handler() if may_depend else _direct_handler(self.endpoint)
 
             async def answer(request: Request) -> Response:
                 begun = time.perf_counter()
@@ -258,19 +279,22 @@ def _surface_route(
                 else:
                     return response
                 finally:
-                    label = request.scope.get(ROUTE_LABEL)
-                    count = observe if label is None else telemetry.of_route(label)
-                    count(status, time.perf_counter() - begun)
+                    observer(request, self.path)(status, time.perf_counter() - begun)
 
             return answer
 
+    async def _answer(handle: Handler, request: Request, path: str) -> Response:
+        if guard is None:
+            return await answer_unless_left(handle, request)
+        guard(request)
+        account = services.get().memory.open(for_catalogue=for_catalogue)
+        response = await answer_within_budget(account, answer_unless_left(handle, request))
+        keep_warm(request, response, observer(request, path), for_catalogue=for_catalogue)
+        return response
+
     async def _render_errors(handle: Handler, request: Request, path: str) -> Response:
         try:
-            if guard is None:
-                return await answer_unless_left(handle, request)
-            guard(request)
-            account = services.get().memory.open(for_catalogue=for_catalogue)
-            return await answer_within_budget(account, answer_unless_left(handle, request))
+            return await _answer(handle, request, path)
         except ServiceError as exc:
             error = exc
         except RequestValidationError as exc:
@@ -284,7 +308,7 @@ def _surface_route(
             fault = exc.__cause__ if isinstance(exc, _Defect) else exc
             if services.in_host and fault is exc:
                 raise  # by a dependency of the host
-            error = InternalError(request_id(request))
+            error = InternalError(request_id(request.scope))
             _log_fault(fault or exc, request, path)
         if error.root.limit:
             telemetry.refusals.labels(error.root.limit).inc()
@@ -293,31 +317,30 @@ def _surface_route(
             response.headers["Retry-After"] = str(max(1, ceil(error.root.retry_after or 1)))
         return response
 
-    return SurfaceRoute
+    class ConditionalRoute(SurfaceRoute):
+        def matches(self, scope: Scope) -> tuple[Match, Scope]:
+            found = super().matches(scope)
+            return found if found[0] is Match.NONE or condition is None or condition(scope) else (Match.NONE, {})
+
+    return SurfaceRoute if condition is None else ConditionalRoute
 
 
-def request_id(request: Request) -> str:
-    """The id by which a request is found in logs: the caller's own when it is sane, else a new one."""
-    found: str | None = request.scope.get(_REQUEST_ID_KEY)
-    if found is None:
-        # A counter behind a random beginning: as unique as a random id, and cheaper.
-        found = f"{_PROCESS_ID}{next(_COUNTER):012x}"
-        for name, value in request.scope["headers"]:
-            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                found = value.decode()
-        request.scope[_REQUEST_ID_KEY] = found
-    return found
-
-
-def add_request_id(response: Response, request: Request) -> None:
-    """Send the id back."""
-    response.raw_headers.append((b"x-request-id", request_id(request).encode()))
+def _direct_handler(endpoint: Callable[..., Coroutine[Any, Any, Response]]) -> Handler:
+    """A handler that calls an endpoint of ours, which takes the request or nothing, and returns a response."""
+    if signature(endpoint).parameters:
+        return endpoint
+    return lambda _request: endpoint()
 
 
 def _describe(request: Request, surface: str, path: str) -> Mapping[str, str]:
     """What the log lines of a request say about it."""
     route = request.scope.get(ROUTE_LABEL, path)
-    found = {"request_id": request_id(request), "surface": surface, "route": route, "principal": describe_principal()}
+    found = {
+        "request_id": request_id(request.scope),
+        "surface": surface,
+        "route": route,
+        "principal": describe_principal(),
+    }
     return {name: text for name, text in found.items() if text}
 
 
@@ -326,8 +349,8 @@ def _log_fault(exc: BaseException, request: Request, path: str) -> None:
     frames = traceback.extract_tb(exc.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
     fault = printable(f"{type(exc).__name__}: {exc}")
-    log.error("Request %s to %s %s failed: %s (%s)", request_id(request), request.method, path, fault, place)
-    log.debug("The traceback of request %s:", request_id(request), exc_info=exc)
+    log.error("Request %s to %s %s failed: %s (%s)", request_id(request.scope), request.method, path, fault, place)
+    log.debug("The traceback of request %s:", request_id(request.scope), exc_info=exc)
 
 
 def _to_sentence(exc: RequestValidationError) -> InvalidParameter:

@@ -1,12 +1,15 @@
 """The metrics routes: one JSON summary, a text page per category, all of them, series, and their docs."""
 
 import time
+from collections.abc import Hashable
+from typing import NamedTuple
 
 from fastapi import Request, Response
 
 from gatewayz_metrics.errors import InvalidParameter, MethodNotAllowed, ServiceError, UnknownRoute
 from gatewayz_metrics.http.compression import compress
 from gatewayz_metrics.http.route import ROUTE_LABEL, SurfaceRouter, render_json_error
+from gatewayz_metrics.http.warm import allow_repeat
 from gatewayz_metrics.metrics_api.docs import render_docs, render_index
 from gatewayz_metrics.metrics_api.exposition import render_exposition
 from gatewayz_metrics.metrics_api.formats import DataFormat, parse_data_format
@@ -24,8 +27,9 @@ from gatewayz_metrics.metrics_api.series import read_series
 from gatewayz_metrics.metrics_api.series_parameters import parse_series_params
 from gatewayz_metrics.metrics_api.series_rendering import render_series_table
 from gatewayz_metrics.metrics_api.summary import render_summary
-from gatewayz_metrics.query import Snapshot
+from gatewayz_metrics.query import QueryLayer, Snapshot
 from gatewayz_metrics.service import ServiceProvider
+from gatewayz_metrics.upstream.request import UNRESTRICTED
 
 PREFIX = "/prometheus/metrics"
 
@@ -60,13 +64,15 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         snapshot = await layer.statistics(sections, params.at)
         statistics, slots = layer.catalogue.in_sections(sections), layer.slots
         if form is DataFormat.JSON:
+            rendered: Hashable = (params.values, params.sources)
             body = snapshot.once(
-                (params.values, params.sources),
+                rendered,
                 lambda: render_summary(statistics, snapshot, params.values, slots, sources=params.sources),
             )
         else:
+            rendered = form
             body = snapshot.once(form, lambda: render_summary_rows(statistics, snapshot, slots.window, form))
-        return Response(body, headers={"Content-Type": form.media_type, **_headers(snapshot)})
+        return await _respond(request, layer, snapshot, _Page(rendered, body, {"Content-Type": form.media_type}))
 
     @router.head("/series", include_in_schema=False)
     @router.get("/series", openapi_extra=describe_series(router))
@@ -112,7 +118,8 @@ def create_metrics_router(services: ServiceProvider) -> SurfaceRouter:
         snapshot = await layer.families(category, at)
         families = layer.catalogue.in_category(category)
         body = await snapshot.once_for_all(form, lambda: render_exposition(families, snapshot, form))
-        return Response(body, headers={"Content-Type": form.value, "Vary": "Accept", **_headers(snapshot)})
+        page = _Page(form, body, {"Content-Type": form.value, "Vary": "Accept, Accept-Encoding"})
+        return await _respond(request, layer, snapshot, page)
 
     def explain_path(request: Request) -> ServiceError:
         pages = ["summary", "series", *services.get().layer.catalogue.categories, "all", "docs"]
@@ -129,6 +136,23 @@ def _check_sections(given: frozenset[str], sections: dict[str, str]) -> frozense
     if unknown := sorted(given - sections.keys()):
         raise InvalidParameter(f"There is no category {unknown[0][:100]!r}; there are {', '.join(sections)}.")
     return given
+
+
+class _Page(NamedTuple):
+    """A snapshot in one form, and the headers of that form."""
+
+    form: Hashable
+    body: bytes
+    headers: dict[str, str]
+
+
+async def _respond(request: Request, layer: QueryLayer, snapshot: Snapshot, page: _Page) -> Response:
+    """A page, compressed once, which may be repeated for as long as its snapshot is kept."""
+    allow_repeat(request, lambda: layer.lease(snapshot), UNRESTRICTED)
+    headers = page.headers | _headers(snapshot) | {"Age": f"{layer.age(snapshot):.0f}"}
+    return await compress(
+        request, 200, page.body, headers, lambda pack: snapshot.once_for_all(("gzip", page.form), pack)
+    )
 
 
 def _headers(snapshot: Snapshot) -> dict[str, str]:

@@ -68,9 +68,8 @@ def create_operations_router(services: ServiceProvider) -> SurfaceRouter:
         document = request.app.openapi()
         return _json(document if services.get().tokens.open else add_security(document))
 
-    router.include_router(guarded)
-    router.include_router(create_purge_router(services))
-    router.include_router(create_status_router(services))
+    for other in (guarded, create_purge_router(services), create_status_router(services)):
+        router.take_routes(other)
     return router
 
 

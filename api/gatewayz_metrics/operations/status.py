@@ -51,7 +51,7 @@ def create_status_router(services: ServiceProvider) -> SurfaceRouter:
     router.head("/status", include_in_schema=False)(status_page)
     for_browsers.get("/")(status_page)
     for_browsers.head("/")(status_page)
-    router.include_router(for_browsers)
+    router.take_routes(for_browsers)
     return router
 
 

@@ -1,7 +1,7 @@
 """Requests of the Prometheus API put to the caches, within the limits."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -10,6 +10,7 @@ from fastapi import Request
 from gatewayz_metrics.caller_limits import check_length, check_lookback, check_points, check_range, earliest_start
 from gatewayz_metrics.errors import NotServed, PromqlOff, RequestError, UpstreamError
 from gatewayz_metrics.http.rules import is_for_rule
+from gatewayz_metrics.lease import Lease
 from gatewayz_metrics.prometheus_api.envelope import render_success
 from gatewayz_metrics.prometheus_api.metadata import complete_metadata
 from gatewayz_metrics.prometheus_api.parameters import RequestParams, parse_range, read_label, read_params
@@ -42,6 +43,10 @@ _AT_TIMES = frozenset([Endpoint.QUERY, Endpoint.LABELS, Endpoint.LABEL_VALUES, E
 _LONGEST_REST = 16_384
 
 
+def _no_lease() -> Lease | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ApiReply:
     """What a route sends."""
@@ -49,6 +54,8 @@ class ApiReply:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    # Finds out for how long it may be given again.
+    find_lease: Callable[[], Lease | None] = _no_lease
 
 
 class ApiHandlers:
@@ -73,6 +80,7 @@ class ApiHandlers:
         self._check_length(form)
         query = form.get("query") if endpoint in _QUERIES else None
         text = None if query is None else QueryText(query)
+        follows_clock = self._follows_clock(endpoint, form)
         form = self._limit_range(endpoint, form, text)
         call = ApiRequest(endpoint, form.pairs, read_label(request), tenant, text=text)
         is_alert = request.headers.get("fromalert") == "true" and not self._settings.cache_alerts
@@ -91,12 +99,15 @@ class ApiHandlers:
             case _:
                 is_past_caches = endpoint in _AT_TIMES and _wants_nothing_kept(form)
                 fresh = is_past_caches or (is_alert and endpoint is Endpoint.QUERY)
-                return await self._whole(call, fresh=fresh, renew=renew, exact=is_for_rule(request.headers))
+                reply = await self._whole(call, fresh=fresh, renew=renew, exact=is_for_rule(request.headers))
+                return replace(reply, find_lease=_no_lease) if follows_clock else reply
 
     async def _whole(self, call: ApiRequest, *, fresh: bool, renew: bool, exact: bool) -> ApiReply:
         raw, age = await self._answers.get(call, fresh=fresh, renew=renew, exact=exact)
-        headers = {"X-Cache": "miss"} if age is None else {"X-Cache": "hit", "Age": f"{age:.0f}"}
-        return ApiReply(raw.status, raw.body, headers)
+        if age is None:
+            return ApiReply(raw.status, raw.body, {"X-Cache": "miss"})
+        headers = {"X-Cache": "hit", "Age": f"{age:.0f}"}
+        return ApiReply(raw.status, raw.body, headers, lambda: self._answers.lease(call, raw))
 
     async def _range(
         self, call: ApiRequest, form: RequestParams, *, is_alert: bool, may_be_stale: bool, renew: bool
@@ -123,7 +134,7 @@ class ApiHandlers:
                 renew=renew,
             )
         )
-        return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status))
+        return ApiReply(answer.status, answer.body, _cache_headers(answer.cache_status), lambda: answer.lease)
 
     async def _buildinfo(self, call: ApiRequest, *, renew: bool) -> ApiReply:
         """The upstream's version without `features`, by which Grafana would offer to edit rules."""
@@ -140,7 +151,7 @@ class ApiHandlers:
         if raw.is_success:
             # Only what could be read: it answers for the upstream while that is down.
             self._versions[call.tenant] = reply
-        return reply
+        return replace(reply, find_lease=lambda: self._answers.lease(call, raw))
 
     def _check_promql(self, endpoint: Endpoint, form: RequestParams) -> None:
         """Raise PromqlOff for every question in which a caller writes PromQL or a selector, unless that is allowed."""
@@ -159,6 +170,10 @@ class ApiHandlers:
             raise RequestError(
                 f"The parameters beside query and match[] have {rest:,} characters; {_LONGEST_REST:,} are allowed."
             )
+
+    def _follows_clock(self, endpoint: Endpoint, form: RequestParams) -> bool:
+        """Whether MAX_RANGE makes another question of the same request as time goes on."""
+        return bool(self._settings.max_range) and endpoint in _RANGED and form.get("end") is None
 
     def _limit_range(self, endpoint: Endpoint, form: RequestParams, query: QueryText | None) -> RequestParams:
         """The request, if it reads no more time than MAX_RANGE allows; a list without a start gets one."""

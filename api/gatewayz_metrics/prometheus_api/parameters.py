@@ -71,6 +71,8 @@ def merge_params(url: str, body: str = "") -> RequestParams:
 
 
 def _pairs(text: str) -> Iterable[tuple[str, str]]:
+    if not text:
+        return ()
     try:
         # Bytes that are no UTF-8 reach the engine as they came: it has words for them.
         return parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=_MOST_FIELDS)

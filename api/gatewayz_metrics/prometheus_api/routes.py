@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from gatewayz_metrics.errors import ReadOnly, ServiceError, UnknownRoute
 from gatewayz_metrics.http.compression import compress
 from gatewayz_metrics.http.route import EVERY_METHOD, Condition, SurfaceRouter, error_headers, requested_path
+from gatewayz_metrics.http.warm import allow_repeat
 from gatewayz_metrics.prometheus_api.envelope import render_error
 from gatewayz_metrics.prometheus_api.handlers import ApiHandlers
 from gatewayz_metrics.prometheus_api.openapi import ERROR_FORM, describe_get, describe_post, describe_words
@@ -55,6 +56,7 @@ def create_prometheus_router(
 
     async def answer(endpoint: Endpoint, request: Request) -> Response:
         reply = await handlers().ask(endpoint, request)
+        allow_repeat(request, reply.find_lease, request.state.tenant)
         return await compress(request, reply.status, reply.body, reply.headers)
 
     @router.post("/api/v1/query", openapi_extra=describe_post(router, Endpoint.QUERY))

@@ -7,9 +7,11 @@ points of one expression on one grid (step and phase) may be put together from s
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from weakref import ref
 
 from gatewayz_metrics.cooperative import run_cooperatively
 from gatewayz_metrics.errors import AnswerTooLarge, UpstreamError
+from gatewayz_metrics.lease import Lease
 from gatewayz_metrics.memory import borrow_memory, let_accounts_go
 from gatewayz_metrics.range_cache.annotations import merge_notes
 from gatewayz_metrics.range_cache.backlog import Backlog
@@ -190,7 +192,31 @@ class RangeCache:
         age = self._age(wanted.kept)
         reason = next((piece.reason for piece in pieces if piece.reason), wanted.reason if pieces else "")
         result: RangeResult = "hit" if not pieces else "partial" if wanted.kept else "miss"
-        return RangeAnswer(ApiResponse(200, body), CacheStatus(result, reason, times, age))
+        lease = None if pieces else self._lease(lookup, entry, wanted.kept)
+        return RangeAnswer(ApiResponse(200, body), CacheStatus(result, reason, times, age), lease)
+
+    def _lease(self, lookup: RangeLookup, entry: CacheEntry, kept: Coverage) -> Lease:
+        """The lease of an answer for which nothing was asked.
+
+        It ends with the first extent that expires, with the entry, as whatever is stored makes another, and for as
+        long as less time is certain than was then: what was settled might not be.
+        """
+        key, moment, found = lookup.key, lookup.begun.time, ref(entry)
+        expires_at = min(extent.expires_at for extent in kept)
+        read_at = min(extent.read_at for extent in kept)
+        points = lookup.window[1] - lookup.window[0] + 1
+
+        def is_valid() -> bool:
+            begun = self._kept.begin()
+            entry = found()
+            is_kept = entry is not None and self._kept.store.get(key) is entry
+            return is_kept and begun.monotonic <= expires_at and begun.time >= moment
+
+        def note_use() -> None:
+            self._observe("hit")
+            self._count(cached=points)
+
+        return Lease(is_valid, note_use, lambda: self._time.monotonic() - read_at)
 
     async def _merged(self, lookup: RangeLookup, points: Timeline, found: Sequence[Matrix], wanted: FetchPlan) -> bytes:
         for piece in found:

@@ -13,7 +13,7 @@ from gatewayz_metrics.range_cache.timeline import NO_POINTS, Timeline
 _OVERHEAD = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class CacheEntry:
     """What is known of one expression on one step grid: the parts that were read, and the points in them.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from gatewayz_metrics.lease import Lease
 from gatewayz_metrics.promql.parser import ParsedQuery, QueryText
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.upstream.request import UNRESTRICTED, ApiResponse, Pairs, Tenant
@@ -67,6 +68,8 @@ class RangeAnswer:
 
     raw: ApiResponse
     cache_status: CacheStatus
+    # Of a hit: for how long it will be one.
+    lease: Lease | None = None
 
     @property
     def status(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatewayz_metrics.errors import ServiceError
+from gatewayz_metrics.http.front import WarmFront
 from gatewayz_metrics.server.connections import OpenConnections
 from gatewayz_metrics.server.exchange import SERVER_HEADER, SLOW_READER, Exchange
 from gatewayz_metrics.server.limits import AddressLimiter, Limits, check_head
@@ -22,10 +23,12 @@ PROBES = frozenset(["/livez", "/readyz", "/metrics"])
 class ServerEdge:
     """The application behind the server's limits; refusals are counted and answered in a surface's words."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, telemetry: Telemetry, front: WarmFront | None = None) -> None:
+        """What `front` can answer at once needs neither a place nor a deadline."""
         self.connections = OpenConnections()
         self._app = app
         self._limits = limits
+        self._front = front
         self._addresses = AddressLimiter(limits.requests_per_address)
         self._refusals = {reason: telemetry.server_refusals.labels(reason) for reason in (*REASONS, SLOW_READER)}
         self._running: set[asyncio.Task[Any]] = set()
@@ -38,6 +41,8 @@ class ServerEdge:
             return
         try:
             has_body = check_head(scope, self._limits)
+            if self._front is not None and await self._front.answer_at_once(scope, send, SERVER_HEADER):
+                return
             if scope["path"] in PROBES:
                 await self._run(scope, receive, send, has_body=has_body)
             else:

@@ -53,7 +53,9 @@ async def serve(
     service like SIGTERM. Once another process that shares the socket has `succeeded` this one, it ends without a
     failed request. What the application's start-up raises is raised here.
     """
-    edge = ServerEdge(app, Limits.from_settings(settings), app.state.services.telemetry)
+    # Answers to pages of other origins get their headers behind the edge. An application need not have a front.
+    front = None if settings.cors_origins else getattr(app.state, "warm_front", None)
+    edge = ServerEdge(app, Limits.from_settings(settings), app.state.services.telemetry, front)
     ended = asyncio.Event()
     actions = {"SIGTERM": ended.set, "SIGINT": ended.set, "SIGHUP": on_hangup or ended.set}
     port = bound.getsockname()[1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gatewayz_metrics.cooperative import yield_periodically
 from gatewayz_metrics.errors import AnswerTooLarge, LimitExceeded
+from gatewayz_metrics.lease import Lease
 from gatewayz_metrics.memory import borrow_memory
 from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import parse_time, parse_whole_ms
@@ -113,11 +114,7 @@ class ResponseCache:
         request gets no answer that was kept, and leaves none; one that is to `renew` leaves its own. Requests are
         moved to times that callers share, except for `fresh` ones, and for instant queries that are to be `exact`.
         """
-        jumps = self._time.begin().jumps
-        if jumps != self._jumps:
-            # Settled was what our clock called so before it went back.
-            self._jumps = jumps
-            self.purge()
+        self._follow_clock()
         terms = _Terms(query, fresh, renew, exact=fresh or (exact and self._instant_seconds > 0))
         kept, age = await self._ask_at_shared_times(request, terms)
         return kept.raw, age
@@ -164,6 +161,32 @@ class ResponseCache:
         result = "miss" if asked else "coalesced" if kept.came_at > begun else "hit"
         self._observe(result)
         return kept, None if asked else self._clock() - kept.asked_at
+
+    def lease(self, request: ApiRequest, raw: ApiResponse) -> Lease | None:
+        """The lease of an answer that `get` gave; None where it is not kept, or not for every caller."""
+        if request.endpoint is Endpoint.QUERY and self._instant_seconds:
+            # Rules have the moment that they ask for, and others the one that they share.
+            return None
+        for asked in (widen_window(request), request):
+            key = _identify(asked), False, False
+            kept, lease = self._shared.peek(key), self._shared.lease(key)
+            if kept is not None and lease is not None and kept.raw is raw:
+                return self._bound_to_clock(lease, kept.asked_at)
+        return None
+
+    def _bound_to_clock(self, lease: Lease, asked_at: float) -> Lease:
+        def is_valid() -> bool:
+            self._follow_clock()
+            return lease.is_valid()
+
+        return Lease(is_valid, lambda: self._observe("hit"), lambda: self._clock() - asked_at)
+
+    def _follow_clock(self) -> None:
+        """Forget everything once our clock went back: settled was what it called so before."""
+        jumps = self._time.begin().jumps
+        if jumps != self._jumps:
+            self._jumps = jumps
+            self.purge()
 
     def purge(self) -> None:
         """Forget every answer; what is under way is not kept either."""

@@ -1,16 +1,23 @@
 """Answers shared by identical questions: one call under way at a time, reused until it ages."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Literal, TypeVar
+from weakref import ref
 
+from gatewayz_metrics.lease import Lease
+from gatewayz_metrics.logs import printable
 from gatewayz_metrics.memory import MemoryAccount, keep_account, start_shared
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LookupResult = Literal["hit", "coalesced", "miss"]
+LookupResult = Literal["hit", "coalesced", "miss", "refresh"]
 
 
 @dataclass(slots=True)
@@ -27,10 +34,21 @@ class _Flight(Generic[T]):
             account.close()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class _Kept(Generic[T]):
     value: T
     until: float
+    # Until when it may be given while another is under way; no later than `until` where it may not.
+    stale_until: float
+
+    @property
+    def ends(self) -> float:
+        """When it is of no use any more."""
+        return max(self.until, self.stale_until)
+
+
+def _never(_value: object) -> float:
+    return 0.0
 
 
 @dataclass(slots=True)
@@ -40,6 +58,9 @@ class SingleFlightCache(Generic[T]):
     `lifetime` says for how many seconds a value may be reused. The call runs in a task of
     its own: a caller that goes away takes nothing from the others, and only when the last
     one has gone is the call itself cancelled.
+
+    A value whose lifetime is over may be given once more, and while one call for a new value runs: nobody waits for
+    that, and its failure ends the old value.
     """
 
     lifetime: Callable[[T], float]
@@ -53,19 +74,51 @@ class SingleFlightCache(Generic[T]):
     _cleared: int = 0
     _kept: OrderedDict[Hashable, _Kept[T]] = field(default_factory=OrderedDict)
     _flights: dict[Hashable, _Flight[T]] = field(default_factory=dict)
+    # Calls that nobody waits for.
+    _refreshes: set[asyncio.Task[T]] = field(default_factory=set)
 
-    async def get(self, key: Hashable, produce: Callable[[], Awaitable[T]], *, renew: bool = False) -> T:
-        """The kept value, the value of a call under way, or that of a new call; `renew` wants none that was kept."""
+    async def get(
+        self,
+        key: Hashable,
+        produce: Callable[[], Awaitable[T]],
+        *,
+        renew: bool = False,
+        stale: Callable[[T], float] = _never,
+    ) -> T:
+        """The kept value, the value of a call under way, or that of a new call; `renew` wants none that was kept.
+
+        `stale` says for how many seconds after its lifetime the value may be given while another is under way, counted
+        from when it was asked for: what was long in coming is given no older than what came at once.
+        """
         kept = None if renew else self._kept.get(key)
         if kept is not None and self.clock() < kept.until:
             self.observe("hit")
             return kept.value
         flight = self._flights.get(key)
+        if kept is not None and flight is None and self.clock() < kept.stale_until:
+            self.observe("refresh")
+            self._refresh(key, kept, self._start(key, produce, stale))
+            return kept.value
         self.observe("coalesced" if flight else "miss")
-        if flight is None:
-            flight = self._flights[key] = _Flight(*start_shared(self._produce(key, produce)))
-            flight.task.add_done_callback(lambda _: self._forget(key, flight))
-        return await self._wait(key, flight)
+        return await self._wait(key, flight or self._start(key, produce, stale))
+
+    def peek(self, key: Hashable) -> T | None:
+        """The value that is kept, however old."""
+        kept = self._kept.get(key)
+        return None if kept is None else kept.value
+
+    def lease(self, key: Hashable) -> Lease | None:
+        """The lease of the value that is kept."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        found = ref(kept)
+
+        def is_valid() -> bool:
+            kept = found()
+            return kept is not None and self._kept.get(key) is kept and self.clock() < kept.until
+
+        return Lease(is_valid, partial(self.observe, "hit"))
 
     def discard(self, key: Hashable) -> None:
         """Forget one value; a call under way goes on."""
@@ -79,15 +132,44 @@ class SingleFlightCache(Generic[T]):
         self._weight = 0
         self._cleared += 1
 
-    async def _produce(self, key: Hashable, produce: Callable[[], Awaitable[T]]) -> T:
-        cleared = self._cleared
+    def close(self) -> None:
+        """End the calls that nobody waits for."""
+        for task in self._refreshes:
+            task.cancel()
+
+    def _start(self, key: Hashable, produce: Callable[[], Awaitable[T]], stale: Callable[[T], float]) -> _Flight[T]:
+        flight = self._flights[key] = _Flight(*start_shared(self._produce(key, produce, stale)))
+        flight.task.add_done_callback(lambda _: self._forget(key, flight))
+        return flight
+
+    def _refresh(self, key: Hashable, kept: _Kept[T], flight: _Flight[T]) -> None:
+        """Give a value for as long as it may be while a call for another runs."""
+        kept.until = kept.stale_until
+        # So that those who come after that and leave do not end it.
+        flight.waiters += 1
+        self._refreshes.add(flight.task)
+
+        def finish(task: asyncio.Task[T]) -> None:
+            self._refreshes.discard(task)
+            self._leave(key, flight)
+            failure = None if task.cancelled() else task.exception()
+            if failure is not None:
+                log.warning("What is kept could not be refreshed: %s", printable(str(failure)))
+            # Where a new value was kept, it has replaced the old one.
+            if self._kept.get(key) is kept:
+                self.discard(key)
+
+        flight.task.add_done_callback(finish)
+
+    async def _produce(self, key: Hashable, produce: Callable[[], Awaitable[T]], stale: Callable[[T], float]) -> T:
+        cleared, begun = self._cleared, self.clock()
         value = await produce()
         if cleared != self._cleared:
             return value
         self.discard(key)
         lifetime = self.lifetime(value)
         if lifetime > 0 and self.weigh(value) <= self.capacity:
-            self._kept[key] = _Kept(value, self.clock() + lifetime)
+            self._kept[key] = _Kept(value, self.clock() + lifetime, begun + lifetime + stale(value))
             self._weight += self.weigh(value)
             self._make_room()
         return value
@@ -97,7 +179,7 @@ class SingleFlightCache(Generic[T]):
         while (
             len(self._kept) > self.size
             or self._weight > self.capacity
-            or self.clock() >= next(iter(self._kept.values())).until
+            or self.clock() >= next(iter(self._kept.values())).ends
         ):
             _, oldest = self._kept.popitem(last=False)
             self._weight -= self.weigh(oldest.value)
@@ -109,13 +191,17 @@ class SingleFlightCache(Generic[T]):
             keep_account(flight.account)
             return value
         finally:
-            flight.waiters -= 1
-            if flight.waiters == 0:
-                if not flight.task.done():
-                    # Forgotten at once: whoever comes next must not join a call that is ending.
-                    self._forget(key, flight)
-                    flight.task.cancel()
-                flight.close()
+            self._leave(key, flight)
+
+    def _leave(self, key: Hashable, flight: _Flight[T]) -> None:
+        """One waiter less for a call, which ends with the last."""
+        flight.waiters -= 1
+        if flight.waiters == 0:
+            if not flight.task.done():
+                # Forgotten at once: whoever comes next must not join a call that is ending.
+                self._forget(key, flight)
+                flight.task.cancel()
+            flight.close()
 
     def _forget(self, key: Hashable, flight: _Flight[T]) -> None:
         if self._flights.get(key) is flight:
