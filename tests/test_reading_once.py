@@ -68,6 +68,11 @@ def test_a_kept_instant_query_is_not_read(reader: Reader) -> None:
     assert (reader.api("/api/v1/query", params), reader.cache) == ([], "hit")
 
 
+@pytest.mark.parametrize("when", [{}, {"time": "9999999999"}], ids=["now", "later"])
+def test_an_instant_query_that_cannot_be_kept_is_not_read(reader: Reader, when: dict[str, str]) -> None:
+    assert (reader.api("/api/v1/query", {"query": QUERY, **when}), reader.cache) == ([], "miss")
+
+
 def test_a_kept_range_query_is_not_read(reader: Reader) -> None:
     params = {"query": QUERY, **SPAN}
 

@@ -1,5 +1,6 @@
 """Whole answers, shared by equal requests and kept for as long as they stay true, whichever surface asks."""
 
+import re
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ _CAPACITY = 32 * 2**20
 _MOST_ANSWERS = 4096
 _OVERHEAD = 600
 
+# In what reads no series they stand in strings alone, and such a query is asked again.
+_READS_SERIES = re.compile(r"[{\[]")
 _TIMES = frozenset(["start", "end", "time"])
 
 
@@ -206,15 +209,18 @@ class ResponseCache:
 
     def _of_instant(self, request: ApiRequest, query: QueryText | None, asked: Moment) -> float:
         """For how long the answer to an instant query stays what the upstream would say."""
-        traits = (query or request.query).parsed.traits
-        if traits.is_plain:
-            return _PLAIN_SECONDS
+        text = query or request.query
         at_ms = parse_time(request.get("time") or "")
         certain = self._time.settle(asked)
-        if at_ms is None or certain is None or not traits.cacheable:
+        horizon_ms = None if certain is None else int((certain - self._freshness) * 1000)
+        is_past = at_ms is not None and horizon_ms is not None and at_ms <= horizon_ms
+        if not is_past and _READS_SERIES.search(text.text):
+            # To read it takes longer than all else that is done for it.
             return 0.0
-        horizon_ms = int((certain - self._freshness) * 1000)
-        if not traits.is_settled(horizon_ms):
+        traits = text.parsed.traits
+        if traits.is_plain:
+            return _PLAIN_SECONDS
+        if at_ms is None or horizon_ms is None or not (traits.cacheable and traits.is_settled(horizon_ms)):
             return 0.0
         return _SETTLED_SECONDS if at_ms + traits.lookahead_ms <= horizon_ms else 0.0
 
