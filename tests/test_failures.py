@@ -100,6 +100,7 @@ FAILURES = {
     "reset mid-body": Failure("connection_lost", fakes.reset_mid_body),
     "truncated": Failure("connection_lost", fakes.truncated),
     "broken chunks": Failure("connection_lost", fakes.broken_chunks),
+    "broken chunks, later": Failure("connection_lost", fakes.broken_chunks_later),
     "half of the chunks": Failure("connection_lost", fakes.half_of_the_chunks),
     "packed on the way": Failure("connection_lost", fakes.packed_on_the_way),
     "huge headers": Failure("connection_lost", fakes.huge_headers),

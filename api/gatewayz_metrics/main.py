@@ -45,8 +45,8 @@ def create_app(
         service = Service(settings or read_settings(), telemetry)
         service.watch_upstream()
         if announces:
-            log.info("The upstream is asked with %s.", service.settings.http_library)
             service.announce(_SURFACES, public=service.settings.host not in _LOOPBACK)
+            log.info("The upstream is asked with %s.", service.settings.http_library)
         return service
 
     services = ServiceProvider(create, siblings=siblings)

@@ -67,6 +67,7 @@ class Service:
             scrape_interval=settings.scrape_interval,
             max_memory=settings.max_memory_bytes,
             connections=settings.prometheus_connections,
+            clock=clock.monotonic,
         )
         limiter = QueryLimiter(self._upstream, settings)
         self.responses = ResponseCache(limiter, settings, telemetry, clock)

@@ -154,7 +154,15 @@ class Crowd:
         self._clock = clock
         self._ranges = RangeCache(gate, settings, telemetry, trusted)
         self._responses = ResponseCache(gate, settings, telemetry, trusted)
-        self._layer = QueryLayer(load(), upstream, telemetry, cache_ttl=settings.cache_ttl, now=clock)
+        self._layer = QueryLayer(
+            load(),
+            upstream,
+            telemetry,
+            cache_ttl=settings.cache_ttl,
+            cache_stale=settings.cache_stale,
+            clock=clock,
+            now=clock,
+        )
 
     async def watch(self, viewers: int, refreshes: int) -> None:
         """Everybody refreshes so many times."""

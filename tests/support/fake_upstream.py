@@ -327,6 +327,14 @@ def broken_chunks(exchange: Exchange) -> None:
     exchange.send(head("200 OK", None, Transfer_Encoding="chunked"), b"%x\r\n" % len(body), body, b"\r\nzz\r\n")
 
 
+def broken_chunks_later(exchange: Exchange) -> None:
+    """The client has read all that was right, and waits for more."""
+    body = one_each(exchange.request)
+    exchange.send(head("200 OK", None, Transfer_Encoding="chunked"), b"%x\r\n" % len(body), body, b"\r\n")
+    exchange.wait(0.1)
+    exchange.send(b"zz\r\n")
+
+
 def half_of_the_chunks(exchange: Exchange) -> None:
     body = one_each(exchange.request)
     exchange.send(head("200 OK", None, Transfer_Encoding="chunked"), b"%x\r\n" % len(body), body, b"\r\n")

@@ -5,8 +5,12 @@ Imported only where it is chosen: aiohttp comes with the extra `[server]`.
 
 import asyncio
 import ssl
+from functools import partial
+from typing import Self
+from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from gatewayz_metrics.errors import ConnectionLost, QueryRefused, Unreachable, UpstreamError
@@ -38,6 +42,7 @@ class AiohttpTransport:
     def __init__(self, settings: Settings, context: ssl.SSLContext, host: str) -> None:
         """`host` is the upstream's name in errors."""
         self._host = host
+        self._ends = _ConnectionEnds(host)
         self._session = aiohttp.ClientSession(
             headers=shared_headers(settings),
             connector=aiohttp.TCPConnector(
@@ -79,6 +84,7 @@ class AiohttpTransport:
                 middlewares=(self._send_once,) if request.body is None else (),
             )
             try:
+                self._ends.watch(response)
                 return await receive(self._check(response))
             finally:
                 response.close()
@@ -104,7 +110,55 @@ class AiohttpTransport:
         headers = join_headers(response.headers.items())
         if response.status == 101 or headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
             raise ConnectionLost(self._host)
-        return ArrivingReply(response.status, headers, response.content.iter_any())
+        return ArrivingReply(response.status, headers, _Pieces(response.content, self._host))
+
+
+class _ConnectionEnds:
+    """Ends the body that is being read when its connection ends.
+
+    aiohttp leaves that out for broken chunks: it closes the connection, and whoever waits for more of the body waits
+    for ever.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._bodies: WeakKeyDictionary[ResponseHandler, aiohttp.StreamReader] = WeakKeyDictionary()
+
+    def watch(self, response: aiohttp.ClientResponse) -> None:
+        """Note which body a connection is sending."""
+        protocol = None if response.connection is None else response.connection.protocol
+        if protocol is None:  # all of it is there
+            return
+        if protocol not in self._bodies and (closed := protocol.closed) is not None:
+            closed.add_done_callback(partial(self._end, protocol))
+        self._bodies[protocol] = response.content
+
+    def _end(self, protocol: ResponseHandler, closed: asyncio.Future[None]) -> None:
+        closed.exception()  # or asyncio says that nobody looked
+        body = self._bodies.pop(protocol, None)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(ConnectionLost(self._host))
+
+
+class _Pieces:
+    """The pieces of a body as they arrive."""
+
+    def __init__(self, content: aiohttp.StreamReader, host: str) -> None:
+        self._content = content
+        self._host = host
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece = await self._content.readany()
+        except RuntimeError as exc:
+            # The connection had ended before anybody waited for more.
+            raise ConnectionLost(self._host) from exc
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
 
 def _translate(exc: Exception, host: str) -> UpstreamError | TimeoutError:
