@@ -285,15 +285,15 @@ def test_every_error_below_the_surfaces_has_a_declared_status(in_host: bool, mon
     seen: set[int] = set()
     app = hosting() if in_host else create_app(UPSTREAM)
     paths = app.openapi()["paths"]
-    # Without `with` every request has a loop and a service of its own, which remembers no failure.
-    client = TestClient(app)
     for error in errors_below():
         monkeypatch.setattr(FailingUpstream, "error", error, raising=False)
-        for path, method, operation in walk(paths):
-            answer = ask(client, path, method)
-            seen.add(answer.status_code)
-            if str(answer.status_code) not in operation["responses"]:
-                undeclared.add((method, path, type(error).__name__, answer.status_code))
+        # A service for each error, which remembers no other.
+        with TestClient(app) as client:
+            for path, method, operation in walk(paths):
+                answer = ask(client, path, method)
+                seen.add(answer.status_code)
+                if str(answer.status_code) not in operation["responses"]:
+                    undeclared.add((method, path, type(error).__name__, answer.status_code))
 
     assert undeclared == set()
     assert seen >= ({200, 400, 404, 422} if in_host else {200, 400, 404, 422, 502, 503, 504})
