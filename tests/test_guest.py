@@ -38,7 +38,8 @@ def hosting(setup: Callable[[FastAPI], Installation]) -> FastAPI:
 
 def over(url: str, **options: Any) -> FastAPI:
     """A host with every surface over an upstream."""
-    settings = Settings(prometheus_url=url, **{"prometheus_timeout": 0.1, **options})
+    limits = {"prometheus_timeout": 0.1, "prometheus_range_timeout": 0.1}
+    settings = Settings(prometheus_url=url, **{**limits, **options})
     return hosting(
         lambda app: setup_prometheus_routes(
             app, settings=settings, prometheus_api="/prometheus", json_datasource="/grafana"
@@ -80,9 +81,7 @@ def down(behaviour: Behaviour | None) -> Iterator[str]:
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_an_outage_is_no_server_error_of_the_host(outage: str, surface: str) -> None:
-    # Of what hangs every question takes all of its time.
-    options = {"prometheus_timeout": 0.02} if outage == "hanging" else {}
-    with down(OUTAGES[outage]) as url, TestClient(over(url, **options)) as client:
+    with down(OUTAGES[outage]) as url, TestClient(over(url)) as client:
         answers = [SURFACES[surface](client, turn) for turn in range(200)]
 
     statuses = {answer.status_code for answer in answers}
