@@ -66,7 +66,7 @@ EXTRAS: list[Pairs] = [
     (),
     (),
     (),
-    (("timeout", "5s"),),
+    (("timeout", "5m"),),
     (("lookback_delta", "8s"),),
     (("stats", "all"),),
     (("x", "y"),),
