@@ -36,7 +36,16 @@ def test_the_pins_and_ours_resolve_together() -> None:
 def test_the_library_alone_brings_nothing_of_a_server() -> None:
     needed = {Requirement(each).name for each in requires("gatewayz-metrics") or () if "extra ==" not in each}
 
-    assert needed == {"anyio", "fastapi", "httpx", "orjson", "prometheus-client", "pydantic", "pydantic-settings"}
+    assert needed == {
+        "anyio",
+        "fastapi",
+        "httpx",
+        "orjson",
+        "prometheus-client",
+        "pydantic",
+        "pydantic-settings",
+        "sniffio",
+    }
 
 
 def test_openai_is_made() -> None:
