@@ -9,11 +9,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
-from gatewayz_metrics import query, service
+from gatewayz_metrics import service
 from gatewayz_metrics.upstream.clock import TrustedClock
 
 from tests.dashboards import reading
@@ -31,12 +30,13 @@ VALUES = {"env": "production"}
 
 @dataclass
 class StoryClock:
-    """The time in the story: its last refresh is now."""
+    """The time in the story: its last refresh is just over."""
 
     passed: float = 0.0
 
     def __post_init__(self) -> None:
-        self._begun = time.time() - PAUSE * (REFRESHES - 1)
+        # Ten seconds past a step: both viewers look within the same minute, and the same PAUSE, whenever this runs.
+        self._begun = time.time() // PAUSE * PAUSE - PAUSE * REFRESHES + 10
 
     def wall(self) -> float:
         return self._begun + self.passed
@@ -104,7 +104,6 @@ class Viewer:
 def clock(monkeypatch: pytest.MonkeyPatch) -> StoryClock:
     story = StoryClock()
     monkeypatch.setattr(service, "TrustedClock", partial(TrustedClock, wall=story.wall, monotonic=story.monotonic))
-    monkeypatch.setattr(query, "clocks", SimpleNamespace(monotonic=story.monotonic))
     return story
 
 

@@ -54,6 +54,14 @@ class ServiceProcess:
             raise
         return connection
 
+    def is_listening(self) -> bool:
+        """Whether somebody takes a connection on its port."""
+        try:
+            self.connect().close()
+        except (ConnectionRefusedError, ConnectionResetError):  # reset: it waited on a socket that was just closed
+            return False
+        return True
+
     def ask(self, request: bytes, **options: str) -> bytes:
         """What comes back for some bytes, until the service closes the connection."""
         with self.connect(**options) as connection:  # type: ignore[arg-type]  # only strings are passed on

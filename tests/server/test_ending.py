@@ -23,14 +23,6 @@ from tests.support.waiting import PATIENCE, wait_until
 ASK = b"GET /api/v1/labels HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def is_listening(service: ServiceProcess) -> bool:
-    try:
-        service.connect().close()
-    except ConnectionRefusedError:
-        return False
-    return True
-
-
 def test_a_port_of_another_service_is_a_sentence() -> None:
     with served() as service:
         code, text = finished("serve", PORT=str(service.port), PROMETHEUS_URL=NOWHERE)
@@ -58,7 +50,7 @@ def test_what_is_under_way_is_finished(number: signal.Signals) -> None:
         connection.sendall(ASK)
         wait_until(lambda: len(upstream.requests) == 1)
         service.process.send_signal(number)
-        wait_until(lambda: not is_listening(service))
+        wait_until(lambda: not service.is_listening())
         held.set()
 
         assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
@@ -77,7 +69,7 @@ def test_what_is_stuck_is_broken_off_after_its_time(stuck: str) -> None:
 def test_what_is_stuck_is_broken_off_at_the_second_signal(stuck: str) -> None:
     with stuck_client(stuck, shutdown_timeout=3600) as service:
         service.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: not is_listening(service))
+        wait_until(lambda: not service.is_listening())
         service.process.send_signal(signal.SIGTERM)
 
         assert service.process.wait(PATIENCE) == 0

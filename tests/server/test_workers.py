@@ -177,20 +177,12 @@ def test_what_is_under_way_is_finished_by_every_worker() -> None:
             connection.sendall(b"GET /api/v1/labels HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: sum(map(is_labels, upstream.requests)) == 2)
         os.killpg(service.process.pid, signal.SIGINT)
-        wait_until(lambda: not is_listening(service))
+        wait_until(lambda: not service.is_listening())
         held.set()
 
         assert all(read_to_end(connection).startswith(b"HTTP/1.1 200 ") for connection in connections)
         assert service.process.wait(PATIENCE) == 0
         assert not any(runs(pid) for pid in both)
-
-
-def is_listening(service: ServiceProcess) -> bool:
-    try:
-        service.connect().close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def test_what_is_stuck_is_broken_off_at_the_second_signal() -> None:
@@ -207,7 +199,7 @@ def test_what_is_stuck_is_broken_off_at_the_second_signal() -> None:
         stack.enter_context(service.connect()).sendall(b"GET /api/v1/labels HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: any(map(is_labels, upstream.requests)))
         service.process.terminate()
-        wait_until(lambda: not is_listening(service))
+        wait_until(lambda: not service.is_listening())
         service.process.terminate()
 
         assert service.process.wait(PATIENCE) == 0
