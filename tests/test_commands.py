@@ -252,6 +252,17 @@ def test_the_doctor_says_what_is_there_and_what_is_not(prometheus: Engine) -> No
     assert code == 1
 
 
+def test_the_doctor_shows_a_token_of_a_file(prometheus: Engine, tmp_path: Path) -> None:
+    """Without one every route would refuse it."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("\n one\t\ntwo", "utf-8")
+
+    _, text = finished("doctor", "--url", prometheus.url, "--json", API_TOKENS_FILE=str(tokens))
+    found = {(each["route"], each["what"]): each for each in json.loads(text)["findings"]}
+
+    assert found["upstream", "answers"] == found["upstream", "answers"] | {"ok": True, "detail": prometheus.url}
+
+
 def test_the_doctor_names_an_upstream_that_is_no_help() -> None:
     code, text = finished("doctor", "--url", "http://127.0.0.1:9", "--grafana", "http://127.0.0.1:9")
 

@@ -39,6 +39,16 @@ def read_access(settings: Settings, contents: Mapping[str, bytes]) -> Access:
     return Access(found.api_tokens, tenants_by_token(found))
 
 
+def find_own_token(settings: Settings) -> str:
+    """A token for a process of ours that asks the service itself; empty where there is none, or none can be read."""
+    file = settings.api_tokens_file
+    try:
+        tokens = read_access(settings, {} if file is None else {"API_TOKENS_FILE": file.read_bytes()}).tokens
+    except (OSError, ValueError):
+        return ""  # the service says at its start what is wrong
+    return tokens[0].get_secret_value() if tokens else ""
+
+
 def _decode(setting: str, contents: Mapping[str, bytes]) -> str:
     try:
         return contents.get(setting, b"").decode()

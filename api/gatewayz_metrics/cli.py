@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gatewayz_metrics.access import find_own_token
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Check, Finding
 from gatewayz_metrics.commands.catalogue import catalogue_commands
@@ -189,7 +190,7 @@ def _simulate(port: int | None, hours: float, *, has_background: bool, spec_fami
     async def simulate() -> None:
         settings = read_settings(port=port)
         bound = bind_socket(settings)
-        base, token = base_url(bound), _own_token(settings)
+        base, token = base_url(bound), find_own_token(settings)
 
         def forget() -> None:
             """What was asked before the older history came is kept as absent."""
@@ -213,19 +214,6 @@ def _simulate(port: int | None, hours: float, *, has_background: bool, spec_fami
         _run(simulate())
     except DemoError as exc:
         _fail(exc)
-
-
-def _own_token(settings: Settings) -> str:
-    """A token of the service's own, for its own demo; empty where it needs none."""
-    if settings.api_tokens:
-        return settings.api_tokens[0].get_secret_value()
-    if settings.api_tokens_file is None:
-        return ""
-    try:
-        lines = settings.api_tokens_file.read_text("utf-8").splitlines()
-    except (OSError, ValueError):
-        return ""  # the service says at its start what is wrong with the file
-    return next(filter(None, map(str.strip, lines)), "")
 
 
 async def _serve(settings: Settings, bound: socket.socket | None = None, *, is_demo: bool = False) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gatewayz_metrics.access import find_own_token
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Finding
 from gatewayz_metrics.main import create_app
@@ -60,7 +61,7 @@ async def examine(settings: Settings, grafana: str | None = None) -> AsyncIterat
     catalogue = load(settings.catalogue)
     yield _examine_tokens(settings)
     app = create_app(settings)
-    token = settings.api_tokens[0].get_secret_value() if settings.api_tokens else ""
+    token = find_own_token(settings)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     transport = httpx.ASGITransport(app)
     async with (
