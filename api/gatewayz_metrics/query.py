@@ -282,7 +282,7 @@ class QueryLayer:
     async def _read(self, key: Hashable, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
         asked_at = self._clock()
         at = self._now() if time is None else time
-        run = _BatchRun(self._source, self._telemetry, self._clock, time, clocks.monotonic() + self._deadline)
+        run = _BatchRun(self._source, self._telemetry, self._clock, time, asked_at + self._deadline)
         results = await asyncio.gather(*(run.query(group) for group in groups))
         if not all(result.was_not_sent for result in results):
             # After a pause the circuit breaker lets one group through as its probe and refuses the others, which came
@@ -314,7 +314,7 @@ class _BatchRun:
     telemetry: Telemetry
     clock: Callable[[], float]
     time: float | None
-    # Monotonic seconds after which a refused batch is halved no more: each halving takes another round trip.
+    # When, by the clock, a refused batch is halved no more: each halving takes another round trip.
     until: float
     timed: list[TimedQuery] = field(default_factory=list)
 
@@ -338,7 +338,7 @@ class _BatchRun:
             ]
             return _BatchResult(_to_readings(parts, vector), vector.warnings + tuple(gap for gap in gaps if gap))
         except (QueryRefused, AnswerTooLarge) as exc:
-            if len(parts) > 1 and clocks.monotonic() < self.until:
+            if len(parts) > 1 and self.clock() < self.until:
                 return await self._query_halves(parts)
             log.warning("No value for %s: %s", ", ".join(part.names[0] for part in parts), printable(exc.sentence))
             return _fail_all(parts, exc)

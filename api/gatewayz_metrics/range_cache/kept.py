@@ -11,7 +11,7 @@ from gatewayz_metrics.range_cache.matrix import Matrix
 from gatewayz_metrics.range_cache.plan import Lifetime
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.clock import Moment, TrustedClock
+from gatewayz_metrics.upstream.clock import FollowedClock, Moment, TrustedClock
 
 # One entry may take this share of the bytes: a single huge panel must not push everything else out.
 _LARGEST_SHARE = 0.25
@@ -36,16 +36,12 @@ class KeptPoints:
         self._lifetime = settings.cache_range_ttl
         self._freshness_ms = int(settings.cache_freshness * 1000)
         self._clock = clock
-        self._jumps = clock.jumps
+        self._followed = FollowedClock(clock, self.forget)
         self._on_forgotten = on_forgotten
 
     def begin(self) -> Moment:
         """The moment that it is; what was kept before our clock went back is forgotten."""
-        begun = self._clock.begin()
-        if begun.jumps != self._jumps:
-            self._jumps = begun.jumps
-            self.forget()
-        return begun
+        return self._followed.begin()
 
     def forget(self) -> None:
         """Forget every point; what is under way is not kept either."""

@@ -23,6 +23,7 @@ from gatewayz_metrics.upstream.transport import (
     HttpReply,
     HttpRequest,
     Receive,
+    count_connections,
     join_headers,
     shared_headers,
 )
@@ -47,8 +48,7 @@ class AiohttpTransport:
             headers=shared_headers(settings),
             connector=aiohttp.TCPConnector(
                 ssl=context,
-                # One more for the question that decides about an outage: it must not wait behind those that hang.
-                limit=settings.prometheus_connections + 1,
+                limit=count_connections(settings),
                 keepalive_timeout=KEEPALIVE_SECONDS,
                 # The system's own; with aiodns installed the default would be another one.
                 resolver=aiohttp.ThreadedResolver(),

@@ -110,3 +110,20 @@ class TrustedClock:
             self._ours = distance
         elif distance <= self._ours + _TOLERANCE:
             self._ours = distance
+
+
+class FollowedClock:
+    """A clock as a cache reads it, which forgets everything once it went back: settled was what it called so before."""
+
+    def __init__(self, clock: TrustedClock, forget: Callable[[], None]) -> None:
+        self._clock = clock
+        self._forget = forget
+        self._jumps = clock.jumps
+
+    def begin(self) -> Moment:
+        """The moment that it is."""
+        begun = self._clock.begin()
+        if begun.jumps != self._jumps:
+            self._jumps = begun.jumps
+            self._forget()
+        return begun

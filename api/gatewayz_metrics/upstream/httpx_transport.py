@@ -23,6 +23,7 @@ from gatewayz_metrics.upstream.transport import (
     HttpReply,
     HttpRequest,
     Receive,
+    count_connections,
     join_headers,
     shared_headers,
 )
@@ -53,8 +54,7 @@ class HttpxTransport:
             # Each request has a deadline of its own.
             timeout=httpx.Timeout(None, connect=settings.prometheus_connect_timeout),
             limits=httpx.Limits(
-                # One more for the question that decides about an outage: it must not wait behind those that hang.
-                max_connections=settings.prometheus_connections + 1,
+                max_connections=count_connections(settings),
                 max_keepalive_connections=settings.prometheus_connections,
                 keepalive_expiry=KEEPALIVE_SECONDS,
             ),

@@ -13,7 +13,7 @@ from gatewayz_metrics.promql.parser import QueryText
 from gatewayz_metrics.promql.times import parse_time, parse_whole_ms
 from gatewayz_metrics.settings import Settings
 from gatewayz_metrics.telemetry import Telemetry
-from gatewayz_metrics.upstream.clock import Moment, TrustedClock
+from gatewayz_metrics.upstream.clock import FollowedClock, Moment, TrustedClock
 from gatewayz_metrics.upstream.limits import QueryLimiter
 from gatewayz_metrics.upstream.pieces import AnswerPieces
 from gatewayz_metrics.upstream.request import ApiRequest, ApiResponse, Endpoint
@@ -92,7 +92,7 @@ class ResponseCache:
         self._freshness = settings.cache_freshness
         self._instant_seconds = settings.instant_granularity
         self._time = clock
-        self._jumps = clock.jumps
+        self._followed = FollowedClock(clock, self.purge)
         self._clock = clock.monotonic
         self._shared: SingleFlightCache[CachedResponse] = SingleFlightCache(
             lambda kept: kept.seconds,
@@ -117,7 +117,7 @@ class ResponseCache:
         request gets no answer that was kept, and leaves none; one that is to `renew` leaves its own. Requests are
         moved to times that callers share, except for `fresh` ones, and for instant queries that are to be `exact`.
         """
-        self._follow_clock()
+        self._followed.begin()
         terms = _Terms(query, fresh, renew, exact=fresh or (exact and self._instant_seconds > 0))
         kept, age = await self._ask_at_shared_times(request, terms)
         return kept.raw, age
@@ -179,17 +179,10 @@ class ResponseCache:
 
     def _bound_to_clock(self, lease: Lease, asked_at: float) -> Lease:
         def is_valid() -> bool:
-            self._follow_clock()
+            self._followed.begin()
             return lease.is_valid()
 
         return Lease(is_valid, lambda: self._observe("hit"), lambda: self._clock() - asked_at)
-
-    def _follow_clock(self) -> None:
-        """Forget everything once our clock went back: settled was what it called so before."""
-        jumps = self._time.begin().jumps
-        if jumps != self._jumps:
-            self._jumps = jumps
-            self.purge()
 
     def purge(self) -> None:
         """Forget every answer; what is under way is not kept either."""

@@ -66,6 +66,11 @@ class Transport(Protocol):
         """Close every connection."""
 
 
+def count_connections(settings: Settings) -> int:
+    """How many there may be: one more for the question that decides about an outage, which must not wait behind all."""
+    return settings.prometheus_connections + 1
+
+
 def shared_headers(settings: Settings) -> dict[str, str]:
     """What every request to the upstream carries."""
     return {
