@@ -8,8 +8,8 @@ import pytest
 from gatewayz_metrics import query as query_layer
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.errors import CircuitOpen, QueryRefused, Unreachable
-from gatewayz_metrics.promql.build import balance
 from gatewayz_metrics.query import QueryLayer
+from gatewayz_metrics.query_plan import balance
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.response import SampleTable, Vector
 
@@ -77,16 +77,11 @@ def test_the_first_answer_after_a_pause_is_whole() -> None:
     assert not snapshot.disturbed
 
 
-class Load:
-    def __init__(self, weight: int) -> None:
-        self.weight = weight
-
-
 @pytest.mark.parametrize("groups", [1, 2, 4, 40])
 def test_work_is_shared_out_evenly(groups: int) -> None:
-    items = [Load(weight) for weight in (1, 10, 3, 3, 2, 1, 7, 1)]
-    shares = balance(items, groups)
+    weights = [1, 10, 3, 3, 2, 1, 7, 1]
+    shares = balance(weights, groups, lambda weight: weight)
 
-    assert sorted(item.weight for share in shares for item in share) == sorted(item.weight for item in items)
-    assert len(shares) == min(groups, len(items))
-    assert max(sum(item.weight for item in share) for share in shares) <= max(10, 28 / groups + 10)
+    assert sorted(weight for share in shares for weight in share) == sorted(weights)
+    assert len(shares) == min(groups, len(weights))
+    assert max(map(sum, shares)) <= max(10, 28 / groups + 10)

@@ -9,11 +9,9 @@ Only whole queries can be timed. A part of one that took longer than the others 
 more, so the next plan moves parts away from it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
-
-from gatewayz_metrics.promql.build import balance
+from typing import Protocol, TypeVar
 
 # Measured: twice as many keep an engine's core busy for about 0.1 s, and a further query costs 3 ms of our own.
 _SAMPLES_PER_GROUP = 1500
@@ -39,6 +37,7 @@ class PlannedPart(Protocol):
 
 
 P = TypeVar("P", bound=PlannedPart)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,6 @@ class TimedQuery:
 
     parts: Sequence[PlannedPart]
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Load(Generic[P]):
-    part: P
-    weight: float
 
 
 class QueryPlanner:
@@ -74,8 +67,7 @@ class QueryPlanner:
 
     def share_out(self, parts: Sequence[P], groups: int) -> list[list[P]]:
         """The parts in at most so many groups of about equal cost, none empty."""
-        loads = [_Load(part, self._expect(part)) for part in parts]
-        return [[load.part for load in group] for group in balance(loads, groups)]
+        return balance(parts, groups, self._expect)
 
     def learn(self, queries: Sequence[TimedQuery], samples: Mapping[str, int]) -> None:
         """Take in the queries of one reading, and how many samples each name has."""
@@ -94,3 +86,14 @@ class QueryPlanner:
     def _expect(self, part: PlannedPart) -> float:
         # An expression without selectors weighs nothing, and is asked all the same.
         return self._costs.get(part.names[0], max(1.0, part.weight))
+
+
+def balance(items: Iterable[T], groups: int, weigh: Callable[[T], float]) -> list[list[T]]:
+    """The items in at most so many groups of about equal weight, in any unit that adds up; none is empty."""
+    shares: list[list[T]] = [[] for _ in range(groups)]
+    loads = [0.0] * groups
+    for item in sorted(items, key=lambda item: -weigh(item)):
+        lightest = loads.index(min(loads))
+        shares[lightest].append(item)
+        loads[lightest] += weigh(item)
+    return [share for share in shares if share]

@@ -7,7 +7,6 @@ braces of every selector, `$window` inside the brackets of every range.
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from gatewayz_metrics.promql.lexer import METRIC_NAME, Kind, Token
 from gatewayz_metrics.promql.matchers import quote
@@ -194,17 +193,6 @@ def _selector_ends(tokens: Iterable[Token]) -> Iterator[int]:
 PART_LABEL = "_part"
 
 
-class Weighted(Protocol):
-    """Something with a cost that can be shared out."""
-
-    @property
-    def weight(self) -> float:
-        """The cost, in any unit that adds up."""
-
-
-W = TypeVar("W", bound=Weighted)
-
-
 def batch(parts: Iterable[tuple[str, str]]) -> str:
     """One expression for all `(name, expression)` pairs; the name comes back as PART_LABEL."""
     return _or([with_label(expression, PART_LABEL, name) for name, expression in parts])
@@ -216,14 +204,3 @@ def _or(expressions: Sequence[str]) -> str:
         return expressions[0]
     half = len(expressions) // 2
     return f"({_or(expressions[:half])} or {_or(expressions[half:])})"
-
-
-def balance(items: Iterable[W], groups: int) -> list[list[W]]:
-    """The items in at most so many groups of about equal weight, none empty."""
-    shares: list[list[W]] = [[] for _ in range(groups)]
-    loads = [0.0] * groups
-    for item in sorted(items, key=lambda item: -item.weight):
-        lightest = loads.index(min(loads))
-        shares[lightest].append(item)
-        loads[lightest] += item.weight
-    return [share for share in shares if share]
