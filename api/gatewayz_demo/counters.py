@@ -327,8 +327,9 @@ class StorageCounters:
     def finish_step(self, elapsed: float) -> None:
         """Sets the gauges of Redis, which follow slow waves."""
         self._redis_clients.set(round(24 + 6 * math.sin(math.tau * elapsed / 3600)))
-        self._redis_bytes.set(round(48_000_000 * (1 + 0.2 * math.sin(math.tau * elapsed / 2400))))
-        self._redis_keys.set(round(12_000 * (1 + 0.2 * math.sin(math.tau * elapsed / 2400))))
+        filling = 1 + 0.2 * math.sin(math.tau * elapsed / 2400)
+        self._redis_bytes.set(round(48_000_000 * filling))
+        self._redis_keys.set(round(12_000 * filling))
         # Redis is older than the gateway.
         self._redis_uptime.set(86_400 + round(elapsed))
         self._redis_connections.add(0.2)

@@ -3,7 +3,7 @@
 Counters and histograms are sums. Of each gauge its family says how the values of several processes make one.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from operator import add
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -49,9 +49,9 @@ def _rule(family: str, sample: str, gauges: Mapping[str, Merge]) -> Merge:
     return min if sample.endswith("_created") else add
 
 
-def without_gauges(found: Measurements, gauges: Iterable[str]) -> Measurements:
+def without_gauges(found: Measurements, gauges: Container[str]) -> Measurements:
     """What stays true of a process that has ended."""
-    return {family: samples for family, samples in found.items() if family not in set(gauges)}
+    return {family: samples for family, samples in found.items() if family not in gauges}
 
 
 def render_measurements(found: Measurements, registry: CollectorRegistry) -> bytes:

@@ -6,7 +6,7 @@ It is a beginning for people who know the system: units and help texts are their
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from gatewayz_metrics.catalogue.model import RESERVED_LABELS, RESERVED_PAGES, FamilyType
@@ -55,7 +55,7 @@ class ObservedFamily:
 
 
 def observe_families(
-    names: Collection[str], metadata: Mapping[str, tuple[str, str]], *, with_exporters: bool = False
+    names: Set[str], metadata: Mapping[str, tuple[str, str]], *, with_exporters: bool = False
 ) -> tuple[list[ObservedFamily], list[str]]:
     """The families that the names of series belong to, without labels yet, and the names that make none.
 
@@ -76,11 +76,11 @@ def observe_families(
     return list(found.values()), [name for name in left_out if name not in found]
 
 
-def _judge(name: str, names: Collection[str], metadata: Mapping[str, tuple[str, str]]) -> tuple[str, FamilyType | None]:
+def _judge(name: str, names: Set[str], metadata: Mapping[str, tuple[str, str]]) -> tuple[str, FamilyType | None]:
     """The family that a series of this name belongs to and its type; None where a catalogue cannot have it."""
     if not METRIC_NAME.fullmatch(name) or name.endswith(_NO_FAMILY):
         return name, None
-    if (part := _PART.fullmatch(name)) and {f"{part[1]}_sum", f"{part[1]}_count"} <= set(names):
+    if (part := _PART.fullmatch(name)) and {f"{part[1]}_sum", f"{part[1]}_count"} <= names:
         return part[1], "histogram" if f"{part[1]}_bucket" in names else "summary"
     if name.endswith("_total"):
         return name, "counter"

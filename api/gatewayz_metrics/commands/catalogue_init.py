@@ -99,7 +99,7 @@ class _Survey:
     async def labels(self, family: ObservedFamily) -> tuple[str, ...]:
         """The labels of a family's series."""
         try:
-            match = inject_matchers(self._match or family.sample, f'__name__="{family.sample}"' if self._match else "")
+            match = inject_matchers(self._match, f'__name__="{family.sample}"') if self._match else family.sample
         except ValueError as exc:
             raise ConfigurationError(f"--match cannot be used: {exc}") from exc
         found = await self._ask(ApiRequest(Endpoint.LABELS, (("match[]", match), *self._recent)))

@@ -52,8 +52,9 @@ class TargetQuery:
     unit: str = ""
     function: str = "raw"
     type: str = ""
-    # Why it has no series where it has none: for what stands in the catalogue.
-    absence: str = ""
+    # What it asks for, where that stands in the catalogue, and the window in which that looks for events.
+    entry: Family | Statistic | None = None
+    window: str = ""
 
     @property
     def promql(self) -> str:
@@ -167,7 +168,7 @@ class _TargetBuilder:
         if isinstance(entry, Statistic):
             slots = self._slots()
             query = self._filtered(slots.fill(entry.template), self._chosen(()))
-            return [TargetQuery(entry.name, query, entry.unit, absence=_explain(entry, slots))]
+            return [TargetQuery(entry.name, query, entry.unit, entry=entry, window=slots.window)]
         if self.form is OutputFormat.HEATMAP:
             return [self._heat(entry)]
         return self._family(entry)
@@ -189,11 +190,10 @@ class _TargetBuilder:
         by = self._by(family)
         chosen = self._chosen(dict.fromkeys((*family.by, *by)))
         slots = self._slots()
-        absence = _explain(family, slots)
         asks = []
         for term in build_terms(family, function, by):
             query = self._filtered(slots.fill(term.template), chosen)
-            asks.append(TargetQuery(term.sample, query, family.unit, function, family.type, absence))
+            asks.append(TargetQuery(term.sample, query, family.unit, function, family.type, family, slots.window))
         return asks
 
     def _heat(self, family: Family) -> TargetQuery:
@@ -203,7 +203,7 @@ class _TargetBuilder:
         slots = self._slots(window)
         promql = slots.fill(build_heatmap(family).template)
         query = self._filtered(promql, self._chosen(family.by))
-        return TargetQuery(family.name, query, "short", "increase", absence=_explain(family, slots))
+        return TargetQuery(family.name, query, "short", "increase", entry=family, window=slots.window)
 
     def _by(self, family: Family) -> tuple[str, ...]:
         asked = self.payload.several("by")
@@ -233,10 +233,6 @@ class _TargetBuilder:
         return filtered
 
 
-def _explain(entry: Family | Statistic, slots: Slots) -> str:
-    return f"{entry.name}: {explain_absence(entry, slots.window)}"
-
-
 def _names_in(text: str) -> tuple[str, ...]:
     return Payload({"names": text}).several("names")
 
@@ -252,10 +248,14 @@ def _form(target: Target, payload: Payload) -> OutputFormat:
 
 def explain_absences(found: Iterable[tuple[TargetQuery, bool]]) -> list[str]:
     """A sentence for each entry of the catalogue of which no query has any series; each query with whether it has."""
-    has_series: dict[str, bool] = {}
-    for ask, has in found:
-        has_series[ask.absence] = has_series.get(ask.absence, False) or has
-    return [absence for absence, has in has_series.items() if absence and not has]
+    present: set[str] = set()
+    silent: dict[str, str] = {}
+    for ask, has_series in found:
+        if ask.entry is not None and has_series:
+            present.add(ask.entry.name)
+        elif ask.entry is not None:
+            silent[ask.entry.name] = explain_absence(ask.entry, ask.window)
+    return [f"{name}: {reason}" for name, reason in silent.items() if name not in present]
 
 
 def explain_short_windows(asks: Iterable[TargetQuery], scrape_ms: int) -> list[str]:

@@ -52,10 +52,7 @@ class SeriesSet:
         if (yield from _are_equal(metrics, self.metrics)):
             return self, None
         places = yield from _places(self.metrics)
-        ranks: list[int] = []
-        for begin, end in strides(len(metrics), SMALL_ROWS):
-            ranks += [places.get(metric, ABSENT) for metric in metrics[begin:end]]
-            yield
+        ranks = yield from _rows(places, metrics)
         if (yield from _are_sorted(metrics, ranks)):
             return (yield from SeriesSet.of_sorted(metrics)), None
         rows = yield from _sort(metrics, ranks)

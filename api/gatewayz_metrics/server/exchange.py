@@ -146,10 +146,8 @@ class Exchange:
     def _complete(self, start: Message) -> Message:
         self.started = True
         headers = [*start.get("headers", ()), SERVER_HEADER]
-        if self._connections.closing:
-            headers.append((b"connection", b"close"))
-        elif self._is_body_due:
-            # The rest of the body would be taken for the next request, or be waited for without end.
+        # The rest of a body would be taken for the next request, or be waited for without end.
+        if self._connections.closing or self._is_body_due:
             headers.append((b"connection", b"close"))
         return {**start, "headers": headers}
 
