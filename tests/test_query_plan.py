@@ -13,11 +13,15 @@ from gatewayz_metrics.query import QueryLayer, Snapshot
 from gatewayz_metrics.query_plan import QueryPlanner, TimedQuery
 from gatewayz_metrics.telemetry import Telemetry
 from gatewayz_metrics.upstream.response import SampleTable, Vector
+from hypothesis import given
+from hypothesis import strategies as st
 
 CATALOGUE = load()
 FAMILIES = {family.name: family for family in CATALOGUE.families}
 FAMILY_OF = {term.sample: family.name for family in CATALOGUE.families for term in family.terms}
 _PART = re.compile(r'"_part","([^"#]+)')
+_SOURCE = re.compile(r'"_part","([^"#:]+)#?(\d*)"')
+SEVERAL = {statistic.name: len(statistic.choices) for statistic in CATALOGUE.statistics if statistic.fallbacks}
 
 
 @dataclass
@@ -186,3 +190,75 @@ def test_the_first_plan_goes_by_weight_and_weightless_parts_are_asked_too() -> N
     shares = planner.share_out(parts, 2)
     assert sorted(sum(part.weight for part in share) for share in shares) == [12, 14]
     assert sorted(part.names[0] for share in shares for part in share) == sorted(part.names[0] for part in parts)
+
+
+@dataclass
+class Sources:
+    """An engine that has samples for some sources of each statistic, and keeps which it was asked for."""
+
+    present: dict[str, set[int]] = field(default_factory=dict)
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    is_down: bool = False
+
+    async def instant(self, query: str, time: float | None = None) -> Vector:  # noqa: ARG002
+        asked = [(name, int(choice or 0)) for name, choice in _SOURCE.findall(query)]
+        self.asked += asked
+        if self.is_down:
+            raise Unreachable("prometheus:9090")
+        found = [(name, choice) for name, choice in asked if choice in self.present.get(name, {0})]
+        return Vector(
+            {f"{name}#{choice}" if choice else name: [SampleTable((), [(f"{choice}",)])] for name, choice in found}
+        )
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(SEVERAL)), st.sets(st.integers(0, 4))), max_size=6))
+def test_the_first_source_with_samples_answers_whatever_was_there_before(history: list[dict[str, set[int]]]) -> None:
+    async def read() -> None:
+        source = Sources()
+        layer = QueryLayer(CATALOGUE, source, Telemetry(), cache_ttl=0)
+        for present in history:
+            source.present = present
+            found = (await layer.statistics()).readings
+            for name, sources in SEVERAL.items():
+                has = present.get(name, {0}) & set(range(sources))
+                assert found[name].value == (f"{min(has)}" if has else None), name
+
+    asyncio.run(read())
+
+
+def test_sources_behind_the_one_that_answers_are_not_asked() -> None:
+    name, sources = max(SEVERAL.items(), key=lambda item: item[1])
+    everywhere = list(range(sources))
+
+    async def read() -> list[list[int]]:
+        source = Sources()
+        layer = QueryLayer(CATALOGUE, source, Telemetry(), cache_ttl=0)
+        rounds = []
+        for present, is_down in (
+            ({1, 3}, False),
+            ({1, 3}, False),
+            ({0, 1}, False),
+            ({0}, False),
+            ({2}, False),
+            ({2}, True),
+            ({2}, False),
+            (set(), False),
+            (set(), False),
+        ):
+            source.present, source.is_down = {name: present}, is_down
+            source.asked.clear()
+            await layer.statistics()
+            rounds.append([choice for asked, choice in source.asked if asked == name])
+        return rounds
+
+    assert asyncio.run(read()) == [
+        everywhere,  # nothing is known yet
+        [0, 1],  # the one that answers, and the one before it, which would go first
+        [0, 1],
+        [0],
+        everywhere,  # the first is empty: the others in a second round
+        [0, 1, 2],  # no answer tells nothing, and is no reason to ask for more
+        [0, 1, 2],
+        everywhere,
+        everywhere,
+    ]

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # Prometheus evaluates one query on one core: measured, four batches in parallel beat one.
 _STATISTIC_GROUPS = 4
 # Fewer expressions than this are not worth a request of their own.
-_STATISTICS_PER_GROUP = 6
+_EXPRESSIONS_PER_GROUP = 6
 # For all families, and for one category, while nothing is known of what they cost.
 _FAMILY_GROUPS, _CATEGORY_GROUPS = 2, 1
 
@@ -70,6 +70,11 @@ class Reading:
     def size(self) -> int:
         """How many samples there are."""
         return sum(len(table.rows) for table in self.tables)
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the upstream answered and has nothing."""
+        return self.error is None and not self.tables
 
     @property
     def value(self) -> str | None:
@@ -134,16 +139,25 @@ class BatchPart:
     weight: int
     # Asked in the same query; it tells what the window of the statistics lacks.
     check: GapCheck | None = None
+    # The place of the first of `choices` among all sources of the entry.
+    begin: int = 0
+
+    def split(self, sources: int) -> tuple["BatchPart", "BatchPart | None"]:
+        """The part with so many of its sources, at least one, and another with the rest; None when nothing is left."""
+        if not 0 < sources < len(self.choices):
+            return self, None
+        rest = replace(self, choices=self.choices[sources:], begin=self.begin + sources, check=None)
+        return replace(self, choices=self.choices[:sources]), rest
 
     def expressions(self) -> Iterator[tuple[str, str]]:
         """All of them, under names that tell the sources apart."""
-        for choice, expressions in enumerate(self.choices):
+        for choice, expressions in enumerate(self.choices, self.begin):
             for name, promql in expressions:
                 yield _label_of(name, choice), promql
 
     def read(self, found: Mapping[str, Sequence[SampleTable]]) -> Reading:
         """The samples of the first source that has some."""
-        for choice, expressions in enumerate(self.choices):
+        for choice, expressions in enumerate(self.choices, self.begin):
             names = dict.fromkeys(name for name, _ in expressions)
             tables = tuple(
                 NamedTable(name, table.labels, table.rows)
@@ -258,7 +272,7 @@ class QueryLayer:
             )
             for choices, same in names.items()
         ]
-        return self._planner.share_out(parts, min(_STATISTIC_GROUPS, ceil(len(parts) / _STATISTICS_PER_GROUP)))
+        return self._planner.share_out(parts, min(_STATISTIC_GROUPS, ceil(len(parts) / _EXPRESSIONS_PER_GROUP)))
 
     def _group_families(self, category: str | None) -> list[list[BatchPart]]:
         """A part per family, in groups; buckets, sum and count of a histogram stay together to be consistent."""
@@ -283,15 +297,14 @@ class QueryLayer:
         asked_at = self._clock()
         at = self._now() if time is None else time
         run = _BatchRun(self._source, self._telemetry, self._clock, time, asked_at + self._deadline)
-        results = await asyncio.gather(*(run.query(group) for group in groups))
-        if not all(result.was_not_sent for result in results):
-            # After a pause the circuit breaker lets one group through as its probe and refuses the others, which came
-            # before it had succeeded: send those again.
-            again = (run.query(group) for group, result in zip(groups, results, strict=True) if result.was_not_sent)
-            results = [result for result in results if not result.was_not_sent] + await asyncio.gather(*again)
-        readings = {name: reading for result in results for name, reading in result.readings.items()}
-        sizes = {name: reading.size for name, reading in readings.items() if reading.error is None}
-        self._planner.learn(run.timed, sizes)
+        halves = [[part.split(self._planner.count_sources(part)) for part in group] for group in groups]
+        results = await run.query_all([[first for first, _ in group] for group in halves])
+        readings = _merge(results)
+        if rest := [rest for group in halves for _, rest in group if rest and readings[rest.names[0]].is_absent]:
+            more = min(len(groups), ceil(len(rest) / _EXPRESSIONS_PER_GROUP))
+            results += await run.query_all(self._planner.share_out(rest, more))
+            readings = _merge(results)
+        self._planner.learn(run.timed, {name: one for name, one in readings.items() if one.error is None})
         warnings = dict.fromkeys(text for result in results for text in result.warnings)
         return Snapshot(at, readings, tuple(warnings), key, asked_at)
 
@@ -306,6 +319,11 @@ class _BatchResult(NamedTuple):
         return all(isinstance(reading.error, CircuitOpen) for reading in self.readings.values())
 
 
+def _merge(results: Iterable[_BatchResult]) -> dict[str, Reading]:
+    """Every reading; those of a later result take the place of those before."""
+    return {name: reading for result in results for name, reading in result.readings.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class _BatchRun:
     """Sends batches for one snapshot, all at the same evaluation time."""
@@ -317,6 +335,16 @@ class _BatchRun:
     # When, by the clock, a refused batch is halved no more: each halving takes another round trip.
     until: float
     timed: list[TimedQuery] = field(default_factory=list)
+
+    async def query_all(self, groups: Sequence[Sequence[BatchPart]]) -> list[_BatchResult]:
+        """The result of each group, one query each."""
+        results = await asyncio.gather(*map(self.query, groups))
+        if all(result.was_not_sent for result in results):
+            return results
+        # After a pause the circuit breaker lets one group through as its probe and refuses the others, which came
+        # before it had succeeded: send those again.
+        again = (self.query(group) for group, result in zip(groups, results, strict=True) if result.was_not_sent)
+        return [result for result in results if not result.was_not_sent] + await asyncio.gather(*again)
 
     async def query(self, parts: Sequence[BatchPart]) -> _BatchResult:
         """A reading for every name of the parts; an error becomes a reading, too."""

@@ -1,4 +1,8 @@
-"""Which expressions share a query, planned from what was read before.
+"""Which expressions are asked, and which of them share a query, planned from what was read before.
+
+An entry of the catalogue with several sources has its samples from the first that has any. A source that had none
+before has none most often, and the sources behind the one that had some are not needed: they are asked only when
+all before them came back empty, in a second round. Nothing is known at first, so all are asked.
 
 An engine evaluates a query on one core, so much data comes faster by several queries at once. Each further query
 costs a round trip and our own work, so little data comes faster by one. How many there are goes by the samples that
@@ -22,6 +26,18 @@ _CONNECTIONS_PER_GROUP = 5
 _SWAY = 2.0
 # No query takes less, whatever a coarse clock says.
 _LEAST_SECONDS = 1e-6
+
+
+class KnownReading(Protocol):
+    """What came back for one name."""
+
+    @property
+    def size(self) -> int:
+        """How many samples."""
+
+    @property
+    def choice(self) -> int:
+        """The place of the source that had them, among all sources of the entry."""
 
 
 class PlannedPart(Protocol):
@@ -55,6 +71,8 @@ class QueryPlanner:
         """`connections` is how many the upstream allows."""
         self._most = max(1, min(_MOST_GROUPS, connections // _CONNECTIONS_PER_GROUP))
         self._samples: dict[str, int] = {}
+        # How many sources to ask, those before the one that had samples included: they go first as soon as they have.
+        self._sources: dict[str, int] = {}
         # In units of weight.
         self._costs: dict[str, float] = {}
 
@@ -65,13 +83,18 @@ class QueryPlanner:
             return min(first, self._most)
         return max(1, min(self._most, sum(filter(None, samples)) // _SAMPLES_PER_GROUP))
 
+    def count_sources(self, part: PlannedPart) -> int:
+        """How many of a part's sources to ask first; 0 stands for all."""
+        return self._sources.get(part.names[0], 0)
+
     def share_out(self, parts: Sequence[P], groups: int) -> list[list[P]]:
         """The parts in at most so many groups of about equal cost, none empty."""
         return balance(parts, groups, self._expect)
 
-    def learn(self, queries: Sequence[TimedQuery], samples: Mapping[str, int]) -> None:
-        """Take in the queries of one reading, and how many samples each name has."""
-        self._samples |= samples
+    def learn(self, queries: Sequence[TimedQuery], readings: Mapping[str, KnownReading]) -> None:
+        """Take in the queries of one reading, and what each name has; names whose query failed are not among them."""
+        self._samples |= {name: reading.size for name, reading in readings.items()}
+        self._sources |= {name: reading.choice + 1 if reading.size else 0 for name, reading in readings.items()}
         expected = [sum(map(self._expect, query.parts)) for query in queries]
         seconds = [max(query.seconds, _LEAST_SECONDS) for query in queries]
         changed: dict[str, float] = {}
