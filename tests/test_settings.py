@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+pytestmark = pytest.mark.usefixtures("shipped_limits")
+
 SECRET = "s3cret"
 
 
@@ -50,7 +52,7 @@ def test_the_defaults_work_on_their_own() -> None:
         "prometheus_ca_file": None,
         "prometheus_engine": "prometheus",
         "prometheus_gzip": False,
-        "prometheus_connect_timeout": 1.0,
+        "prometheus_connect_timeout": 3.0,
         "prometheus_timeout": 8.0,
         "prometheus_range_timeout": 60.0,
         "upstream_client": "auto",

@@ -258,12 +258,13 @@ class UpstreamError(ServiceError):
 
 
 class Unreachable(UpstreamError):
-    """No connection: refused, unknown host or no route."""
+    """No connection: refused, unknown host or no route, or none that came about within some seconds."""
 
     code = "unreachable"
 
-    def __init__(self, host: str) -> None:
-        super().__init__(f"The upstream at {host} cannot be reached; check PROMETHEUS_URL and that it runs.")
+    def __init__(self, host: str, seconds: float | None = None) -> None:
+        within = "" if seconds is None else f" within {seconds:g} s, as PROMETHEUS_CONNECT_TIMEOUT says"
+        super().__init__(f"The upstream at {host} cannot be reached{within}; check PROMETHEUS_URL and that it runs.")
 
 
 class TlsFailed(UpstreamError):

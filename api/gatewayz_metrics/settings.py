@@ -113,8 +113,9 @@ class Settings(BaseSettings):
     prometheus_gzip: bool = Field(
         default=False, description="Ask the upstream for gzip: worth it over a network, a loss on the same host."
     )
+    # The system sends the first packet again after one second (RFC 6298, 2.1), so fewer would lose with it.
     prometheus_connect_timeout: float = Field(
-        default=1.0, gt=0, le=60, description="Seconds to connect to the upstream."
+        default=3.0, gt=0, le=60, description="Seconds to connect to the upstream; one packet lost costs one of them."
     )
     prometheus_timeout: float = Field(default=8.0, gt=0, le=300, description="Seconds for a whole upstream answer.")
     prometheus_range_timeout: float = Field(

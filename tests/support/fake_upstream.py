@@ -105,6 +105,8 @@ class FakeUpstream:
     tls: ssl.SSLContext | None = None
     requests: list[Received] = field(default_factory=list)
     listens_on: tuple[str, int] = ("127.0.0.1", 0)
+    # One that listens already, in place of one of its own.
+    listener: socket.socket | None = None
 
     def __enter__(self) -> Self:
         self._stopped = threading.Event()
@@ -112,7 +114,7 @@ class FakeUpstream:
         self._connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         family = socket.AF_INET6 if ":" in self.listens_on[0] else socket.AF_INET
-        self._listener = socket.create_server(self.listens_on, family=family, backlog=64)
+        self._listener = self.listener or socket.create_server(self.listens_on, family=family, backlog=64)
         self._start(self._accept)
         return self
 

@@ -5,6 +5,7 @@ import socket
 import ssl
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gatewayz_metrics.errors import (
     QueryRefused,
     TimedOut,
     TlsFailed,
+    Unreachable,
     UpstreamError,
 )
 from gatewayz_metrics.telemetry import Telemetry
@@ -26,7 +28,10 @@ from gatewayz_metrics.upstream.response import Vector
 from tests.support import fake_upstream as fakes
 from tests.support.fake_upstream import Exchange, FakeUpstream, answering, head, in_turn
 from tests.support.readings import values_of
+from tests.support.waiting import wait_until
 
+# Linux' list of connections, and how it writes the state of one whose first packet has had no answer.
+_CONNECTIONS, _SYN_SENT = Path("/proc/net/tcp"), "02"
 QUERY = 'label_replace(vector(1),"_part","a","","")'
 
 pytestmark = pytest.mark.usefixtures("http_library")
@@ -163,8 +168,30 @@ def test_a_connection_that_does_not_come_about_is_not_waited_for() -> None:
     # Its queue takes the connection, and nobody answers the greeting of TLS. Without the limit this ends by pytest's.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(TimedOut):
+        with pytest.raises(Unreachable, match=r"within 0\.2 s, as PROMETHEUS_CONNECT_TIMEOUT says"):
             asked(f"https://127.0.0.1:{port}", prometheus_connect_timeout=0.2, prometheus_timeout=300)
+
+
+@pytest.mark.skipif(not _CONNECTIONS.exists(), reason="only Linux lists connections there, and drops packets so")
+@pytest.mark.usefixtures("shipped_limits")
+def test_a_lost_packet_costs_a_second_and_not_the_answer() -> None:
+    """Linux drops the first packet of a connection for which a listener has no room."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ThreadPoolExecutor(1) as pool:
+        port = listener.getsockname()[1]
+        with socket.socket() as first, socket.socket() as second:
+            for filler in (first, second):
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", port))
+            answer = pool.submit(asked, f"http://127.0.0.1:{port}")
+            wait_until(lambda: count_unanswered(port) == 2)
+        with FakeUpstream(fakes.healthy, listener=listener):
+            assert values_of(answer.result()) == ["1.5"]
+
+
+def count_unanswered(port: int) -> int:
+    """Connections to a port of this machine whose first packet has had no answer."""
+    rows = [line.split() for line in _CONNECTIONS.read_text("ascii").splitlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == _SYN_SENT for row in rows)
 
 
 def test_a_caller_that_goes_away_is_no_failure_of_the_upstream() -> None:

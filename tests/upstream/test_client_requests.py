@@ -390,7 +390,7 @@ def test_every_request_may_lose_a_connection(router: respx.MockRouter) -> None:
     ("raised", "error"),
     [
         (httpx.ConnectError("[Errno -2] Name or service not known"), Unreachable),
-        (httpx.ConnectTimeout(""), TimedOut),
+        (httpx.ConnectTimeout(""), Unreachable),
         (httpx.ReadTimeout(""), TimedOut),
         (httpx.PoolTimeout(""), PoolExhausted),
         (httpx.DecodingError("incorrect header check"), BadAnswer),

@@ -43,6 +43,7 @@ class AiohttpTransport:
     def __init__(self, settings: Settings, context: ssl.SSLContext, host: str) -> None:
         """`host` is the upstream's name in errors."""
         self._host = host
+        self._connect_seconds = settings.prometheus_connect_timeout
         self._ends = _ConnectionEnds(host)
         self._session = aiohttp.ClientSession(
             headers=shared_headers(settings),
@@ -54,7 +55,7 @@ class AiohttpTransport:
                 resolver=aiohttp.ThreadedResolver(),
             ),
             # Each request has a deadline of its own.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.prometheus_connect_timeout),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
             # It serves all callers: a cookie that came with one caller's answer must not travel with another's.
             cookie_jar=aiohttp.DummyCookieJar(),
             # A proxy named by the environment would see every query and every credential.
@@ -91,7 +92,7 @@ class AiohttpTransport:
         except aiohttp.InvalidURL as exc:
             raise QueryRefused("bad_data", "it cannot be written as a URL") from exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise _translate(exc, self._host) from exc
+            raise self._translate(exc) from exc
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -103,7 +104,22 @@ class AiohttpTransport:
         try:
             return await send(request)
         except (aiohttp.ClientError, OSError) as exc:
-            raise _translate(exc, self._host) from exc
+            raise self._translate(exc) from exc
+
+    def _translate(self, exc: Exception) -> UpstreamError:
+        match exc:
+            # The only limit of aiohttp's own.
+            case TimeoutError():
+                return Unreachable(self._host, self._connect_seconds)
+            # What ssl itself said is the cause; aiohttp's own errors are of ssl's type as well, and say less.
+            case OSError() if (tls := explain_tls_error(exc.__cause__, self._host)) is not None:
+                return tls
+            case aiohttp.ClientConnectorError():
+                return Unreachable(self._host)
+            case _ if isinstance(exc, _LOST):
+                return ConnectionLost(self._host)
+            case _:
+                return Unreachable(self._host)
 
     def _check(self, response: aiohttp.ClientResponse) -> ArrivingReply:
         """The reply, unless it is none that was asked for: another protocol, or a body packed on the way."""
@@ -159,18 +175,3 @@ class _Pieces:
         if not piece:
             raise StopAsyncIteration
         return piece
-
-
-def _translate(exc: Exception, host: str) -> UpstreamError | TimeoutError:
-    match exc:
-        case TimeoutError():
-            return TimeoutError()
-        # What ssl itself said is the cause; aiohttp's own errors are of ssl's type as well, and say less.
-        case OSError() if (tls := explain_tls_error(exc.__cause__, host)) is not None:
-            return tls
-        case aiohttp.ClientConnectorError():
-            return Unreachable(host)
-        case _ if isinstance(exc, _LOST):
-            return ConnectionLost(host)
-        case _:
-            return Unreachable(host)

@@ -186,8 +186,9 @@ class UpstreamClient:
 
     async def _ask_probe(self) -> None:
         """Ask the cheapest question there is, and read its answer as strictly as the catalogue. Raises ServiceError."""
-        seconds = min(_PROBE_SECONDS, self._settings.prometheus_timeout)
-        deadline = Deadline(seconds, "PROMETHEUS_TIMEOUT", time.monotonic())
+        deadline = Deadline(_PROBE_SECONDS, "the check of the upstream", time.monotonic()).no_longer_than(
+            self._settings.prometheus_timeout, "PROMETHEUS_TIMEOUT"
+        )
         body = _require_success(await self._fetch(PROBE, deadline), deadline)
         await run_cooperatively(parse_vector(body))
 

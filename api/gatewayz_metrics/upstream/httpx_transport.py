@@ -49,10 +49,11 @@ class HttpxTransport:
     def __init__(self, settings: Settings, context: ssl.SSLContext, host: str) -> None:
         """`host` is the upstream's name in errors."""
         self._host = host
+        self._connect_seconds = settings.prometheus_connect_timeout
         self._client = httpx.AsyncClient(
             headers=shared_headers(settings),
             # Each request has a deadline of its own.
-            timeout=httpx.Timeout(None, connect=settings.prometheus_connect_timeout),
+            timeout=httpx.Timeout(None, connect=self._connect_seconds),
             limits=httpx.Limits(
                 max_connections=count_connections(settings),
                 max_keepalive_connections=settings.prometheus_connections,
@@ -88,26 +89,28 @@ class HttpxTransport:
         except httpx.InvalidURL as exc:
             raise QueryRefused("bad_data", "it cannot be written as a URL") from exc
         except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as exc:
-            raise _translate(exc, self._host) from exc
+            raise self._translate(exc) from exc
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
 
-
-def _translate(exc: Exception, host: str) -> UpstreamError | TimeoutError:
-    # httpcore before 0.18 lets ssl's own errors through. In TLS 1.3 a client certificate is refused at the first read.
-    tls = explain_tls_error(exc, host) if isinstance(exc, httpx.NetworkError | ssl.SSLError) else None
-    match exc:
-        case httpx.PoolTimeout():
-            return PoolExhausted()
-        case httpx.TimeoutException():
-            return TimeoutError()
-        case _ if tls is not None:
-            return tls
-        case httpx.ReadError() | httpx.WriteError() | httpx.CloseError() | httpx.RemoteProtocolError():
-            return ConnectionLost(host)
-        case httpx.DecodingError():
-            return BadAnswer("broken compression")
-        case _:
-            return Unreachable(host)
+    def _translate(self, exc: Exception) -> UpstreamError | TimeoutError:
+        # httpcore before 0.18 lets ssl's own errors through. In TLS 1.3 a client certificate is refused at the first
+        # read.
+        tls = explain_tls_error(exc, self._host) if isinstance(exc, httpx.NetworkError | ssl.SSLError) else None
+        match exc:
+            case httpx.PoolTimeout():
+                return PoolExhausted()
+            case httpx.ConnectTimeout():
+                return Unreachable(self._host, self._connect_seconds)
+            case httpx.TimeoutException():
+                return TimeoutError()
+            case _ if tls is not None:
+                return tls
+            case httpx.ReadError() | httpx.WriteError() | httpx.CloseError() | httpx.RemoteProtocolError():
+                return ConnectionLost(self._host)
+            case httpx.DecodingError():
+                return BadAnswer("broken compression")
+            case _:
+                return Unreachable(self._host)

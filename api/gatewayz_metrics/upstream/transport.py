@@ -58,8 +58,9 @@ class Transport(Protocol):
     async def exchange(self, request: HttpRequest, receive: Receive, seconds: float) -> HttpReply:
         """Send a request and receive its reply; a reply that is not read to its end takes its connection with it.
 
-        Raises what `receive` raises, TimeoutError when it takes longer than some seconds, or when connecting takes too
-        long, QueryRefused for what no URL can hold, and an UpstreamError for whatever else goes wrong on the way.
+        Raises what `receive` raises, TimeoutError when it takes longer than some seconds, Unreachable when connecting
+        takes too long, QueryRefused for what no URL can hold, and an UpstreamError for whatever else goes wrong on the
+        way.
         """
 
     async def aclose(self) -> None:
