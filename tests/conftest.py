@@ -17,6 +17,34 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
+# Seconds for the upstream. How fast an engine is on a busy machine is no property of ours: tests of the limits
+# themselves set their own, or ask for those that we ship.
+_PATIENCE = {
+    f"{prefix}{name}": seconds
+    for prefix in ("", "GATEWAYZ_METRICS_")
+    for name, seconds in (
+        ("PROMETHEUS_CONNECT_TIMEOUT", "60"),
+        ("PROMETHEUS_TIMEOUT", "100"),
+        ("PROMETHEUS_RANGE_TIMEOUT", "100"),
+    )
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as environment:
+        for name, seconds in _PATIENCE.items():
+            environment.setenv(name, seconds)
+        yield
+
+
+@pytest.fixture
+def shipped_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of time that users have."""
+    for name in _PATIENCE:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A real Prometheus over the known hour."""

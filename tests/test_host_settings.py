@@ -13,6 +13,8 @@ from tests.support import fake_upstream as fakes
 from tests.support.fake_upstream import FakeUpstream
 from tests.test_settings import BAD, SECRET, plain
 
+pytestmark = pytest.mark.usefixtures("shipped_limits")
+
 # Where the default would let more be seen than was meant, or would ask somebody else.
 CLOSING = ("API_TOKENS", "TENANTS", "PROMETHEUS_URL", "PROMETHEUS_HEADERS", "PROMETHEUS_BEARER_TOKEN", "SELECTOR")
 NEVER_READ = ("HOST", "PORT", "CORS_ORIGINS")

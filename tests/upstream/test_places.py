@@ -235,7 +235,7 @@ def test_a_queue_without_end_is_refused_at_once() -> None:
 )
 def test_the_shorter_deadline_holds(endpoint: Endpoint, asked: str | None, seconds: float, setting: str) -> None:
     call = ApiRequest(endpoint, () if asked is None else (("timeout", asked),))
-    found = start_deadline(call, Settings())
+    found = start_deadline(call, Settings(prometheus_timeout=8, prometheus_range_timeout=60))
 
     assert (found.seconds, found.setting) == (seconds, setting)
     assert found.remaining_wait < found.remaining <= seconds
