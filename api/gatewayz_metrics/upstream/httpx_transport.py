@@ -102,10 +102,9 @@ class HttpxTransport:
         match exc:
             case httpx.PoolTimeout():
                 return PoolExhausted()
-            case httpx.ConnectTimeout():
-                return Unreachable(self._host, self._connect_seconds)
             case httpx.TimeoutException():
-                return TimeoutError()
+                is_connecting = isinstance(exc, httpx.ConnectTimeout)
+                return Unreachable(self._host, self._connect_seconds) if is_connecting else TimeoutError()
             case _ if tls is not None:
                 return tls
             case httpx.ReadError() | httpx.WriteError() | httpx.CloseError() | httpx.RemoteProtocolError():
