@@ -124,7 +124,7 @@ class PieceFetcher:
             if find_timeout(raw):
                 self._slow.timed_out(lookup.key, points)
             return FetchedPiece(raw, None, "refused")
-        size = await _size_taken_apart(raw.body)
+        size = await _size_taken_apart(raw)
         if is_part:
             with borrow_memory(size):
                 return await self._take_apart(lookup, gap, raw, begun, size)
@@ -199,9 +199,10 @@ class PieceFetcher:
         return ApiRequest(Endpoint.QUERY_RANGE, pairs, tenant=query.tenant, text=query.read, is_short=is_short)
 
 
-async def _size_taken_apart(body: bytes) -> int:
+async def _size_taken_apart(raw: ApiResponse) -> int:
     """The bytes that an answer takes as columns, about: its text and each series."""
-    return len(body) + SERIES_BYTES * await count_marks(body, SERIES_START)
+    series = await count_marks(raw.body, SERIES_START) if raw.series is None else raw.series
+    return len(raw.body) + SERIES_BYTES * series
 
 
 def _is_plain(raw: ApiResponse, grid: StepGrid) -> bool:

@@ -1,5 +1,7 @@
 """A limit on what callers' own queries return: how many series one answer has."""
 
+from dataclasses import replace
+
 import orjson
 
 from gatewayz_metrics.cooperative import yield_periodically
@@ -21,9 +23,11 @@ class QueryLimiter:
     async def forward(self, call: ApiRequest) -> ApiResponse:
         """The envelope of a request. Raises LimitExceeded or what the upstream's client raises."""
         response = await self._source.forward(call)
-        if self._max_series and response.status == 200:
-            self.check_series(await _count_series(call.endpoint, response.body))
-        return response
+        if not self._max_series or response.status != 200:
+            return response
+        series = await _count_series(call.endpoint, response.body)
+        self.check_series(series)
+        return replace(response, series=series)
 
     def check_series(self, series: int) -> None:
         """Raise LimitExceeded for more series than MAX_SERIES, unless that is 0."""

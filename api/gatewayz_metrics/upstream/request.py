@@ -202,6 +202,8 @@ class ApiResponse:
     body: bytes
     # Whether the upstream lets it be kept.
     cacheable: bool = True
+    # How many series it has, where they were counted.
+    series: int | None = None
 
     @property
     def is_success(self) -> bool:
