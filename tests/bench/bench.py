@@ -149,23 +149,42 @@ class Bench:
             return paired(key, rates["ours"], rates[yardstick], **more)
         return Figure(key, median(rates["ours"]), **more)
 
-    def turns(self, key: str, ours: Party, rounds: Sequence[dict[str, Ask]], yardstick: str, **more: Any) -> Figure:
+    def turns(
+        self,
+        key: str,
+        ours: Party,
+        rounds: Sequence[dict[str, Ask]],
+        yardstick: str,
+        *,
+        engine: Party | None = None,
+        **more: Any,
+    ) -> Figure:
         """Milliseconds of each answer, one at a time, in turns; the first turn warms up and does not count.
 
-        The turns are put together to as many rounds as the form has: a single turn's ratio is chance.
+        The turns are put together to as many rounds as the form has: a single turn's ratio is chance. With an
+        `engine`, as many turns at the end are not timed: they tell what it computes for each kind of answer.
         """
+        counted = rounds[-self.form.rounds :] if engine is not None else ()
+        timed = rounds[: len(rounds) - len(counted)]
         before = ours.processor_seconds()
-        taken = self.load.ask_each([ask for turn in rounds for ask in turn.values()])
+        taken = self.load.ask_each([ask for turn in timed for ask in turn.values()])
         used = ours.processor_seconds() - before
         names = list(rounds[0])
         found = {name: taken[place :: len(names)][1:] for place, name in enumerate(names)}
         times = {name: [one.milliseconds for one in answers] for name, answers in found.items()}
-        more = {
-            "cpu_ms": 1000 * used / len(rounds),
-            "others": {name: median(values) for name, values in times.items() if name not in ("ours", yardstick)},
-            **more,
-        }
+        others = {name: median(values) for name, values in times.items() if name not in ("ours", yardstick)}
+        if engine is not None:
+            for name in names:
+                label = f"engine CPU ms for {'theirs' if name == yardstick else name}"
+                others[label] = self._computed(engine, [turn[name] for turn in counted])
+        more = {"cpu_ms": 1000 * used / len(timed), "others": others, **more}
         return paired(key, self._in_rounds(times["ours"]), self._in_rounds(times[yardstick]), **more)
+
+    def _computed(self, engine: Party, asks: Sequence[Ask]) -> float:
+        """Processor milliseconds of the engine for each answer."""
+        before = engine.processor_seconds()
+        self.load.ask_each(asks)
+        return 1000 * (engine.processor_seconds() - before) / len(asks)
 
     def _in_rounds(self, values: list[float]) -> list[float]:
         size = max(1, len(values) // self.form.rounds)

@@ -48,8 +48,8 @@ def measure_cold_pages(bench: Bench) -> Iterator[Figure]:
             asked = ours.ask(f"{METRICS}/{page}")
             sizes = len(read(asked)[0]), len(read(yardstick)[0])
             note = f"{bench.series['medium']:,} series; {sizes[0] / 1e6:.2f} MB, theirs {sizes[1] / 1e6:.2f} MB"
-            turn = {"ours": asked, "theirs": yardstick}
-            yield bench.turns(key, ours, [turn] * (3 * bench.form.rounds + 1), "theirs", note=note)
+            rounds = [{"ours": asked, "theirs": yardstick}] * (4 * bench.form.rounds + 1)
+            yield bench.turns(key, ours, rounds, "theirs", engine=engine, note=note)
 
 
 def measure_cold_range(bench: Bench) -> Iterator[Figure]:
@@ -64,18 +64,18 @@ def measure_cold_range(bench: Bench) -> Iterator[Figure]:
 
     with bench.service("long") as ours:
         size = len(read(ours.ask(path(-1)))[0])
-        turns = [{"ours": ours.ask(path(n)), "direct": engine.ask(path(n))} for n in range(2 * bench.form.rounds + 1)]
-        yield bench.turns("cold_range", ours, turns, "direct", note=f"{size / 1e6:.1f} MB")
+        turns = [{"ours": ours.ask(path(n)), "direct": engine.ask(path(n))} for n in range(3 * bench.form.rounds + 1)]
+        yield bench.turns("cold_range", ours, turns, "direct", engine=engine, note=f"{size / 1e6:.1f} MB")
 
 
 def measure_wide_range(bench: Bench) -> Iterator[Figure]:
     """A window over many series that moves on by one step at a time; its points no longer change."""
     engine = bench.engine("wide")
     with bench.service("wide") as ours:
-        paths = [wide_range(step) for step in range(bench.form.rounds + 2)]
+        paths = [wide_range(step) for step in range(2 * bench.form.rounds + 2)]
         size = len(read(ours.ask(paths[0]))[0])
         turns = [{"ours": ours.ask(path), "direct": engine.ask(path)} for path in paths[1:]]
-        yield bench.turns("wide_partial", ours, turns, "direct", note=f"{size / 1e6:.1f} MB")
+        yield bench.turns("wide_partial", ours, turns, "direct", engine=engine, note=f"{size / 1e6:.1f} MB")
 
 
 def wide_range(step: int) -> str:

@@ -28,7 +28,7 @@ class Goal:
         return value >= bound if self.more_is_better else value <= bound
 
 
-PREBUILT = "FastAPI, prebuilt bytes"
+PREBUILT = "FastAPI and uvicorn, prebuilt bytes"
 TRICKSTER = "Trickster"
 
 _ROWS = (

@@ -64,12 +64,12 @@ def offers_workers(code: Path) -> bool:
 
 
 @contextmanager
-def reference(kind: str, body: bytes, media_type: str) -> Iterator[Party]:
-    """Prebuilt bytes at `/bytes`, from `fastapi` or from plain `asgi`."""
+def reference(kind: str, server: str, body: bytes, media_type: str) -> Iterator[Party]:
+    """Prebuilt bytes at `/bytes`, from `fastapi` or from plain `asgi`, under `granian` or `uvicorn`."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "body")
         file.write_bytes(body)
-        command = [sys.executable, "-m", "tests.bench.reference", kind]
+        command = [sys.executable, "-m", "tests.bench.reference", kind, server]
         with _started(kind, [*command, "{port}", str(file), media_type], "/bytes", {"PYTHONPATH": str(ROOT)}) as party:
             yield party
 

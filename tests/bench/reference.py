@@ -1,6 +1,7 @@
-"""`python -m tests.bench.reference (fastapi|asgi) PORT FILE MEDIA_TYPE`: the least that a server can do for some bytes.
+"""`python -m tests.bench.reference (fastapi|asgi) (granian|uvicorn) PORT FILE MEDIA_TYPE`: the least for some bytes.
 
-Under the service's own server and event loop, so that what differs is what is done per request.
+Under granian, as the service's own server uses it, what differs is what is done per request. Under uvicorn it is what
+whoever follows FastAPI's documentation has.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 import uvloop
 from fastapi import FastAPI, Response
 from granian.constants import HTTPModes, Interfaces
@@ -36,15 +38,25 @@ def asgi(body: bytes, media_type: str) -> Any:
     return app
 
 
-def main() -> None:
+def serve_by_granian(app: Any, port: int) -> None:
     """Serve until the process is ended."""
-    kind, port, file, media_type = sys.argv[1:]
-    app = {"fastapi": fastapi, "asgi": asgi}[kind](Path(file).read_bytes(), media_type)
     server = Server(
-        app, address="127.0.0.1", port=int(port), interface=Interfaces.ASGINL, http=HTTPModes.http1, websockets=False
+        app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, http=HTTPModes.http1, websockets=False
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve())
+
+
+def serve_by_uvicorn(app: Any, port: int) -> None:
+    """The same, with uvloop and httptools, as uvicorn chooses them where they are, and without a log of requests."""
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False, lifespan="off")
+
+
+def main() -> None:
+    """Serve the bytes of a file."""
+    kind, server, port, file, media_type = sys.argv[1:]
+    app = {"fastapi": fastapi, "asgi": asgi}[kind](Path(file).read_bytes(), media_type)
+    {"granian": serve_by_granian, "uvicorn": serve_by_uvicorn}[server](app, int(port))
 
 
 if __name__ == "__main__":
