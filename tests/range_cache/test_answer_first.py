@@ -11,6 +11,7 @@ import pytest
 from gatewayz_metrics.memory import MemoryBudget, charging
 from gatewayz_metrics.promql.times import TimeRange
 from gatewayz_metrics.range_cache import RangeAnswer, RangeQuery
+from gatewayz_metrics.range_cache import backlog as backlogs
 from gatewayz_metrics.range_cache.backlog import Backlog
 from gatewayz_metrics.range_cache.kept import KeptPoints
 
@@ -91,6 +92,30 @@ def test_who_comes_before_the_points_are_kept_waits_for_them(
 
 def _points(form: dict[str, list[str]]) -> int:
     return round((float(form["end"][0]) - float(form["start"][0])) / 15) + 1
+
+
+def test_the_answer_goes_out_before_its_points_are_kept(cache: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+
+    async def run() -> None:
+        backlog = Backlog(1000)
+        backlog.add("soon", 1, work, None)
+        await begun.wait()
+        begun.clear()
+        monkeypatch.setattr(backlogs, "_LEAD", 3600)
+        backlog.add("late", 1, work, None)
+        # As many parts of an answer are sent meanwhile.
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not begun.is_set()
+        # Who needs them does not have to wait.
+        await backlog.wait("late")
+        assert begun.is_set()
+
+    cache.runner.run(run())
 
 
 def test_who_waits_comes_first(cache: Rig) -> None:
@@ -174,6 +199,9 @@ def test_without_room_in_memory_it_is_not_kept(cache: Rig) -> None:
 
 
 def test_a_purge_meanwhile_counts(cache: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first is under way when it comes, and the second is not.
+    monkeypatch.setattr(backlogs, "_LEAD", 0)
+
     async def run() -> None:
         async with nothing_kept(monkeypatch):
             for question in (QUESTION, OTHER):

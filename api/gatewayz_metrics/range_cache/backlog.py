@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gatewayz_metrics.memory import MemoryAccount
 
@@ -13,6 +14,9 @@ log = logging.getLogger(__name__)
 
 # Answers that may wait.
 _MOST = 64
+# Seconds. Measured: 6 MB are on their way to a client on the same machine within 40 ms, and take four times as long
+# when every part of them has to wait for a piece of this work.
+_LEAD = 0.1
 
 
 @dataclass(slots=True)
@@ -21,7 +25,16 @@ class _Job:
     size: int
     work: Callable[[], Awaitable[None]]
     account: MemoryAccount | None
-    done: asyncio.Event
+    # When it is begun, by the loop's clock, at the latest.
+    due: float
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def give_way(self) -> None:
+        """Let the answer go out first, unless somebody wants already what is to be kept."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self.due):
+                await self.wanted.wait()
 
 
 class Backlog:
@@ -42,7 +55,8 @@ class Backlog:
 
     def add(self, key: Hashable, size: int, work: Callable[[], Awaitable[None]], account: MemoryAccount | None) -> None:
         """Do some work soon; its `account` is closed afterwards. What it raises is logged."""
-        self._jobs.append(_Job(key, size, work, account, asyncio.Event()))
+        due = asyncio.get_running_loop().time() + _LEAD
+        self._jobs.append(_Job(key, size, work, account, due))
         self._size += size
         if self._worker is None:
             # Not in the context of the request, which is over before.
@@ -52,9 +66,12 @@ class Backlog:
         """Return when nothing waits for a key any longer; what does is next."""
         if waiting := [job for job in self._jobs if job.key == key]:
             running, *others = self._jobs
-            # The first is under way. Those of one key stay in order: of two readings of a point the later one counts.
-            self._jobs = deque([running, *(job for job in others if job.key == key)])
-            self._jobs.extend(job for job in others if job.key != key)
+            # The first may be under way. Those of one key stay in order: of two readings of a point the later one
+            # counts.
+            first = [running, *(job for job in others if job.key == key)]
+            self._jobs = deque([*first, *(job for job in others if job.key != key)])
+            for job in first:
+                job.wanted.set()
             await waiting[-1].done.wait()
 
     async def aclose(self) -> None:
@@ -71,6 +88,7 @@ class Backlog:
         try:
             while self._jobs:
                 try:
+                    await self._jobs[0].give_way()
                     await self._jobs[0].work()
                 except Exception:
                     # Nobody waits for the answer any longer, and the next request asks again.
