@@ -30,11 +30,17 @@ _PATIENCE = {
 }
 
 
+# So do the clients of the tests. The service's own name their limits.
+_CLIENTS = (httpx.request, httpx.get, httpx.post, httpx.Client.__init__, httpx.AsyncClient.__init__)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _patience() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as environment:
+    with pytest.MonkeyPatch.context() as patch:
         for name, seconds in _PATIENCE.items():
-            environment.setenv(name, seconds)
+            patch.setenv(name, seconds)
+        for call in _CLIENTS:
+            patch.setattr(call, "__kwdefaults__", {**(call.__kwdefaults__ or {}), "timeout": httpx.Timeout(100)})
         yield
 
 

@@ -62,7 +62,7 @@ def _demo(folder: Path) -> Iterator[Stage]:
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(embedded_upstream(demo)) as upstream,
         running(create_app(Settings(prometheus_url=upstream)), ours) as url,
-        httpx.Client(base_url=url, timeout=20, trust_env=False) as client,
+        httpx.Client(base_url=url, trust_env=False) as client,
     ):
         while not whole.wait(1):
             _use(client)
@@ -76,7 +76,7 @@ def _hour(data: Path, *, spec_families: bool) -> Iterator[Stage]:
     _write_history(data, spec_families=spec_families)
     with processes.start_prometheus(data / "tsdb", _config(address(ours))) as engine:
         app = create_app(Settings(prometheus_url=engine.url, cache_ttl=0))
-        with running(app, ours) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+        with running(app, ours) as url, httpx.Client(base_url=url, trust_env=False) as client:
             _scraped(client)
             yield Stage(client, time.time(), engine.url, spec_families=spec_families)
 

@@ -67,6 +67,6 @@ def world(folder: Path, flags: tuple[str, ...] = ()) -> Iterator[World]:
     """An engine without samples yet."""
     with (
         processes.start_prometheus(folder / "tsdb", _CONFIG, extra_flags=[*_FLAGS, *flags]) as process,
-        httpx.Client(trust_env=False, timeout=20) as client,
+        httpx.Client(trust_env=False) as client,
     ):
         yield World(process, client)

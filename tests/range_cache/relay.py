@@ -31,7 +31,7 @@ class Relay:
 
     def answer(self, exchange: Exchange) -> tuple[bytes, str]:
         """Body and status line of the engine."""
-        connection = http.client.HTTPConnection(urlsplit(self.engine).netloc, timeout=10)
+        connection = http.client.HTTPConnection(urlsplit(self.engine).netloc, timeout=100)
         try:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             connection.request(exchange.request.method, exchange.request.target, exchange.request.body, headers)

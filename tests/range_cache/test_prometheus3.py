@@ -29,7 +29,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("prometheus3")
     with (
         processes.start_prometheus(folder / "tsdb", extra_flags=FLAGS, engine=binary) as process,
-        httpx.Client(trust_env=False, timeout=20) as client,
+        httpx.Client(trust_env=False) as client,
     ):
         found = World(process, client)
         for at in range(found.begin, found.begin + 3600, STEP):
