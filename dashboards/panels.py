@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, Self, TypeVar
 
+from gatewayz_metrics.promql.build import with_label
 from grafana_foundation_sdk.builders import (
-    barchart,
     bargauge,
     gauge,
     heatmap,
@@ -51,7 +51,7 @@ class _Dressable(Protocol):
 
 P = TypeVar("P", bound=_Dressable)
 # Panels that show a number rather than a line.
-_NUMBERS = (stat.Panel, gauge.Panel, bargauge.Panel, piechart.Panel, barchart.Panel)
+_NUMBERS = (stat.Panel, gauge.Panel, bargauge.Panel, piechart.Panel)
 
 
 def dressed(
@@ -149,6 +149,8 @@ def _look(
     """Colours, legend and axis, by what the lines are called and measured in."""
     names = " ".join(line.legend for line in lines)
     panel.legend(theme.legend(long_names=bool(_LONG.search(names))))
+    if _MANY.search(names):
+        panel.max_data_points(theme.FEW_POINTS)
     if "{{" in names:
         # By its place in the answer, a provider would have another colour on the next panel.
         panel.color_scheme(theme.by_name())
@@ -219,10 +221,11 @@ def ranking(
     title: str,
     line: Line,
     *,
-    steps: theme.Steps,
+    steps: theme.Steps | None = None,
     links: Sequence[Link] = (),
     note: str = "",
     size: tuple[int, int] = (12, 8),
+    empty: str = theme.NO_DATA,
 ) -> bargauge.Panel:
     """The largest of something, as bars with a number each."""
     panel = (
@@ -233,10 +236,12 @@ def ranking(
         .orientation(common.VizOrientation.HORIZONTAL)
         .legend(theme.legend(shown=False))
         .min(0)
-        .mappings([theme.missing(theme.NO_DATA)])
+        .mappings([theme.missing(empty)])
     )
+    if steps is None:
+        panel.color_scheme(theme.fixed(theme.BAR))
     targets = [queries.at_the_end(line)]
-    return dressed(panel, title, line.expression, targets, note=note, steps=steps, links=links, size=size)
+    return dressed(panel, title, line.expression, targets, note=note, steps=steps, links=links, size=size, empty=empty)
 
 
 def donut(
@@ -251,18 +256,6 @@ def donut(
     return dressed(panel, title, line.expression, [queries.at_the_end(line)], links=links, note=note, size=size)
 
 
-def columns(title: str, expression: Expression, label: str, *, note: str = "") -> barchart.Panel:
-    """One bar per value of a label."""
-    panel = barchart.Panel().x_field(label).legend(theme.legend(shown=False)).tooltip(theme.tooltip())
-    panel.orientation(common.VizOrientation.HORIZONTAL).show_value(common.VisibilityMode.ALWAYS)
-    # The time of an instant is the same for all bars.
-    panel.with_transformation(
-        models.DataTransformerConfig(id_val="organize", options={"excludeByName": {"Time": True}})
-    )
-    panel.group_width(0.7).bar_width(0.9).x_tick_label_rotation(0).x_tick_label_max_length(30)
-    return dressed(panel, title, expression, [queries.as_rows(expression)], note=note)
-
-
 def heat(title: str, expression: Expression, *, note: str = "") -> heatmap.Panel:
     """How often which value occurred, over time."""
     colour = heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
@@ -274,15 +267,28 @@ def heat(title: str, expression: Expression, *, note: str = "") -> heatmap.Panel
 
 
 def states(
-    title: str, line: Line, words: models.ValueMap, *, links: Sequence[Link] = (), size: tuple[int, int] = (12, 8)
+    title: str,
+    line: Line,
+    words: models.ValueMap,
+    *,
+    absent: str,
+    links: Sequence[Link] = (),
+    size: tuple[int, int] = (12, 8),
 ) -> statetimeline.Panel:
-    """Which state held when, from numbers of 0 on. A state without news for a while is none: it gets a colour too."""
+    """Which state held when, from numbers of 0 on. A state without news for a while is none: it gets a colour too.
+
+    `absent` is why there may be no state at all, in two or three words: the name of the row that stands there then.
+    """
     panel = statetimeline.Panel().legend(theme.legend(shown=False)).tooltip(theme.tooltip())
-    panel.mappings([words, theme.texts(**{_GONE: ("no news", theme.GONE)}), theme.missing(theme.NO_DATA)])
+    gone = {_GONE: ("no news", theme.GONE), _ABSENT: (absent, theme.GONE)}
+    panel.mappings([words, theme.texts(**gone), theme.missing(theme.NO_DATA)])
     panel.show_value(common.VisibilityMode.NEVER).merge_values(True).row_height(0.8).fill_opacity(80)
     # Grafana draws a state on to the next one: through an outage it would stay as it was before.
-    known = replace(line, expression=line.expression.scaled(_KNOWN, line.expression.unit))
-    return dressed(panel, title, line.expression, [queries.over_time(known)], links=links, size=size)
+    known = line.expression.scaled(_KNOWN, line.expression.unit)
+    # Of an answer without series it says that a time field is missing, whatever the panel has for that case.
+    nothing = with_label(f"vector({_ABSENT})", line.legend.strip("{}"), absent)
+    drawn = replace(line, expression=known.scaled(f"({{}}) or on () {nothing}", known.unit))
+    return dressed(panel, title, line.expression, [queries.over_time(drawn)], links=links, size=size)
 
 
 def words(title: str, content: str, *, size: tuple[int, int] = (12, 6)) -> text.Panel:
@@ -302,10 +308,11 @@ def blank_number(empty: str = theme.NO_DATA, *, named: bool = False, fields: str
     return panel.mappings([theme.missing(empty)])
 
 
-_GONE = "-1"
+_GONE, _ABSENT = "-1", "-2"
 # What was there within the hour and is not now.
 _KNOWN = f"({{0}}) or 0 * last_over_time(({{0}})[1h:]) + {_GONE}"
 # What is called after these has names that a legend below the graph would cut.
 _LONG = re.compile(r"\{\{(model|path|exception_type|from_state)\}\}")
+_MANY = re.compile(rf"\{{\{{({'|'.join(sorted(theme.MANY))})\}}\}}")
 _STATUS = re.compile(r"\{\{status(_code)?\}\}|\b[45]xx\b|\b429\b")
 _DASHED = common.GraphThresholdsStyleMode.DASHED

@@ -94,6 +94,15 @@ def as_shown(unit: str) -> str:
     return "locale" if unit == "short" else unit
 
 
+# Labels with a dozen values or more.
+MANY: Final = frozenset(["provider", "model", "path", "gateway"])
+# Points of a graph with a line for each of those. One per pixel would take rates and quantiles over so few events that every
+# line jumps between its extremes; the window of each point follows from how many there are.
+FEW_POINTS: Final = 100
+# Lines of one label that a graph shows where there may be dozens.
+FEW_LINES: Final = 8
+
+
 # The least that an axis shows, by unit: with zeros alone Grafana would draw 0 to 100, or 0 to 10000%.
 LEAST_AXIS: Final = {"short": 1, "none": 1, "percentunit": 0.05, "percent": 5, "bytes": 1024}
 
@@ -101,6 +110,11 @@ LEAST_AXIS: Final = {"short": 1, "none": 1, "percentunit": 0.05, "percent": 5, "
 def by_name() -> builders.FieldColor:
     """A colour that follows from the name."""
     return builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+
+
+def fixed(colour: str) -> builders.FieldColor:
+    """One colour for everything, which judges nothing."""
+    return builders.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(colour)
 
 
 def status_colours(*, apart: bool) -> dict[str, list[models.DynamicConfigValue]]:

@@ -5,6 +5,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import links, queries, slo, theme
 from dashboards.board import Row, board
+from dashboards.expressions import Expression
 from dashboards.panels import dial, graph, number, ranking
 from dashboards.queries import Line
 from dashboards.service_panels import counted, readiness, statistic
@@ -12,6 +13,8 @@ from dashboards.tables import KeyColumn, ValueColumn, from_service
 from dashboards.variables import BoardVariables
 
 _MODEL_LEGEND = "{{provider}} {{model}}"
+# Of fewer, one failure would be a large share.
+_ENOUGH_CALLS = 20
 
 
 def build(v: BoardVariables) -> Dashboard:
@@ -89,19 +92,30 @@ def _traffic(v: BoardVariables) -> Row:
 
 
 def _providers(v: BoardVariables) -> Row:
-    failed = v.gateway.where('status!="success"')
     return "Providers and models", [
         _health(v),
         ranking(
-            "Models with most failed calls",
-            Line(failed.increase("model_inference_requests_total", ["provider", "model"]).top(8), _MODEL_LEGEND),
-            steps=theme.above(20, 100),
+            "Failed calls by model",
+            Line(_failing(v).top(theme.FEW_LINES), _MODEL_LEGEND),
+            steps=theme.above(0.02, 0.1),
             links=[links.to_model()],
-            # A share would mislead: a failed call carries the client's spelling of a model, a good one the provider's.
-            note="Failed calls over the picked time, under the name that the client wrote.",
+            note="Over the selected range, under the name that the client wrote.",
             size=(12, 15),
         ),
     ]
+
+
+def _failing(v: BoardVariables) -> Expression:
+    """Of all calls to a provider, those that failed for a model.
+
+    Not of the calls for that model: a failed one carries the client's spelling of it, a good one the provider's.
+    """
+    calls = "model_inference_requests_total"
+    failed = v.gateway.where('status!="success"').increase(calls, ["provider", "model"])
+    every = v.gateway.increase(calls, ["provider"])
+    share = f"{failed.promql} / on (provider) group_left () ({every.promql} > {_ENOUGH_CALLS})"
+    about = f"Share of a provider's calls that failed for this model, where it got more than {_ENOUGH_CALLS}."
+    return Expression(share, "percentunit", about)
 
 
 def _health(v: BoardVariables) -> table.Panel:

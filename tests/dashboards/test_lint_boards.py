@@ -19,7 +19,7 @@ PANELS = [(name, board, panel) for name, board in BOARDS for panel in reading.pa
 BOARD_IDS = [f"{name}: {board['uid']}" for name, board in BOARDS]
 PANEL_IDS = [f"{name}: {board['uid']}: {panel['title']}" for name, board, panel in PANELS]
 KNOWN_UNITS = {value for value in vars(grafana_units).values() if isinstance(value, str)}
-ORDER = ("datasource", "env", "app", "provider", "model", "interval", "job", "instance")
+ORDER = ("datasource", "env", "app", "provider", "model", "busiest", "interval", "job", "instance")
 JSON, INFINITY = "simpod-json-datasource", "yesoreyeram-infinity-datasource"
 FIXED = {JSON: "gatewayz-json", INFINITY: "gatewayz-summary"}
 
@@ -101,23 +101,30 @@ def test_query_variables_follow_the_time_range(board: Document) -> None:
     for variable in reading.variables(board):
         if variable["type"] == "query":
             assert variable["refresh"] == 2
-            assert variable["sort"] == 1
+            # The busiest come in their own order.
+            assert variable["sort"] == (1 if reading.is_of_labels(variable) else 0)
             assert variable["label"]
             assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
             assert (variable["multi"], variable.get("allValue")) == _choice(variable["name"])
 
 
 def _choice(name: str) -> tuple[bool, str | None]:
-    # One deployment at a time: staging would count as production.
-    return (False, None) if name == "env" else (True, ".+")
+    # One deployment at a time: staging would count as production. All of the busiest are those that were found.
+    return {"env": (False, None), "busiest": (True, None)}.get(name, (True, ".+"))
 
 
 @each_board
-def test_query_variables_ask_for_label_values(board: Document) -> None:
+def test_query_variables_ask_for_label_values_or_for_the_largest(board: Document) -> None:
     for variable in reading.variables(board):
         if variable["type"] == "query":
-            selector, _ = reading.label_values(variable)
-            assert reading.selectors(selector)
+            assert reading.selectors(reading.asked_by(variable))
+            if not reading.is_of_labels(variable):
+                label = re.search(r"sum by \((\w+)\)", reading.asked_by(variable))
+                assert label
+                assert variable["regex"] == f'/{label[1]}="([^"]*)"/'
+                # Nobody chooses them; all that are found are chosen.
+                assert variable["hide"] == 2
+                assert variable["includeAll"] is True
 
 
 @each_board
@@ -333,7 +340,9 @@ def test_what_the_written_boards_do_not_show_is_meant() -> None:
         "models.tokens_used_total",
         "models.credits_used_total",
         "database.total_queries",
-        # Drawn in PromQL, for the chosen deployment.
+        # Drawn in PromQL, for the chosen deployment and providers.
+        "providers.avg_error_rate",
+        "providers.avg_response_time_ms",
         "providers.degraded_providers",
         "providers.unavailable_providers",
     }

@@ -78,6 +78,29 @@ def test_a_panel_without_data_says_why(panel: Document) -> None:
         assert len(text) <= 7 * panel["gridPos"]["w"], "it would be too small to read"
 
 
+# What these show where there is no answer at all is what the panel has for no value. A bar chart says "No data in
+# response", and a state timeline that a time field is missing: that one is never without an answer (test_states.py).
+SAY_WHY = {"stat", "gauge", "bargauge", "piechart", "timeseries", "heatmap", "table", "text"}
+
+
+@each_panel
+def test_a_panel_is_of_a_kind_that_can_say_why(panel: Document) -> None:
+    if panel["type"] not in SAY_WHY:
+        assert panel["type"] == "state-timeline"
+        (query,) = panel["targets"]
+        assert ") or on () label_replace(vector(-2)," in query["expr"]
+
+
+@each_panel
+def test_no_colour_judges_what_grows_with_the_range(panel: Document) -> None:
+    """Twenty failed calls are many of an hour and few of a month."""
+    defaults = panel.get("fieldConfig", {}).get("defaults", {})
+    judges = {step["color"] for step in defaults.get("thresholds", {}).get("steps", [])} & {"orange", "red"}
+    counts = [q["expr"] for q in panel.get("targets", []) if "[$__range]" in q.get("expr", "")]
+    if panel["type"] in SHOWN_AS_A_VALUE and judges and counts:
+        assert defaults["unit"] == "percentunit"
+
+
 def test_the_service_board_says_that_nothing_scrapes_it() -> None:
     for panel in reading.panels(reading.board("gw-service")):
         if panel["datasource"]["type"] == "prometheus":

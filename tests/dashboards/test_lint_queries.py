@@ -160,6 +160,9 @@ def test_every_selector_is_narrowed_by_the_dashboards_variables(
         else:
             assert ("env" in defined) == (label is not None)
             assert label is None or reading.matchers(node.expr)[label] == reading.filled("$env")
+        # What people chose above holds for every panel below.
+        for chosen in {"provider", "model"} & metric.labels & defined:
+            assert chosen in reading.matchers(node.expr), metric.name
         if "app_name" in metric.labels and "app" in defined:
             assert "app_name" in reading.matchers(node.expr) or "on (job, instance)" in promql
 

@@ -1,6 +1,7 @@
 """Every query of every panel, variable, annotation and alert, asked of the service over the simulated gateway."""
 
 import json
+import re
 from collections.abc import Iterator
 from math import isfinite
 from typing import Any
@@ -44,14 +45,14 @@ NOT_WRITTEN = dict.fromkeys(
         "gw-business: Active subscriptions A",
         "gw-business: Subscriptions by plan A",
         "gw-business: Change of subscriptions A",
-        "gw-business: Plans",
+        "gw-business: Plans A",
         "gw-performance: Hit rate by cache A",
         "gw-performance: Look-ups A",
         "gw-performance: Look-ups B",
         "gw-performance: Size A",
     ),
     "the real gateway registers the family and never writes it",
-)
+) | {f"gw-providers: Counts of the exporter {ref}": "few deployments run that exporter" for ref in "ABCD"}
 
 
 def empty(stage: Stage) -> dict[str, str]:
@@ -122,7 +123,14 @@ def test_graphs_are_full_over_the_range_that_a_board_opens_with(stage: Stage, ui
 @pytest.mark.parametrize("uid", reading.uids())
 def test_every_variable_has_values(stage: Stage, uid: str) -> None:
     for variable in reading.variables(reading.board(uid)):
-        if variable["type"] == "query":
+        if variable["type"] == "query" and not reading.is_of_labels(variable):
+            found = asking.instant(stage, reading.filled(reading.asked_by(variable), env="production"))
+            # As Grafana writes a series, of which the variable's pattern takes the label.
+            texts = ["".join(f'{name}="{value}"' for name, value in each["metric"].items()) for each in found]
+            values = [re.search(variable["regex"].strip("/"), text) for text in texts]
+            assert 0 < len(values) <= theme.FEW_LINES
+            assert all(each and each[1] for each in values)
+        elif variable["type"] == "query":
             selector, label = reading.label_values(variable)
             params: dict[str, str | float] = {
                 "match[]": reading.filled(selector, env="production"),
@@ -174,7 +182,7 @@ def test_every_query_of_the_json_datasource_has_an_answer(stage: Stage, uid: str
             continue
         found = _panel_answer(stage, panel)
         elements = [each for each in found if each.get("rows") != []]
-        place = f"{uid}: {panel['title']}"
+        place = f"{uid}: {panel['title']} A"
         assert bool(elements) != (place in empty(stage)), place
         # The reason why there is nothing.
         assert bool([text for each in found for text in each.get("meta", {}).get("notices", [])]) != bool(elements)
@@ -224,7 +232,7 @@ def _check(target: PanelTarget, found: list[float]) -> None:
     if target.place in MAY_BE_NEGATIVE:
         low = -1000
     if target.panel["type"] == "state-timeline":
-        low = -1  # no news: a breaker has no series from a restart to its first event
+        low = -2  # no news: a breaker has no series from a restart to its first event, and nothing at all
     if target.place in MINUTES:
         high = 300
     if target.place in UPTIMES:
