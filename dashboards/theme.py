@@ -11,7 +11,8 @@ from grafana_foundation_sdk.models import dashboard as models
 
 TAG: Final = "gatewayz"
 PLUGIN_VERSION: Final = "11.6.0"
-SCRAPE_INTERVAL: Final = "15s"
+SCRAPE_SECONDS: Final = 15
+SCRAPE_INTERVAL: Final = f"{SCRAPE_SECONDS}s"
 GRID: Final = 24  # columns
 
 GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
@@ -96,8 +97,8 @@ def as_shown(unit: str) -> str:
 
 # Labels with a dozen values or more.
 MANY: Final = frozenset(["provider", "model", "path", "gateway"])
-# Points of a graph with a line for each of those. One per pixel would take rates and quantiles over so few events that every
-# line jumps between its extremes; the window of each point follows from how many there are.
+# Points of a graph with a line for each of those. One per pixel would take rates and quantiles over so few events
+# that every line jumps between its extremes; the window of each point follows from how many there are.
 FEW_POINTS: Final = 100
 # Lines of one label that a graph shows where there may be dozens.
 FEW_LINES: Final = 8

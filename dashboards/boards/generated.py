@@ -62,6 +62,7 @@ def _overview(v: BoardVariables, sections: Sequence[str], taken: set[str]) -> Da
         rows=[("Service", [readiness(size=(24, 4))]), *_numbers(v.metrics, sections)],
         since="now-6h",
         restarts=False,
+        scraped="",
     )
 
 

@@ -1,11 +1,13 @@
 """Overview: is it us, is it them, is it money?"""
 
-from grafana_foundation_sdk.builders import table
+from gatewayz_metrics.catalogue import scrape_gaps
+from gatewayz_metrics.promql.times import parse_literal_ms
+from grafana_foundation_sdk.builders import stat, table
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import links, queries, slo, theme
 from dashboards.board import Row, board
-from dashboards.expressions import Expression
+from dashboards.expressions import TRAFFIC, Expression
 from dashboards.panels import dial, graph, number, ranking
 from dashboards.queries import Line
 from dashboards.service_panels import counted, readiness, statistic
@@ -38,9 +40,28 @@ def _now(v: BoardVariables) -> Row:
         ),
         statistic(v, "http.error_rate", steps=theme.above(1, 5), links=[links.to_board("HTTP", "gw-http")]),
         statistic(v, "http.avg_latency_ms", steps=theme.above(2000, 5000), links=[_to_performance()]),
-        statistic(v, "http.in_progress"),
+        _scrapes(v),
         counted(v, "Providers", "providers.healthy_providers", "providers.total_providers", size=(4, 4)),
     ]
+
+
+def _scrapes(v: BoardVariables) -> stat.Panel:
+    """Whether scrapes fill the window of the numbers beside: after a gap they are wrong, and do not look it."""
+    window = v.metrics.catalogue.window
+    window_ms = parse_literal_ms(window)
+    edge_ms = scrape_gaps.find_edge(window_ms, theme.SCRAPE_SECONDS) or window_ms // 2
+    ends = scrape_gaps.tell_ends(v.http.series(TRAFFIC), window_ms, edge_ms)
+    about = f"Whether the gateway was scraped at both ends of the last {window}, the window of the numbers beside."
+    panel = number(
+        "Scrapes",
+        Expression(ends, "none", about),
+        note="While some are missing, rates and counts show less than there was.",
+    )
+    words = {scrape_gaps.WHOLE: ("complete", theme.GREY), 0: ("none", theme.RED)}
+    words |= dict.fromkeys((scrape_gaps.BEGUN, scrape_gaps.STOPPED), ("missing", theme.AMBER))
+    return panel.mappings(
+        [theme.texts(**{str(end): word for end, word in words.items()}), theme.missing(theme.NO_DATA)]
+    )
 
 
 def _promise(v: BoardVariables) -> Row:

@@ -30,6 +30,7 @@ def build(v: BoardVariables) -> Dashboard:
         rows=[_now(v), _requests(v), _caches(v), _upstream(v), _routes(v)],
         since="now-1h",
         restarts=False,
+        scraped=v.service.series(UP),
         empty=theme.NOT_SCRAPED,
     )
 

@@ -28,7 +28,7 @@ FOLD = (900 - 148) // 38
 ENOUGH = 5
 # The panels that answer the question of a written board.
 ANSWERS = {
-    "gw-overview": ("Error rate", "Average latency", "Burn rate", "Providers", "Provider health", "Credits"),
+    "gw-overview": ("Scrapes", "Error rate", "Average latency", "Burn rate", "Providers", "Provider health", "Credits"),
     "gw-http": ("Every route", "Share of failed requests"),
     "gw-providers": ("Degraded", "Down", "Availability", "Time available"),
     "gw-models": ("Models",),

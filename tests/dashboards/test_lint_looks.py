@@ -208,9 +208,8 @@ def test_nothing_is_shown_twice_on_a_board(board: Document) -> None:
     asked = [
         (str(sorted(query.items())), panel["title"])
         for panel in reading.panels(board)
-        for query in (
-            {k: v for k, v in q.items() if k not in ("refId", "legendFormat")} for q in panel.get("targets", [])
-        )
+        for target in panel.get("targets", [])
+        for query in [{key: value for key, value in target.items() if key not in ("refId", "legendFormat")}]
         if panel["type"] in ("stat", "gauge", "bargauge")
     ]
 

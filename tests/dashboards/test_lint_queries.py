@@ -108,8 +108,11 @@ def test_a_counter_is_never_shown_raw(case: Case) -> None:
 
 
 def _is_counted(node: reading.Node) -> bool:
-    parent = node.parents[-1] if node.parents else None
-    return isinstance(parent, promql_parser.AggregateExpr) and str(parent.op) == "count"
+    calls = {parent.func.name for parent in node.parents if isinstance(parent, promql_parser.Call)}
+    groups = {str(parent.op) for parent in node.parents if isinstance(parent, promql_parser.AggregateExpr)}
+    direct = node.parents[-1] if node.parents else None
+    is_count = isinstance(direct, promql_parser.AggregateExpr) and str(direct.op) == "count"
+    return is_count or bool(calls & {"count_over_time", "absent_over_time"}) or "group" in groups
 
 
 def _growth(node: reading.Node) -> str:

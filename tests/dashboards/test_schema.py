@@ -130,7 +130,10 @@ def _typed(board: Document) -> Document:
     """The dashboard without what Grafana reads and its types do not name."""
     found: Document = json.loads(json.dumps({key: value for key, value in board.items() if key != "id"}))
     for annotation in found["annotations"]["list"]:
-        assert annotation.pop("expr")  # the query of a Prometheus annotation
+        # What the Prometheus datasource reads.
+        assert annotation.pop("expr")
+        assert annotation.pop("titleFormat")
+        assert annotation.pop("textFormat")
     for variable in found["templating"]["list"]:
         if variable["type"] == "interval":
             assert variable.pop("auto")

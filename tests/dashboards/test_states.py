@@ -43,7 +43,8 @@ def assert_answer(folder: Path, found: dict[str, str], expected: Document) -> No
     series = [{"series": name, "values": values} for name, values in found.items()]
     tests = [{"interval": "15s", "input_series": series, "promql_expr_test": [expected]}]
     file = folder / "states.test.yml"
-    file.write_text(json.dumps({"tests": tests}), encoding="utf-8")
+    # promtool loads samples as far as it evaluates rules: by default to the whole minute.
+    file.write_text(json.dumps({"evaluation_interval": "15s", "tests": tests}), encoding="utf-8")
 
     content, said = promtool("test", "rules", file)
 
