@@ -1,7 +1,6 @@
 """Overview: is it us, is it them, is it money?"""
 
 from gatewayz_metrics.catalogue import scrape_gaps
-from gatewayz_metrics.promql.times import parse_literal_ms
 from grafana_foundation_sdk.builders import stat, table
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -48,9 +47,7 @@ def _now(v: BoardVariables) -> Row:
 def _scrapes(v: BoardVariables) -> stat.Panel:
     """Whether scrapes fill the window of the numbers beside: after a gap they are wrong, and do not look it."""
     window = v.metrics.catalogue.window
-    window_ms = parse_literal_ms(window)
-    edge_ms = scrape_gaps.find_edge(window_ms, theme.SCRAPE_SECONDS) or window_ms // 2
-    ends = scrape_gaps.tell_ends(v.http.series(TRAFFIC), window_ms, edge_ms)
+    ends = scrape_gaps.tell_ends_within(v.http.series(TRAFFIC), window, theme.SCRAPE_SECONDS)
     about = f"Whether the gateway was scraped at both ends of the last {window}, the window of the numbers beside."
     panel = number(
         "Scrapes",

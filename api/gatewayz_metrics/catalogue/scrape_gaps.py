@@ -69,10 +69,23 @@ def find_gap_checks(statistics: Iterable[Statistic], slots: Slots, scrape_second
     return checks
 
 
+def find_growing(template: str) -> tuple[str, ...]:
+    """The metrics whose growth a template shows. None of a quotient or a quantile: a gap is in both of its parts."""
+    if "/" in template or "histogram_quantile" in template:
+        return ()
+    return tuple(dict.fromkeys(_WINDOWED.findall(template)))
+
+
 def find_edge(window_ms: int, scrape_seconds: float) -> int | None:
     """How much of a window counts as one of its ends, in milliseconds; None where it is too short to have two."""
     edge_ms = round(max(_SCRAPES * scrape_seconds * 1000, _EDGE_SHARE * window_ms))
     return edge_ms if 2 * edge_ms <= window_ms else None
+
+
+def tell_ends_within(series: str, window: str, scrape_seconds: float) -> str:
+    """What tells about the ends of a window as written; one that is too short for two is cut into halves."""
+    window_ms = parse_literal_ms(window)
+    return tell_ends(series, window_ms, find_edge(window_ms, scrape_seconds) or window_ms // 2)
 
 
 def tell_ends(series: str, window_ms: int, edge_ms: int) -> str:
