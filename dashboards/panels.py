@@ -121,7 +121,10 @@ def graph(
     empty: str = theme.NO_DATA,
     ends_at: float | None = None,
 ) -> timeseries.Panel:
-    """Lines over time; thresholds are drawn as dashed lines. `ends_at` is the last bucket of the histogram, in s."""
+    """Lines over time; thresholds are drawn as dashed lines. `ends_at` is the last bucket of the histogram, in s.
+
+    A histogram of durations shows exemplars, too: dots that lead to single slow requests.
+    """
     about = replace(lines[0].expression, unit=_common_unit(title, lines))
     panel = timeseries.Panel().tooltip(theme.tooltip()).line_width(1).fill_opacity(0)
     panel.show_points(common.VisibilityMode.NEVER)
@@ -129,7 +132,10 @@ def graph(
     if steps is not None:
         steps = steps.lines
         panel.thresholds_style(common_builders.GraphThresholdsStyleConfig().mode(_DASHED))
-    targets = [queries.over_time(line) for line in lines]
+    # Once: the other quantiles are of the same observations.
+    targets = [
+        queries.over_time(line, exemplars=ends_at is not None and _P95 in line.expression.promql) for line in lines
+    ]
     return dressed(panel, title, about, targets, note=note, steps=steps, links=links, size=size, empty=empty)
 
 
@@ -315,4 +321,5 @@ _KNOWN = f"({{0}}) or 0 * last_over_time(({{0}})[1h:]) + {_GONE}"
 _LONG = re.compile(r"\{\{(model|path|exception_type|from_state)\}\}")
 _MANY = re.compile(rf"\{{\{{({'|'.join(sorted(theme.MANY))})\}}\}}")
 _STATUS = re.compile(r"\{\{status(_code)?\}\}|\b[45]xx\b|\b429\b")
+_P95 = "histogram_quantile(0.95,"
 _DASHED = common.GraphThresholdsStyleMode.DASHED

@@ -36,9 +36,10 @@ class Line:
     legend: str
 
 
-def over_time(line: Line) -> prometheus.Dataquery:
-    """The expression at every step of the dashboard's range."""
-    return prometheus.Dataquery().expr(line.expression.promql).legend_format(line.legend).range()
+def over_time(line: Line, *, exemplars: bool = False) -> prometheus.Dataquery:
+    """The expression at every step of the dashboard's range, with single observations behind it where some are kept."""
+    query = prometheus.Dataquery().expr(line.expression.promql).legend_format(line.legend).range()
+    return query.exemplar(True) if exemplars else query
 
 
 def at_the_end(line: Line) -> prometheus.Dataquery:
