@@ -65,3 +65,7 @@ def _explain(made: models.Panel | models.RowPanel, empty: str) -> None:
     if config is not None and config.defaults.no_value == theme.NO_DATA:
         # A number's place holds no sentence.
         config.defaults.no_value = empty.partition(":")[0] if made.type_val in ("stat", "gauge") else empty
+        for mapping in config.defaults.mappings or []:
+            # Where there is no answer at all, Grafana looks here before it looks there.
+            if isinstance(mapping, models.SpecialValueMap):
+                mapping.options.result.text = config.defaults.no_value

@@ -10,7 +10,7 @@ from dashboards.expressions import Expression
 from dashboards.links import Link
 from dashboards.variables import BoardVariables
 
-_NO_REASON = "It is not: the upstream answers"
+NOT_DEGRADED = "It is not: the upstream answers"
 _NOTE = "The service's own answer for the deployment that its SELECTOR names, whatever the variables above say."
 
 
@@ -77,17 +77,19 @@ def readiness(*, size: tuple[int, int] = (4, 4)) -> stat.Panel:
 def reason(*, size: tuple[int, int] = (24, 3)) -> stat.Panel:
     """Why the upstream is not reached, in the service's own words."""
     about = Expression("", "string", "Why the service cannot ask its upstream, as its summary says it.")
-    panel = panels.blank_number(_NO_REASON, fields="/.*/")
-    return panels.dressed(
+    panel = panels.blank_number(fields="/.*/")
+    panels.dressed(
         panel,
         "Why degraded",
         about,
-        [queries.from_outage()],
+        [queries.from_outage(NOT_DEGRADED)],
         steps=theme.dead(),
         size=size,
         source=queries.SUMMARY,
         empty="The service does not answer",
     )
+    # Of null, too, the panel says what it has for no answer.
+    return panel.mappings([theme.texts(**{NOT_DEGRADED: (NOT_DEGRADED, theme.GREY)})])
 
 
 def described(v: BoardVariables, name: str) -> Expression:

@@ -31,7 +31,7 @@ SLOW_BURN: Final = 6.0
 
 # What a panel says when nothing answers its query. Panels that know more say more.
 NO_DATA: Final = "Nothing in this range"
-NOT_SCRAPED: Final = "Not scraped: no Prometheus reads this service's /metrics, or nothing of the kind happened yet"
+NOT_SCRAPED: Final = "Not scraped, or none yet: no Prometheus reads this service's /metrics, or nothing has happened"
 # Where a gateway registers a family and counts nothing in it.
 NOT_WRITTEN: Final = "Not written by the gateway"
 # Below every value. The first step holds for what has no value as well, so no colour that judges begins there.
