@@ -48,7 +48,7 @@ class Annotation(Builder[models.AnnotationQuery]):
 
 def restarts(deployment: Selection) -> Annotation:
     """The starts of the gateway's processes."""
-    starts = growth("changes", deployment.foreign("process_start_time_seconds"), "2m")
+    starts = growth("changes", deployment.foreign("process_start_time_seconds"), _WINDOW)
     # Other processes of the deployment have start times as well.
     gateways = aggregate("group", _TARGET, deployment.series(IN_PROGRESS))
     return Annotation("Gateway restarts", f"({starts} and on (job, instance) {gateways}) > 0", "It counts from zero.")

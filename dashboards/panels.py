@@ -269,6 +269,8 @@ def heat(title: str, expression: Expression, *, note: str = "") -> heatmap.Panel
     panel = heatmap.Panel().calculate(False).color(colour).cell_gap(1).show_legend()
     panel.y_axis(heatmap.YAxisConfig().unit(expression.unit).axis_placement(common.AxisPlacement.LEFT))
     panel.mode(common.TooltipDisplayMode.SINGLE).show_y_histogram().show_color_scale(False)
+    # Which of two colours is brighter depends on the theme.
+    note = f"{note} The more a cell stands out, the more of them there were.".strip()
     return dressed(panel, title, expression, [queries.as_heat(expression)], note=note)
 
 

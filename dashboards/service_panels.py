@@ -1,6 +1,6 @@
 """Numbers that the service answers itself, without PromQL: one small request each, also when queries are slow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gatewayz_metrics.catalogue import grafana_unit
 from grafana_foundation_sdk.builders import stat
@@ -10,6 +10,15 @@ from dashboards.expressions import Expression
 from dashboards.links import Link
 from dashboards.variables import BoardVariables
 
+_SPELT = {
+    "avg": "average",
+    "api": "API",
+    "db": "DB",
+    "fastapi": "FastAPI",
+    "gatewayz": "GatewayZ",
+    "ttfb": "TTFB",
+    "usd": "USD",
+}
 NOT_DEGRADED = "It is not: the upstream answers"
 _NOTE = "The service's own answer for the deployment that its SELECTOR names, whatever the variables above say."
 
@@ -100,6 +109,10 @@ def described(v: BoardVariables, name: str) -> Expression:
 
 def title_of(name: str) -> str:
     """A statistic's key as people write it: `avg_latency_ms` is the average latency."""
-    words = name.partition(".")[2].removesuffix("_ms").split("_")
-    text = " ".join({"avg": "average", "api": "API"}.get(word, word) for word in words)
-    return text[0].upper() + text[1:]
+    return spelt(name.partition(".")[2].removesuffix("_ms").split("_"))
+
+
+def spelt(words: Iterable[str]) -> str:
+    """The words of a name as people write them, with a capital letter."""
+    text = " ".join(_SPELT.get(word, word) for word in words)
+    return text[:1].upper() + text[1:]

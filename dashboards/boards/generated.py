@@ -14,7 +14,7 @@ from dashboards.board import Row, board
 from dashboards.expressions import Metrics
 from dashboards.panels import fill_lines, graph, heat, sentence
 from dashboards.queries import Line
-from dashboards.service_panels import readiness, statistic, title_of
+from dashboards.service_panels import readiness, spelt, statistic, title_of
 from dashboards.variables import BoardVariables
 
 QUANTILES = (0.5, 0.95, 0.99)
@@ -111,7 +111,7 @@ def _drawn(v: BoardVariables, family: Family, title: str) -> tuple[str, list[Dra
         return "Distributions", [graph(title, *lines, note=f"Quantiles of the histogram {family.quantile_of}.")]
     if family.type == "histogram":
         lines = _quantiles(v, family, family.name, QUANTILES)
-        spread = heat(f"{title}, distribution", v.gateway.buckets(family.name), note="Brighter: it was so more often.")
+        spread = heat(f"{title}, distribution", v.gateway.buckets(family.name))
         return "Distributions", [graph(title, *lines, note=f"Quantiles of the histogram {family.name}."), spread]
     if "mean" in functions:
         line = Line(v.gateway.mean(family.name, _drawn_by(family)), _legend(family, title))
@@ -147,12 +147,12 @@ def _legend(family: Family, name: str, by: Sequence[str] | None = None) -> str:
 
 def _title(family: str) -> str:
     """A family's name in words, the unit left to the axis: `till_wait_seconds` is the till wait."""
-    return _words(family.removesuffix("_total").removesuffix("_seconds").removesuffix("_bytes") or family)
+    unitless = family.removesuffix("_total").removesuffix("_seconds").removesuffix("_bytes").removesuffix("_in")
+    return _words(unitless or family)
 
 
 def _words(name: str) -> str:
-    text = " ".join(name.replace("_", " ").split()) or name
-    return text[:1].upper() + text[1:]
+    return spelt(name.replace("_", " ").split()) or name
 
 
 def _unique(titles: Mapping[str, str]) -> dict[str, str]:

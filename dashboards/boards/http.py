@@ -69,7 +69,7 @@ def _errors(v: BoardVariables) -> Row:
 
 def _latency(v: BoardVariables) -> Row:
     return "Latency", [
-        heat("Durations", v.http.buckets(SECONDS), note="Brighter: more requests took that long."),
+        heat("Durations", v.http.buckets(SECONDS)),
         graph(
             "Mean and 95th percentile",
             Line(v.http.mean(SECONDS), "mean"),

@@ -58,7 +58,7 @@ def _calls(v: BoardVariables) -> Row:
             # By model it would mislead: a good call may carry another spelling than a failed one.
             note="By provider: failed calls carry the client's spelling of a model.",
         ),
-        heat("Durations of calls", chosen.buckets(SECONDS), note="Brighter: more calls took that long."),
+        heat("Durations of calls", chosen.buckets(SECONDS)),
         graph(
             "Time per call",
             *(Line(chosen.quantile(q, SECONDS), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)),

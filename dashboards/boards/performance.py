@@ -66,7 +66,7 @@ def _latency(v: BoardVariables) -> Row:
             Line(v.gateway.mean(CALL), "model call"),
             note="Means, for percentiles cannot be subtracted; many requests call no model.",
         ),
-        heat("Durations of model calls", v.gateway.buckets(CALL), note="Brighter: more calls took that long."),
+        heat("Durations of model calls", v.gateway.buckets(CALL)),
     ]
 
 

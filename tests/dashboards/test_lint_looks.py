@@ -118,6 +118,11 @@ def test_a_quantile_at_the_last_bucket_says_that_it_may_be_more(panel: Document)
             assert {"text": f"{bound} s or more", "index": 0} in texts
 
 
+@each_panel
+def test_what_is_said_holds_in_both_themes(panel: Document) -> None:
+    assert not re.search(r"[Bb]righter|[Dd]arker|\b(black|white)\b", panel["description"])
+
+
 def columns(panel: Document, name: str) -> dict[str, object]:
     return dict(overrides(panel, name))
 
@@ -157,6 +162,56 @@ def test_a_phone_shows_the_columns_that_matter(panel: Document) -> None:
     names = [organized["renameByName"].get(key, key) for key in organized["indexByName"]]
     # The service orders its own tables in the same way.
     assert not names or (set(names[: -len(values)]), names[-len(values) :]) == (widths.keys() - values, values)
+
+
+# Rows that a panel has to show, and how many pixels a row, a head and a panel's own head and padding take.
+ROWS = {"Provider health": 13, "Every route": 10, "Models": 12, "Time available": 13}
+ROW, HEADS = {"table": 36, "bargauge": 28}, {"table": 72, "bargauge": 44}
+
+
+@pytest.mark.parametrize("title", ROWS)
+def test_a_list_shows_the_rows_that_matter(title: str) -> None:
+    (panel,) = [p for board in reading.boards() for p in reading.panels(board) if p["title"] == title]
+    pixels = panel["gridPos"]["h"] * 38 - 8 - HEADS[panel["type"]]
+
+    assert pixels // ROW[panel["type"]] >= ROWS[title]
+
+
+@each_panel
+def test_names_have_the_room_that_is_left(panel: Document) -> None:
+    """anthropic/claude-sonnet-4.5 takes 240 pixels."""
+    if panel["type"] == "table" and panel["gridPos"]["w"] == 24:
+        left = 1250 - sum(int(str(each)) for each in columns(panel, "custom.width").values())
+        assert left / len(columns(panel, "custom.minWidth")) >= 240
+
+
+@each_panel
+def test_the_worst_or_the_largest_comes_first(panel: Document) -> None:
+    if panel["type"] == "bargauge":
+        assert re.match(r"(sort|topk)\(", panel["targets"][0]["expr"])
+
+
+@each_panel
+def test_shares_have_two_decimals(panel: Document) -> None:
+    """0.00480% is no better known than 0.00%."""
+    defaults = panel.get("fieldConfig", {}).get("defaults", {})
+    if panel["type"] in ("stat", "gauge", "bargauge") and defaults["unit"] in ("percent", "percentunit"):
+        assert defaults["decimals"] == 2
+    if panel["type"] == "table":
+        shares = [name for name, unit in columns(panel, "unit").items() if unit in ("percent", "percentunit")]
+        assert [columns(panel, "decimals")[name] for name in shares] == [2] * len(shares)
+
+
+def test_what_answers_is_not_praised_for_it() -> None:
+    """A provider that answers may still fail every third call; one without failures has a zero, not a blank."""
+    (health,) = [p for p in reading.panels(reading.board("gw-overview")) if p["title"] == "Provider health"]
+    (models,) = [p for p in reading.panels(reading.board("gw-models")) if p["title"] == "Models"]
+    mappings = columns(health, "mappings")["State"]
+    words = {key: each for m in mappings if m["type"] == "value" for key, each in m["options"].items()}  # type: ignore[attr-defined]
+
+    assert {each["text"]: each["color"] for each in words.values()} == {"answers": "text", "down": "red"}
+    failed = models["targets"][list(columns(models, "unit")).index("Failed")]["expr"]
+    assert " or 0 * sum by (provider, model) (increase(" in failed
 
 
 @each_panel

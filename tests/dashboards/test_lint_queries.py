@@ -91,6 +91,17 @@ def test_rates_run_over_the_rate_interval(target: PanelTarget) -> None:
     assert (windows <= {7919}) != (target.place in FIXED_WINDOWS)
 
 
+@pytest.mark.parametrize(
+    "annotation",
+    [each for _, board in checked() for each in board["annotations"]["list"]],
+    ids=lambda each: str(each["name"]),
+)
+def test_annotations_look_at_all_that_lies_between_two_points(annotation: reading.Document) -> None:
+    """Grafana asks for a hundred points of any range: two minutes would leave out most of six hours."""
+    assert re.findall(r"\[(.*?)\]", annotation["expr"])
+    assert set(re.findall(r"\[(.*?)\]", annotation["expr"])) == {"$__rate_interval"}
+
+
 @each_case
 def test_a_range_stands_in_a_function(case: Case) -> None:
     for node in reading.parsed(case.promql):

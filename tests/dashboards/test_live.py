@@ -76,7 +76,7 @@ ANYTHING_POSITIVE = (0, 1e12)
 # Overload protection stays on for three minutes; no request takes as long.
 MINUTES = {f"gw-reliability: Velocity mode duration {ref}" for ref in "ABC"}
 # Time since a start.
-UPTIMES = {"gw-cache: Redis uptime in A"}
+UPTIMES = {"gw-cache: Redis uptime A"}
 # What has values only while or after something is wrong, or looks further back than there is history.
 SELDOM = {
     *MINUTES,
