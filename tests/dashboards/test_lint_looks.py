@@ -62,10 +62,10 @@ def test_lines_of_many_series_can_be_told_apart(panel: Document) -> None:
 @pytest.mark.parametrize("uid", ["gw-http", "gw-models"])
 def test_of_dozens_of_names_the_busiest_are_drawn(uid: str) -> None:
     drawn = [
-        (label[1], query["expr"])
+        (found[1], query["expr"])
         for panel in reading.panels(reading.board(uid))
         for query in panel["targets"]
-        if panel["type"] == "timeseries" and (label := re.search(r"\{\{(model|path)\}\}", query["legendFormat"]))
+        if panel["type"] == "timeseries" and (found := re.search(r"\{\{(model|path)\}\}", query["legendFormat"]))
     ]
 
     assert len(drawn) > 1

@@ -48,7 +48,7 @@ def client(gapped: Engine) -> Iterator[TestClient]:
         yield found
 
 
-def ask(client: TestClient, target: str, end: int, *, since: int = 3600, **payload: object) -> list[Element]:
+def ask(client: TestClient, target: str, end: int, payload: Element, *, since: int = 3600) -> list[Element]:
     span = {"from": (end - since) * 1000, "to": end * 1000}
     targets = [{"refId": "A", "target": target, "payload": payload}]
     body = {"range": span, "intervalMs": 15_000, "maxDataPoints": 500, "targets": targets}
@@ -58,7 +58,7 @@ def ask(client: TestClient, target: str, end: int, *, since: int = 3600, **paylo
 
 @pytest.mark.parametrize(("target", "payload"), [(RATE, {}), (COUNTER, {}), (COUNTER, {"function": "increase"})])
 def test_the_points_that_show_less_are_named(client: TestClient, target: str, payload: dict[str, object]) -> None:
-    element, *_ = ask(client, target, END, since=3000, **payload)
+    element, *_ = ask(client, target, END, payload, since=3000)
     (text,) = notices(element)
     shown = [(moment / 1000, value) for value, moment in element["datapoints"] if value is not None]
     truth = sorted(value for _, value in shown)[len(shown) // 2]
@@ -77,7 +77,7 @@ def _seconds(text: str) -> float:
 
 @pytest.mark.parametrize(("end", "is_told"), [(GAP[0], False), (GAP[0] + 120, True), (GAP[1] + 90, True), (END, False)])
 def test_a_number_whose_window_reaches_into_it_is_told(client: TestClient, end: int, is_told: bool) -> None:
-    (element,) = ask(client, RATE, end, instant=True)
+    (element,) = ask(client, RATE, end, {"instant": True})
 
     assert [text.partition(" has ")[0] for text in notices(element)] == [COUNTER] * is_told
 
@@ -92,12 +92,12 @@ WITHOUT = {
 
 @pytest.mark.parametrize(("target", "payload"), WITHOUT.values(), ids=WITHOUT)
 def test_nothing_is_said_of_what_is_right(client: TestClient, target: str, payload: dict[str, object]) -> None:
-    assert [text for element in ask(client, target, END, **payload) for text in notices(element)] == []
+    assert [text for element in ask(client, target, END, payload) for text in notices(element)] == []
 
 
 def test_what_a_filter_leaves_may_come_and_go(client: TestClient) -> None:
     """Failures begin with the end of the gap; ten minutes later the windows are whole."""
-    assert [notices(each) for each in ask(client, COUNTER, END, since=900, status_code="500")] == [[]]
+    assert [notices(each) for each in ask(client, COUNTER, END, {"status_code": "500"}, since=900)] == [[]]
 
 
 def test_a_question_that_fails_takes_nothing_from_the_panel(gapped: Engine) -> None:
@@ -110,7 +110,7 @@ def test_a_question_that_fails_takes_nothing_from_the_panel(gapped: Engine) -> N
             relay(exchange)
 
     with FakeUpstream(without_counts) as fake, serving(fake.url, selector='env="production"') as client:
-        (element,) = ask(client, RATE, END)
+        (element,) = ask(client, RATE, END, {})
 
     assert element["datapoints"]
     assert notices(element) == []
