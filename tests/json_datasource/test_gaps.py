@@ -100,6 +100,15 @@ def test_what_a_filter_leaves_may_come_and_go(client: TestClient) -> None:
     assert [notices(each) for each in ask(client, COUNTER, END, {"status_code": "500"}, since=900)] == [[]]
 
 
+def test_an_answer_to_another_question_says_nothing() -> None:
+    body = fakes.vector_body([({"job": "gateway"}, "-1")])
+    with FakeUpstream(fakes.answering(body)) as fake, serving(fake.url) as client:
+        (element,) = ask(client, RATE, END, {"instant": True})
+
+    assert element["datapoints"]
+    assert notices(element) == []
+
+
 def test_a_question_that_fails_takes_nothing_from_the_panel(gapped: Engine) -> None:
     relay = Relay(gapped.url)
 

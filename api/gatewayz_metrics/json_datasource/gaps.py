@@ -20,13 +20,14 @@ class GapQuestion:
     def explain(self, found: PackedSeries) -> Iterator[str]:
         """Which points lack something, a sentence for people per metric of which some do."""
         for one in found:
+            metric = one.labels.get(PART_LABEL)
             times = [time for time, value in zip(one.times, one.values, strict=True) if value in (STOPPED, BEGUN)]
-            if not times:
+            if not times or metric is None:
                 continue
             first, last = format_rfc3339(times[0]), format_rfc3339(times[-1])
             when = f"at {first}" if first == last else f"for {len(times):,} points from {first} to {last}"
             yield (
-                f"{one.labels[PART_LABEL]} has samples at one end alone of the {self.window} window {when}: "
+                f"{metric} has samples at one end alone of the {self.window} window {when}: "
                 "scrapes are missing, or it is new. What is shown there is less than there was."
             )
 
