@@ -14,6 +14,8 @@ IN_PROGRESS = "fastapi_requests_in_progress"
 _TARGET = ("job", "instance")
 # Where fewer scrapes succeeded than this part of those in the window before, some are missing.
 _ENOUGH = 0.75
+# Of so few, one more or less is chance: scrapes may come less often than the datasource has been told.
+_TOO_FEW = 3
 # At least four scrapes, and a little more than lies between two points: nothing is between two windows.
 _WINDOW = "$__rate_interval"
 
@@ -68,7 +70,7 @@ def missing_scrapes(series: str, everything: Selection) -> Annotation:
     none = " or ".join(f"absent_over_time({series}[{_WINDOW}]{shift})" for shift in shifts)
     return Annotation(
         "Scrapes missing",
-        f"group({now} < {_ENOUGH} * {before} and on (job, instance) {targets} or {none})",
+        f"group({now} < {_ENOUGH} * ({before} > {_TOO_FEW}) and on (job, instance) {targets} or {none})",
         "Rates over a window that reaches into this show less than there was.",
         theme.GONE,
     )

@@ -134,6 +134,7 @@ FAILING = {
     ),
     "one scrape fails": ({A[0]: "0+30x20 stale 630+30x60", A[1]: "1x20 0 1x60"}, "5m45s", False),
     "all is well": ({A[0]: "0+30x80", A[1]: "1x80"}, "8m", False),
+    "it is scraped half as often": ({A[0]: " ".join(["1 _"] * 40), A[1]: " ".join(["1 _"] * 40)}, "5m20s", False),
     "a new target comes": ({A[0]: "0+30x80", A[1]: "1x80", B[0]: "_x20 0+30x60", B[1]: "_x20 1x60"}, "5m30s", False),
     "nothing writes up": ({A[0]: "0+30x80"}, "8m", False),
     "nothing was ever scraped": ({}, "8m", True),
