@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-from gatewayz_metrics.promql.build import aggregate, growth
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards import links, queries, theme
+from dashboards import annotations, links, theme
+from dashboards.expressions import Selection
 from dashboards.panels import Panel
 from dashboards.variables import BoardVariables, Variable
-
-IN_PROGRESS = "fastapi_requests_in_progress"
 
 Row = tuple[str, Sequence[Panel]]
 
@@ -26,9 +24,14 @@ def board(
     since: str,
     refresh: str = "30s",
     restarts: bool = True,
+    scraped: str | None = None,
     empty: str = theme.NO_DATA,
 ) -> models.Dashboard:
-    """The dashboard that answers one question; `empty` is why its panels have no data, where they do not know."""
+    """The dashboard that answers one question.
+
+    `scraped` is what is there while its system is scraped, where that is not the catalogue's; empty where it has no
+    graphs. `empty` is why its panels have no data, where they do not know.
+    """
     found = (
         builders.Dashboard(f"{v.metrics.catalogue.title} / {title}")
         .uid(uid)
@@ -42,8 +45,11 @@ def board(
         .variables([variable for variable in variables if variable is not None])
         .link(links.all_dashboards())
     )
-    if restarts and IN_PROGRESS in v.metrics.families:
-        found.annotation(_restarts(v))
+    if restarts and annotations.IN_PROGRESS in v.metrics.families:
+        found.annotation(annotations.restarts(v.gateway))
+    series = scraped if scraped is not None else v.metrics.presence and v.gateway.foreign(v.metrics.presence)
+    if series:
+        found.annotation(annotations.missing_scrapes(series, Selection(v.metrics)))
     for name, panels in rows:
         found.with_row(builders.Row(name))
         for panel in panels:
@@ -59,19 +65,7 @@ def _explain(made: models.Panel | models.RowPanel, empty: str) -> None:
     if config is not None and config.defaults.no_value == theme.NO_DATA:
         # A number's place holds no sentence.
         config.defaults.no_value = empty.partition(":")[0] if made.type_val in ("stat", "gauge") else empty
-
-
-def _restarts(v: BoardVariables) -> builders.AnnotationQuery:
-    starts = growth("changes", v.gateway.foreign("process_start_time_seconds"), "2m")
-    # Other processes of the deployment have start times as well.
-    gateways = aggregate("group", ("job", "instance"), v.gateway.series(IN_PROGRESS))
-    return (
-        builders.AnnotationQuery()
-        .name("Gateway restarts")
-        .datasource(queries.CHOSEN)
-        .enable(True)
-        # Its switch would push the list of dashboards to a line of its own.
-        .hide(True)
-        .icon_color(theme.AMBER)
-        .expr(f"({starts} and on (job, instance) {gateways}) > 0")
-    )
+        for mapping in config.defaults.mappings or []:
+            # Where there is no answer at all, Grafana looks here before it looks there.
+            if isinstance(mapping, models.SpecialValueMap):
+                mapping.options.result.text = config.defaults.no_value

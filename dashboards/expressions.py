@@ -116,6 +116,11 @@ class Metrics:
         self.asked.add(name)
         return found
 
+    def have_label(self, template: str, label: str) -> bool:
+        """Whether all series that a template reads have a label, as far as the catalogue's families tell."""
+        having = {source for family in self.catalogue.families if label in family.by for source in family.sources}
+        return having.issuperset(build.find_metrics(template))
+
     @cached_property
     def presence(self) -> str:
         """A metric that is there while the system is: its traffic, else its first counter, else what comes first."""
@@ -147,11 +152,17 @@ class Selection:
         """A gauge as the catalogue defines it."""
         return self.as_defined(self.metrics.family(name, "gauge"))
 
-    def number(self, name: str) -> Expression:
-        """A statistic, in PromQL; it shows the families that it reads."""
+    def number(self, name: str, label: str = "") -> Expression:
+        """A statistic, in PromQL; it shows the families that it reads.
+
+        Matchers of a `label` reach its sources with that label alone; the others are left out.
+        """
         found = self.metrics.statistic(name)
         self.metrics.note_sources(found)
-        return Expression(self._filled(found.template), grafana_unit(found.unit), found.help)
+        choices = [each for each in found.choices if not label or self.metrics.have_label(each, label)]
+        if not choices:
+            raise NotInCatalogue(f"No source of {name!r} has the label {label!r}.")
+        return Expression(self._filled(build.first_of(choices)), grafana_unit(found.unit), found.help)
 
     def as_defined(self, family: Family) -> Expression:
         """A family's values as they are."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, Self, TypeVar
 
+from gatewayz_metrics.promql.build import with_label
 from grafana_foundation_sdk.builders import (
-    barchart,
     bargauge,
     gauge,
     heatmap,
@@ -51,7 +51,7 @@ class _Dressable(Protocol):
 
 P = TypeVar("P", bound=_Dressable)
 # Panels that show a number rather than a line.
-_NUMBERS = (stat.Panel, gauge.Panel, bargauge.Panel, piechart.Panel, barchart.Panel)
+_NUMBERS = (stat.Panel, gauge.Panel, bargauge.Panel, piechart.Panel)
 
 
 def dressed(
@@ -121,7 +121,10 @@ def graph(
     empty: str = theme.NO_DATA,
     ends_at: float | None = None,
 ) -> timeseries.Panel:
-    """Lines over time; thresholds are drawn as dashed lines. `ends_at` is the last bucket of the histogram, in s."""
+    """Lines over time; thresholds are drawn as dashed lines. `ends_at` is the last bucket of the histogram, in s.
+
+    A histogram of durations shows exemplars, too: dots that lead to single slow requests.
+    """
     about = replace(lines[0].expression, unit=_common_unit(title, lines))
     panel = timeseries.Panel().tooltip(theme.tooltip()).line_width(1).fill_opacity(0)
     panel.show_points(common.VisibilityMode.NEVER)
@@ -129,7 +132,10 @@ def graph(
     if steps is not None:
         steps = steps.lines
         panel.thresholds_style(common_builders.GraphThresholdsStyleConfig().mode(_DASHED))
-    targets = [queries.over_time(line) for line in lines]
+    # Once: the other quantiles are of the same observations.
+    targets = [
+        queries.over_time(line, exemplars=ends_at is not None and _P95 in line.expression.promql) for line in lines
+    ]
     return dressed(panel, title, about, targets, note=note, steps=steps, links=links, size=size, empty=empty)
 
 
@@ -149,6 +155,8 @@ def _look(
     """Colours, legend and axis, by what the lines are called and measured in."""
     names = " ".join(line.legend for line in lines)
     panel.legend(theme.legend(long_names=bool(_LONG.search(names))))
+    if _MANY.search(names):
+        panel.max_data_points(theme.FEW_POINTS)
     if "{{" in names:
         # By its place in the answer, a provider would have another colour on the next panel.
         panel.color_scheme(theme.by_name())
@@ -219,10 +227,11 @@ def ranking(
     title: str,
     line: Line,
     *,
-    steps: theme.Steps,
+    steps: theme.Steps | None = None,
     links: Sequence[Link] = (),
     note: str = "",
     size: tuple[int, int] = (12, 8),
+    empty: str = theme.NO_DATA,
 ) -> bargauge.Panel:
     """The largest of something, as bars with a number each."""
     panel = (
@@ -233,10 +242,12 @@ def ranking(
         .orientation(common.VizOrientation.HORIZONTAL)
         .legend(theme.legend(shown=False))
         .min(0)
-        .mappings([theme.missing(theme.NO_DATA)])
+        .mappings([theme.missing(empty)])
     )
+    if steps is None:
+        panel.color_scheme(theme.fixed(theme.BAR))
     targets = [queries.at_the_end(line)]
-    return dressed(panel, title, line.expression, targets, note=note, steps=steps, links=links, size=size)
+    return dressed(panel, title, line.expression, targets, note=note, steps=steps, links=links, size=size, empty=empty)
 
 
 def donut(
@@ -251,18 +262,6 @@ def donut(
     return dressed(panel, title, line.expression, [queries.at_the_end(line)], links=links, note=note, size=size)
 
 
-def columns(title: str, expression: Expression, label: str, *, note: str = "") -> barchart.Panel:
-    """One bar per value of a label."""
-    panel = barchart.Panel().x_field(label).legend(theme.legend(shown=False)).tooltip(theme.tooltip())
-    panel.orientation(common.VizOrientation.HORIZONTAL).show_value(common.VisibilityMode.ALWAYS)
-    # The time of an instant is the same for all bars.
-    panel.with_transformation(
-        models.DataTransformerConfig(id_val="organize", options={"excludeByName": {"Time": True}})
-    )
-    panel.group_width(0.7).bar_width(0.9).x_tick_label_rotation(0).x_tick_label_max_length(30)
-    return dressed(panel, title, expression, [queries.as_rows(expression)], note=note)
-
-
 def heat(title: str, expression: Expression, *, note: str = "") -> heatmap.Panel:
     """How often which value occurred, over time."""
     colour = heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
@@ -270,19 +269,34 @@ def heat(title: str, expression: Expression, *, note: str = "") -> heatmap.Panel
     panel = heatmap.Panel().calculate(False).color(colour).cell_gap(1).show_legend()
     panel.y_axis(heatmap.YAxisConfig().unit(expression.unit).axis_placement(common.AxisPlacement.LEFT))
     panel.mode(common.TooltipDisplayMode.SINGLE).show_y_histogram().show_color_scale(False)
+    # Which of two colours is brighter depends on the theme.
+    note = f"{note} The more a cell stands out, the more of them there were.".strip()
     return dressed(panel, title, expression, [queries.as_heat(expression)], note=note)
 
 
 def states(
-    title: str, line: Line, words: models.ValueMap, *, links: Sequence[Link] = (), size: tuple[int, int] = (12, 8)
+    title: str,
+    line: Line,
+    words: models.ValueMap,
+    *,
+    absent: str,
+    links: Sequence[Link] = (),
+    size: tuple[int, int] = (12, 8),
 ) -> statetimeline.Panel:
-    """Which state held when, from numbers of 0 on. A state without news for a while is none: it gets a colour too."""
+    """Which state held when, from numbers of 0 on. A state without news for a while is none: it gets a colour too.
+
+    `absent` is why there may be no state at all, in two or three words: the name of the row that stands there then.
+    """
     panel = statetimeline.Panel().legend(theme.legend(shown=False)).tooltip(theme.tooltip())
-    panel.mappings([words, theme.texts(**{_GONE: ("no news", theme.GONE)}), theme.missing(theme.NO_DATA)])
+    gone = {_GONE: ("no news", theme.GONE), _ABSENT: (absent, theme.GONE)}
+    panel.mappings([words, theme.texts(**gone), theme.missing(theme.NO_DATA)])
     panel.show_value(common.VisibilityMode.NEVER).merge_values(True).row_height(0.8).fill_opacity(80)
     # Grafana draws a state on to the next one: through an outage it would stay as it was before.
-    known = replace(line, expression=line.expression.scaled(_KNOWN, line.expression.unit))
-    return dressed(panel, title, line.expression, [queries.over_time(known)], links=links, size=size)
+    known = line.expression.scaled(_KNOWN, line.expression.unit)
+    # Of an answer without series it says that a time field is missing, whatever the panel has for that case.
+    nothing = with_label(f"vector({_ABSENT})", line.legend.strip("{}"), absent)
+    drawn = replace(line, expression=known.scaled(f"({{}}) or on () {nothing}", known.unit))
+    return dressed(panel, title, line.expression, [queries.over_time(drawn)], links=links, size=size)
 
 
 def words(title: str, content: str, *, size: tuple[int, int] = (12, 6)) -> text.Panel:
@@ -302,10 +316,12 @@ def blank_number(empty: str = theme.NO_DATA, *, named: bool = False, fields: str
     return panel.mappings([theme.missing(empty)])
 
 
-_GONE = "-1"
+_GONE, _ABSENT = "-1", "-2"
 # What was there within the hour and is not now.
 _KNOWN = f"({{0}}) or 0 * last_over_time(({{0}})[1h:]) + {_GONE}"
 # What is called after these has names that a legend below the graph would cut.
 _LONG = re.compile(r"\{\{(model|path|exception_type|from_state)\}\}")
+_MANY = re.compile(rf"\{{\{{({'|'.join(sorted(theme.MANY))})\}}\}}")
 _STATUS = re.compile(r"\{\{status(_code)?\}\}|\b[45]xx\b|\b429\b")
+_P95 = "histogram_quantile(0.95,"
 _DASHED = common.GraphThresholdsStyleMode.DASHED

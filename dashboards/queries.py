@@ -36,9 +36,10 @@ class Line:
     legend: str
 
 
-def over_time(line: Line) -> prometheus.Dataquery:
-    """The expression at every step of the dashboard's range."""
-    return prometheus.Dataquery().expr(line.expression.promql).legend_format(line.legend).range()
+def over_time(line: Line, *, exemplars: bool = False) -> prometheus.Dataquery:
+    """The expression at every step of the dashboard's range, with single observations behind it where some are kept."""
+    query = prometheus.Dataquery().expr(line.expression.promql).legend_format(line.legend).range()
+    return query.exemplar(True) if exemplars else query
 
 
 def at_the_end(line: Line) -> prometheus.Dataquery:
@@ -128,9 +129,10 @@ def from_readiness() -> Built:
     return Built(SummaryQuery("", ("status",), url="/readyz", kind="string"))
 
 
-def from_outage() -> Built:
-    """Why the service has no numbers, in a sentence; none while it has some.
+def from_outage(otherwise: str) -> Built:
+    """Why the service has no numbers, in a sentence; `otherwise` while it has some.
 
-    Of the summary: /readyz tells its reason to callers with a token alone.
+    Of the summary: /readyz tells its reason to callers with a token alone. Without a sentence of its own a good answer
+    would look like none at all. Infinity reads what is no path as JSONata.
     """
-    return Built(SummaryQuery("", ("error",), kind="string"))
+    return Built(SummaryQuery(f"$merge([{json.dumps({'error': otherwise})}, $])", ("error",), kind="string"))

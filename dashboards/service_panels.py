@@ -1,6 +1,6 @@
 """Numbers that the service answers itself, without PromQL: one small request each, also when queries are slow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gatewayz_metrics.catalogue import grafana_unit
 from grafana_foundation_sdk.builders import stat
@@ -10,7 +10,16 @@ from dashboards.expressions import Expression
 from dashboards.links import Link
 from dashboards.variables import BoardVariables
 
-_NO_REASON = "It is not: the upstream answers"
+_SPELT = {
+    "avg": "average",
+    "api": "API",
+    "db": "DB",
+    "fastapi": "FastAPI",
+    "gatewayz": "GatewayZ",
+    "ttfb": "TTFB",
+    "usd": "USD",
+}
+NOT_DEGRADED = "It is not: the upstream answers"
 _NOTE = "The service's own answer for the deployment that its SELECTOR names, whatever the variables above say."
 
 
@@ -77,17 +86,19 @@ def readiness(*, size: tuple[int, int] = (4, 4)) -> stat.Panel:
 def reason(*, size: tuple[int, int] = (24, 3)) -> stat.Panel:
     """Why the upstream is not reached, in the service's own words."""
     about = Expression("", "string", "Why the service cannot ask its upstream, as its summary says it.")
-    panel = panels.blank_number(_NO_REASON, fields="/.*/")
-    return panels.dressed(
+    panel = panels.blank_number(fields="/.*/")
+    panels.dressed(
         panel,
         "Why degraded",
         about,
-        [queries.from_outage()],
+        [queries.from_outage(NOT_DEGRADED)],
         steps=theme.dead(),
         size=size,
         source=queries.SUMMARY,
         empty="The service does not answer",
     )
+    # Of null, too, the panel says what it has for no answer.
+    return panel.mappings([theme.texts(**{NOT_DEGRADED: (NOT_DEGRADED, theme.GREY)})])
 
 
 def described(v: BoardVariables, name: str) -> Expression:
@@ -98,6 +109,10 @@ def described(v: BoardVariables, name: str) -> Expression:
 
 def title_of(name: str) -> str:
     """A statistic's key as people write it: `avg_latency_ms` is the average latency."""
-    words = name.partition(".")[2].removesuffix("_ms").split("_")
-    text = " ".join({"avg": "average", "api": "API"}.get(word, word) for word in words)
-    return text[0].upper() + text[1:]
+    return spelt(name.partition(".")[2].removesuffix("_ms").split("_"))
+
+
+def spelt(words: Iterable[str]) -> str:
+    """The words of a name as people write them, with a capital letter."""
+    text = " ".join(_SPELT.get(word, word) for word in words)
+    return text[:1].upper() + text[1:]

@@ -76,9 +76,10 @@ def from_service(
     sort: str,
     note: str = "",
     size: tuple[int, int] = (24, 9),
+    empty: str = theme.NO_DATA,
 ) -> table.Panel:
     """A table that the JSON datasource joins itself."""
-    panel = _dressed_table(title, columns, targets, note, source=queries.JSON, size=size)
+    panel = _dressed_table(title, columns, targets, note, source=queries.JSON, size=size, empty=empty)
     renamed = {key.label: key.name for key in keys}
     _transform(panel, "organize", {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": renamed})
     return _with_keys(_sorted(panel, sort), keys)
@@ -98,9 +99,10 @@ def _dressed_table(
     *,
     source: models.DataSourceRef = queries.CHOSEN,
     size: tuple[int, int] = (24, 9),
+    empty: str = theme.NO_DATA,
 ) -> table.Panel:
     panel = table.Panel().show_header(True)
-    dressed(panel, title, columns[0].expression, targets, note=note, size=size, source=source)
+    dressed(panel, title, columns[0].expression, targets, note=note, size=size, source=source, empty=empty)
     for column in columns:
         panel.override_by_name(column.name, _properties(column))
     return panel

@@ -11,7 +11,8 @@ from grafana_foundation_sdk.models import dashboard as models
 
 TAG: Final = "gatewayz"
 PLUGIN_VERSION: Final = "11.6.0"
-SCRAPE_INTERVAL: Final = "15s"
+SCRAPE_SECONDS: Final = 15
+SCRAPE_INTERVAL: Final = f"{SCRAPE_SECONDS}s"
 GRID: Final = 24  # columns
 
 GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
@@ -30,7 +31,7 @@ SLOW_BURN: Final = 6.0
 
 # What a panel says when nothing answers its query. Panels that know more say more.
 NO_DATA: Final = "Nothing in this range"
-NOT_SCRAPED: Final = "Not scraped: no Prometheus reads this service's /metrics, or nothing of the kind happened yet"
+NOT_SCRAPED: Final = "Not scraped, or none yet: no Prometheus reads this service's /metrics, or nothing has happened"
 # Where a gateway registers a family and counts nothing in it.
 NOT_WRITTEN: Final = "Not written by the gateway"
 # Below every value. The first step holds for what has no value as well, so no colour that judges begins there.
@@ -94,6 +95,15 @@ def as_shown(unit: str) -> str:
     return "locale" if unit == "short" else unit
 
 
+# Labels with a dozen values or more.
+MANY: Final = frozenset(["provider", "model", "path", "gateway"])
+# Points of a graph with a line for each of those. One per pixel would take rates and quantiles over so few events
+# that every line jumps between its extremes; the window of each point follows from how many there are.
+FEW_POINTS: Final = 100
+# Lines of one label that a graph shows where there may be dozens.
+FEW_LINES: Final = 8
+
+
 # The least that an axis shows, by unit: with zeros alone Grafana would draw 0 to 100, or 0 to 10000%.
 LEAST_AXIS: Final = {"short": 1, "none": 1, "percentunit": 0.05, "percent": 5, "bytes": 1024}
 
@@ -101,6 +111,11 @@ LEAST_AXIS: Final = {"short": 1, "none": 1, "percentunit": 0.05, "percent": 5, "
 def by_name() -> builders.FieldColor:
     """A colour that follows from the name."""
     return builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+
+
+def fixed(colour: str) -> builders.FieldColor:
+    """One colour for everything, which judges nothing."""
+    return builders.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(colour)
 
 
 def status_colours(*, apart: bool) -> dict[str, list[models.DynamicConfigValue]]:

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 
+from dashboards import theme
 from dashboards.expressions import TRAFFIC, Metrics, Selection
 from dashboards.queries import CHOSEN, PROMETHEUS_NAME, PROMETHEUS_UID
 
@@ -83,6 +84,28 @@ class BoardVariables:
     def model(self) -> Variable:
         """The models of the chosen providers."""
         return _several("model", "Model", self.providers.series(CALLS))
+
+    def busiest(self, label: str, source: Selection, counter: str) -> Variable:
+        """The few values of a label with most of something over the range: more lines than these are a tangle.
+
+        Chosen here and not in each expression, whose text then stays the same while they do: `topk` in a graph draws
+        lines that come and go, and one over the whole range would keep the graph out of the range cache.
+        """
+        most = source.increase(counter, [label]).top(theme.FEW_LINES).promql
+        everything = models.VariableOption(text=["All"], value=["$__all"])
+        return (
+            builders.QueryVariable("busiest")
+            .label("Busiest")
+            .datasource(CHOSEN)
+            .query({"query": f"query_result({most})", "refId": "busiest", "qryType": 3})
+            .regex(f'/{label}="([^"]*)"/')
+            .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .sort(models.VariableSort.DISABLED)
+            .multi(True)
+            .include_all(True)
+            .current(everything)
+            .hide(models.VariableHide.HIDE_VARIABLE)
+        )
 
     def interval(self) -> Variable:
         """The width of a bar where things are counted."""

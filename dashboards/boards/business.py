@@ -34,11 +34,13 @@ def build(v: BoardVariables) -> Dashboard:
 
 
 def _now(v: BoardVariables) -> Row:
-    names = ("active_api_keys", "active_subscriptions", "active_trials", "total_tokens_used", "total_credits_used")
-    sizes = ((4, 4), (5, 4), (4, 4), (5, 4), (6, 4))
+    unwritten, none_yet = theme.NOT_WRITTEN, "None counted yet"
     return "Now", [
-        statistic(v, f"business.{name}", size=size, empty=theme.NOT_WRITTEN)
-        for name, size in zip(names, sizes, strict=True)
+        statistic(v, "business.active_api_keys", size=(4, 4), empty=unwritten),
+        statistic(v, "business.active_subscriptions", size=(5, 4), empty=unwritten),
+        statistic(v, "business.active_trials", size=(4, 4), empty=unwritten),
+        statistic(v, "business.total_tokens_used", size=(5, 4), empty=none_yet),
+        statistic(v, "business.total_credits_used", size=(6, 4), empty=none_yet),
     ]
 
 
@@ -61,7 +63,14 @@ def _consumption(v: BoardVariables) -> Row:
     month = v.gateway.increase(CREDITS, window="30d")
     by_provider = v.gateway.increase(CREDITS, ["provider"])
     return "Consumption", [
-        bars("Credits a day", Line(a_day, "this week"), Line(a_day.earlier("7d"), "the week before"), interval="1d"),
+        bars(
+            "Credits a day",
+            Line(a_day, "this week"),
+            Line(a_day.earlier("7d"), "the week before"),
+            interval="1d",
+            note="A day's bar stands where it ends, at midnight UTC.",
+            empty="No day has ended since the data began",
+        ),
         number("Credits in 30 days", month, note="Since the data begins, where that is less.", size=(4, 8)),
         donut("Credits by provider", Line(by_provider, "{{provider}}"), links=[links.to_provider()], size=(8, 8)),
     ]
@@ -70,10 +79,11 @@ def _consumption(v: BoardVariables) -> Row:
 def _plans(v: BoardVariables) -> table.Panel:
     return from_service(
         "Plans",
-        [KeyColumn("plan_type"), KeyColumn("billing_cycle")],
+        [KeyColumn("plan_type", least=100), KeyColumn("billing_cycle", least=100)],
         [ValueColumn("Subscriptions", v.gateway.now(SUBSCRIPTIONS), bar=True, width=200)],
         [queries.from_catalogue(SUBSCRIPTIONS, format="table", legend="Subscriptions")],
         sort="Subscriptions",
         note="The service's own answer, for the deployment that its SELECTOR names.",
         size=(18, 8),
+        empty=theme.NOT_WRITTEN,
     )

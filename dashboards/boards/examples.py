@@ -113,5 +113,5 @@ def _promql(v: BoardVariables) -> Row:
             Line(chosen.rate(CALLS, ["provider"]), "{{provider}}"),
             note="Every selector has the variables of the board; the window follows the width of a point.",
         ),
-        heat("A distribution", chosen.buckets(SECONDS), note="Format: heatmap. Brighter: more calls took that long."),
+        heat("A distribution", chosen.buckets(SECONDS), note="Format: heatmap."),
     ]

@@ -9,14 +9,16 @@ from gatewayz_metrics.catalogue import Family, functions_of
 from grafana_foundation_sdk.builders import heatmap, timeseries
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from dashboards import theme
 from dashboards.board import Row, board
 from dashboards.expressions import Metrics
 from dashboards.panels import fill_lines, graph, heat, sentence
 from dashboards.queries import Line
-from dashboards.service_panels import readiness, statistic, title_of
+from dashboards.service_panels import readiness, spelt, statistic, title_of
 from dashboards.variables import BoardVariables
 
 QUANTILES = (0.5, 0.95, 0.99)
+_READABLE = 0.95
 
 Drawn = timeseries.Panel | heatmap.Panel
 
@@ -60,6 +62,7 @@ def _overview(v: BoardVariables, sections: Sequence[str], taken: set[str]) -> Da
         rows=[("Service", [readiness(size=(24, 4))]), *_numbers(v.metrics, sections)],
         since="now-6h",
         restarts=False,
+        scraped="",
     )
 
 
@@ -108,38 +111,48 @@ def _drawn(v: BoardVariables, family: Family, title: str) -> tuple[str, list[Dra
         return "Distributions", [graph(title, *lines, note=f"Quantiles of the histogram {family.quantile_of}.")]
     if family.type == "histogram":
         lines = _quantiles(v, family, family.name, QUANTILES)
-        spread = heat(f"{title}, distribution", v.gateway.buckets(family.name), note="Brighter: it was so more often.")
+        spread = heat(f"{title}, distribution", v.gateway.buckets(family.name))
         return "Distributions", [graph(title, *lines, note=f"Quantiles of the histogram {family.name}."), spread]
     if "mean" in functions:
-        line = Line(v.gateway.mean(family.name, family.by), _legend(family, title))
+        line = Line(v.gateway.mean(family.name, _drawn_by(family)), _legend(family, title))
         return "Distributions", [graph(title, line, note=f"The mean, for the summary {family.name} has no quantiles.")]
     if "rate" in functions:
-        line = Line(v.gateway.rate(family.name, family.by), _legend(family, title))
+        line = Line(v.gateway.rate(family.name, _drawn_by(family)), _legend(family, title))
         return "Rates", [graph(title, line, note=f"How fast the counter {family.name} grows.")]
-    line = Line(v.gateway.as_defined(family), _legend(family, title))
+    line = Line(v.gateway.as_defined(family), _legend(family, title, family.by))
     return "Values", [graph(title, line, note=f"The {family.type} {family.name} as the catalogue defines it.")]
 
 
-def _quantiles(v: BoardVariables, family: Family, histogram: str, quantiles: Iterable[float]) -> list[Line]:
-    drawn = ((quantile, v.gateway.quantile(quantile, histogram, family.by)) for quantile in quantiles)
+def _quantiles(v: BoardVariables, family: Family, histogram: str, quantiles: Sequence[float]) -> list[Line]:
+    by = _drawn_by(family)
+    if theme.MANY.intersection(by):
+        # The others would be as many lines again, and what is above it hangs on a few observations.
+        quantiles = [max((each for each in quantiles if each <= _READABLE), default=min(quantiles))]
+    drawn = ((quantile, v.gateway.quantile(quantile, histogram, by)) for quantile in quantiles)
     return [Line(each.meaning(family.help), _legend(family, f"p{quantile * 100:g}")) for quantile, each in drawn]
 
 
-def _legend(family: Family, name: str) -> str:
-    """The labels by which the family's series differ; a lone series has its name."""
-    labels = [f"{{{{{label}}}}}" for label in family.by]
+def _drawn_by(family: Family) -> tuple[str, ...]:
+    """A family's labels; of those with a dozen values the first alone, for two have a line for every pair."""
+    _, *rest = [label for label in family.by if label in theme.MANY] or [""]
+    return tuple(label for label in family.by if label not in rest)
+
+
+def _legend(family: Family, name: str, by: Sequence[str] | None = None) -> str:
+    """The labels by which the drawn series differ; a lone series has its name."""
+    labels = [f"{{{{{label}}}}}" for label in (_drawn_by(family) if by is None else by)]
     several = family.type == "histogram" or family.quantile_of is not None
     return " ".join([name, *labels] if several or not labels else labels)
 
 
 def _title(family: str) -> str:
     """A family's name in words, the unit left to the axis: `till_wait_seconds` is the till wait."""
-    return _words(family.removesuffix("_total").removesuffix("_seconds").removesuffix("_bytes") or family)
+    unitless = family.removesuffix("_total").removesuffix("_seconds").removesuffix("_bytes").removesuffix("_in")
+    return _words(unitless or family)
 
 
 def _words(name: str) -> str:
-    text = " ".join(name.replace("_", " ").split()) or name
-    return text[:1].upper() + text[1:]
+    return spelt(name.replace("_", " ").split()) or name
 
 
 def _unique(titles: Mapping[str, str]) -> dict[str, str]:

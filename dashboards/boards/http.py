@@ -21,18 +21,24 @@ def build(v: BoardVariables) -> Dashboard:
         "gw-http",
         "HTTP",
         "Which route is slow or failing, and since when?",
-        variables=[v.datasource(), v.env(), v.app(), v.interval()],
+        variables=[v.datasource(), v.env(), v.app(), v.busiest("path", v.http, TRAFFIC), v.interval()],
         rows=[_routes(v), _errors(v), _traffic(v), _latency(v), _process(v)],
         since="now-3h",
     )
 
 
 def _traffic(v: BoardVariables) -> Row:
+    busiest = v.http.where('path=~"$busiest"')
     return "Traffic", [
-        graph("Busiest routes", Line(v.http.rate(TRAFFIC, ["method", "path"]).top(10), "{{method}} {{path}}")),
+        graph(
+            "Busiest routes",
+            Line(busiest.rate(TRAFFIC, ["path"]), "{{path}}"),
+            note=f"The {theme.FEW_LINES} with most requests over the selected range.",
+        ),
         graph(
             "In progress by route",
-            Line(v.http.total("fastapi_requests_in_progress", ["path"]).scaled("{} > 0", "short"), "{{path}}"),
+            Line(busiest.total("fastapi_requests_in_progress", ["path"]), "{{path}}"),
+            note=f"Of the {theme.FEW_LINES} busiest routes.",
         ),
     ]
 
@@ -63,7 +69,7 @@ def _errors(v: BoardVariables) -> Row:
 
 def _latency(v: BoardVariables) -> Row:
     return "Latency", [
-        heat("Durations", v.http.buckets(SECONDS), note="Brighter: more requests took that long."),
+        heat("Durations", v.http.buckets(SECONDS)),
         graph(
             "Mean and 95th percentile",
             Line(v.http.mean(SECONDS), "mean"),

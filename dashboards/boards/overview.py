@@ -1,10 +1,12 @@
 """Overview: is it us, is it them, is it money?"""
 
-from grafana_foundation_sdk.builders import table
+from gatewayz_metrics.catalogue import scrape_gaps
+from grafana_foundation_sdk.builders import stat, table
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import links, queries, slo, theme
 from dashboards.board import Row, board
+from dashboards.expressions import TRAFFIC, Expression
 from dashboards.panels import dial, graph, number, ranking
 from dashboards.queries import Line
 from dashboards.service_panels import counted, readiness, statistic
@@ -12,6 +14,8 @@ from dashboards.tables import KeyColumn, ValueColumn, from_service
 from dashboards.variables import BoardVariables
 
 _MODEL_LEGEND = "{{provider}} {{model}}"
+# Of fewer, one failure would be a large share.
+_ENOUGH_CALLS = 20
 
 
 def build(v: BoardVariables) -> Dashboard:
@@ -35,9 +39,26 @@ def _now(v: BoardVariables) -> Row:
         ),
         statistic(v, "http.error_rate", steps=theme.above(1, 5), links=[links.to_board("HTTP", "gw-http")]),
         statistic(v, "http.avg_latency_ms", steps=theme.above(2000, 5000), links=[_to_performance()]),
-        statistic(v, "http.in_progress"),
+        _scrapes(v),
         counted(v, "Providers", "providers.healthy_providers", "providers.total_providers", size=(4, 4)),
     ]
+
+
+def _scrapes(v: BoardVariables) -> stat.Panel:
+    """Whether scrapes fill the window of the numbers beside: after a gap they are wrong, and do not look it."""
+    window = v.metrics.catalogue.window
+    ends = scrape_gaps.tell_ends_within(v.http.series(TRAFFIC), window, theme.SCRAPE_SECONDS)
+    about = f"Whether the gateway was scraped at both ends of the last {window}, the window of the numbers beside."
+    panel = number(
+        "Scrapes",
+        Expression(ends, "none", about),
+        note="While some are missing, rates and counts show less than there was.",
+    )
+    words = {scrape_gaps.WHOLE: ("complete", theme.GREY), 0: ("none", theme.RED)}
+    words |= dict.fromkeys((scrape_gaps.BEGUN, scrape_gaps.STOPPED), ("missing", theme.AMBER))
+    return panel.mappings(
+        [theme.texts(**{str(end): word for end, word in words.items()}), theme.missing(theme.NO_DATA)]
+    )
 
 
 def _promise(v: BoardVariables) -> Row:
@@ -89,19 +110,30 @@ def _traffic(v: BoardVariables) -> Row:
 
 
 def _providers(v: BoardVariables) -> Row:
-    failed = v.gateway.where('status!="success"')
     return "Providers and models", [
         _health(v),
         ranking(
-            "Models with most failed calls",
-            Line(failed.increase("model_inference_requests_total", ["provider", "model"]).top(8), _MODEL_LEGEND),
-            steps=theme.above(20, 100),
+            "Failed calls by model",
+            Line(_failing(v).top(theme.FEW_LINES), _MODEL_LEGEND),
+            steps=theme.above(0.02, 0.1),
             links=[links.to_model()],
-            # A share would mislead: a failed call carries the client's spelling of a model, a good one the provider's.
-            note="Failed calls over the picked time, under the name that the client wrote.",
+            note="Over the selected range, under the name that the client wrote.",
             size=(12, 15),
         ),
     ]
+
+
+def _failing(v: BoardVariables) -> Expression:
+    """Of all calls to a provider, those that failed for a model.
+
+    Not of the calls for that model: a failed one carries the client's spelling of it, a good one the provider's.
+    """
+    calls = "model_inference_requests_total"
+    failed = v.gateway.where('status!="success"').increase(calls, ["provider", "model"])
+    every = v.gateway.increase(calls, ["provider"])
+    share = f"{failed.promql} / on (provider) group_left () ({every.promql} > {_ENOUGH_CALLS})"
+    about = f"Share of a provider's calls that failed for this model, where it got more than {_ENOUGH_CALLS}."
+    return Expression(share, "percentunit", about)
 
 
 def _health(v: BoardVariables) -> table.Panel:

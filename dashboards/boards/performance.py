@@ -66,7 +66,7 @@ def _latency(v: BoardVariables) -> Row:
             Line(v.gateway.mean(CALL), "model call"),
             note="Means, for percentiles cannot be subtracted; many requests call no model.",
         ),
-        heat("Durations of model calls", v.gateway.buckets(CALL), note="Brighter: more calls took that long."),
+        heat("Durations of model calls", v.gateway.buckets(CALL)),
     ]
 
 
@@ -105,7 +105,7 @@ def _routes(v: BoardVariables) -> Row:
     return "Slowest routes", [
         joined(
             "Routes by 95th percentile",
-            [KeyColumn("path", [links.to_board("HTTP", "gw-http")])],
+            [KeyColumn("path", [links.to_board("HTTP", "gw-http")], least=150)],
             [
                 ValueColumn(
                     "95th percentile",
@@ -114,7 +114,7 @@ def _routes(v: BoardVariables) -> Row:
                     words=theme.or_more(5),
                     width=130,
                 ),
-                ValueColumn("Mean", v.http.mean(HTTP, ["path"], RANGE), bar=True, width=200),
+                ValueColumn("Mean", v.http.mean(HTTP, ["path"], RANGE), bar=True, width=120),
             ],
             sort="95th percentile",
             note="Over the selected range; the slowest fifteen.",

@@ -7,7 +7,6 @@ from dashboards.board import Row, board
 from dashboards.expressions import RANGE
 from dashboards.panels import dial, donut, graph, number, ranking, states, words
 from dashboards.queries import Line
-from dashboards.service_panels import counted
 from dashboards.variables import BoardVariables
 
 CALLS = "model_inference_requests_total"
@@ -31,11 +30,11 @@ def build(v: BoardVariables) -> Dashboard:
 def _now(v: BoardVariables) -> Row:
     return "Now", [
         *(
-            number(title, v.gateway.number(f"providers.{state}_providers"), steps=steps, size=(3, 4))
+            number(title, v.providers.number(f"providers.{state}_providers", "provider"), steps=steps, size=(3, 4))
             for state, title, steps in _COUNTS
         ),
-        counted(v, "Mean answer time", "providers.avg_response_time_ms", size=(4, 4)),
-        counted(v, "Mean error rate", "providers.avg_error_rate", size=(4, 4)),
+        number("Mean answer time", v.providers.number("providers.avg_response_time_ms", "provider")),
+        number("Mean error rate", v.providers.number("providers.avg_error_rate", "provider")),
         dial(
             "Lowest score", _lowest_score(v), steps=theme.below(0.6, 0.85), note=_EXPORTER, size=(4, 4), empty=_NO_SCORE
         ),
@@ -50,6 +49,7 @@ def _health(v: BoardVariables) -> Row:
             "Availability",
             Line(available, "{{provider}}"),
             theme.texts(_1=("answers", theme.GREEN), _0=("down", theme.RED)),
+            absent="nothing tells",
             links=[links.to_provider()],
             size=(12, 11),
         ),
@@ -103,7 +103,15 @@ def _each(v: BoardVariables) -> Row:
     )
     return "Failed calls, each provider", [
         per_provider.repeat("provider").repeat_direction("h").max_per_row(6),
-        words("Provider status pages", _STATUS_PAGES, size=(24, 4)),
+        words("Provider status pages", _STATUS_PAGES, size=(12, 6)),
+        graph(
+            "Counts of the exporter",
+            *(Line(v.gateway.now(f"gatewayz_providers_{state}"), state) for state in _EXPORTED),
+            # The numbers of the first row follow the chosen providers, which these cannot.
+            note=f"All providers of the deployment. {_EXPORTER}",
+            empty=_NO_SCORE,
+            size=(12, 6),
+        ),
     ]
 
 
@@ -113,8 +121,9 @@ def _lowest_score(v: BoardVariables) -> Line:
 
 
 _PICKED = "Over the selected range."
-_EXPORTER = "From an exporter that few deployments run: N/A where there is none."
+_EXPORTER = "From an exporter that few deployments run: nothing where there is none."
 _NO_SCORE = "No exporter"
+_EXPORTED = ("total", "healthy", "degraded", "down")
 _COUNTS = (
     ("total", "Known", None),
     ("healthy", "Healthy", None),
@@ -122,7 +131,11 @@ _COUNTS = (
     ("unavailable", "Down", theme.above(1, 1)),
 )
 _STATUS_PAGES = (
-    "[OpenAI](https://status.openai.com) · [Anthropic](https://status.anthropic.com) · "
-    "[OpenRouter](https://status.openrouter.ai) · [Google Cloud](https://status.cloud.google.com) · "
-    "[Groq](https://groqstatus.com) · [Fireworks](https://status.fireworks.ai)"
+    "[Anthropic](https://status.anthropic.com) · [Cerebras](https://status.cerebras.ai) · "
+    "[DeepInfra](https://status.deepinfra.com) · [Fireworks](https://status.fireworks.ai) · "
+    "[Google Vertex](https://status.cloud.google.com) · [Groq](https://groqstatus.com) · "
+    "[Mistral](https://status.mistral.ai) · [Novita](https://status.novita.ai) · "
+    "[OpenAI](https://status.openai.com) · [OpenRouter](https://status.openrouter.ai) · "
+    "[Together](https://status.together.ai) · [xAI](https://status.x.ai). "
+    "Featherless has none that we know of."
 )

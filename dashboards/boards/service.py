@@ -30,6 +30,7 @@ def build(v: BoardVariables) -> Dashboard:
         rows=[_now(v), _requests(v), _caches(v), _upstream(v), _routes(v)],
         since="now-1h",
         restarts=False,
+        scraped=v.service.series(UP),
         empty=theme.NOT_SCRAPED,
     )
 
@@ -93,6 +94,7 @@ def _upstream(v: BoardVariables) -> Row:
             "Upstream over time",
             Line(v.service.total(UP, ["instance"], "min"), "{{instance}}"),
             theme.texts(_1=("reached", theme.GREEN), _0=("not reached", theme.RED)),
+            absent="not scraped",
         ),
         graph(
             "Requests to the upstream", Line(v.service.rate(ASKED, ["endpoint", "outcome"]), "{{endpoint}} {{outcome}}")
@@ -131,10 +133,10 @@ def _routes(v: BoardVariables) -> Row:
     return "Routes", [
         joined(
             "Every route of the service",
-            [KeyColumn("route")],
+            [KeyColumn("route", least=180)],
             [
-                ValueColumn("Requests", v.service.increase(REQUESTS, ["route"]), bar=True, width=200),
                 ValueColumn("Mean", v.service.mean(SECONDS, ["route"], RANGE), theme.above(1, 5)),
+                ValueColumn("Requests", v.service.increase(REQUESTS, ["route"]), bar=True, width=120),
             ],
             sort="Requests",
             note="Over the selected range.",

@@ -1,5 +1,7 @@
 """What dashboards and alerts ask, asked of the service."""
 
+import json
+import re
 from typing import Any
 
 from dashboards.alerting import Alert
@@ -14,7 +16,11 @@ def row_of(stage: Stage, target: PanelTarget) -> Document:
     answer = stage.client.get(target.query["url"], params=params)
     assert answer.status_code == 200, answer.text
     found: Document = answer.json()
-    for step in filter(None, target.query["root_selector"].split(".")):
+    selector = target.query["root_selector"]
+    if merged := re.fullmatch(r"\$merge\(\[(\{.*\}), \$\]\)", selector):
+        # JSONata: what is in the document wins.
+        return {**json.loads(merged[1]), **found}
+    for step in filter(None, selector.split(".")):
         found = found[step]
     return found
 

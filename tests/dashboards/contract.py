@@ -10,8 +10,9 @@ from gatewayz_metrics.telemetry import Telemetry
 
 SCRAPED = frozenset({"job", "instance", "source", "aggregated_by"})
 
-# Exported by every Python process, and defined by no catalogue.
+# Defined by no catalogue: Prometheus writes the first, every Python process exports the others.
 PROCESS = {
+    "up": "gauge",
     "process_start_time_seconds": "gauge",
     "process_cpu_seconds_total": "counter",
     "process_resident_memory_bytes": "gauge",

@@ -39,6 +39,7 @@ _STEPS = (
 )
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
 _LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
+_QUERY_RESULT = re.compile(r"query_result\((.+)\)")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def expressions(document: Document) -> dict[str, str]:
     uid = document["uid"]
     return {
         **{target.place: target.query["expr"] for target in targets(document, "prometheus")},
-        **{f"{uid}: ${v['name']}": label_values(v)[0] for v in variables(document) if v["type"] == "query"},
+        **{f"{uid}: ${v['name']}": asked_by(v) for v in variables(document) if v["type"] == "query"},
         **{f"{uid}: {annotation['name']}": annotation["expr"] for annotation in document["annotations"]["list"]},
     }
 
@@ -100,6 +101,17 @@ def expressions(document: Document) -> dict[str, str]:
 def variables(document: Document) -> list[Document]:
     found: list[Document] = document["templating"]["list"]
     return found
+
+
+def asked_by(variable: Document) -> str:
+    """The selector of a list of label values, or the expression whose series it is a list of."""
+    found = _QUERY_RESULT.fullmatch(variable["query"]["query"])
+    return found[1] if found else label_values(variable)[0]
+
+
+def is_of_labels(variable: Document) -> bool:
+    """Whether its values are those of a label, whatever their series are worth."""
+    return variable["type"] == "query" and bool(_LABEL_VALUES.fullmatch(variable["query"]["query"]))
 
 
 def label_values(variable: Document) -> tuple[str, str]:
@@ -130,7 +142,7 @@ def default_range(document: Document) -> int:
 
 def step(panel: Document, span: float) -> int:
     """The seconds between two points that Grafana asks for: a point per pixel, no closer than the panel allows."""
-    wanted = span / (panel["gridPos"]["w"] * COLUMN - GAP)
+    wanted = span / panel.get("maxDataPoints", panel["gridPos"]["w"] * COLUMN - GAP)
     rounded = next((found for limit, found in _STEPS if wanted <= limit), 10_800)
     least = panel.get("interval") or f"{SCRAPE_INTERVAL}s"
     # A board's own variable for it is an automatic one, which has no more than thirty points.
@@ -146,6 +158,11 @@ def macros(panel: Document, span: float) -> dict[str, str]:
         "__rate_interval": f"{max(width + SCRAPE_INTERVAL, 4 * SCRAPE_INTERVAL)}s",
         "__range": f"{span:.0f}s",
     }
+
+
+def annotation_macros(span: float) -> dict[str, str]:
+    """The same for annotations: Grafana asks for a hundred points, no closer than a minute."""
+    return macros({"gridPos": {"w": 24}, "maxDataPoints": 100, "interval": "60s"}, span)
 
 
 def used_variables(text: str) -> set[str]:

@@ -19,7 +19,7 @@ PANELS = [(name, board, panel) for name, board in BOARDS for panel in reading.pa
 BOARD_IDS = [f"{name}: {board['uid']}" for name, board in BOARDS]
 PANEL_IDS = [f"{name}: {board['uid']}: {panel['title']}" for name, board, panel in PANELS]
 KNOWN_UNITS = {value for value in vars(grafana_units).values() if isinstance(value, str)}
-ORDER = ("datasource", "env", "app", "provider", "model", "interval", "job", "instance")
+ORDER = ("datasource", "env", "app", "provider", "model", "busiest", "interval", "job", "instance")
 JSON, INFINITY = "simpod-json-datasource", "yesoreyeram-infinity-datasource"
 FIXED = {JSON: "gatewayz-json", INFINITY: "gatewayz-summary"}
 
@@ -28,7 +28,7 @@ FOLD = (900 - 148) // 38
 ENOUGH = 5
 # The panels that answer the question of a written board.
 ANSWERS = {
-    "gw-overview": ("Error rate", "Average latency", "Burn rate", "Providers", "Provider health", "Credits"),
+    "gw-overview": ("Scrapes", "Error rate", "Average latency", "Burn rate", "Providers", "Provider health", "Credits"),
     "gw-http": ("Every route", "Share of failed requests"),
     "gw-providers": ("Degraded", "Down", "Availability", "Time available"),
     "gw-models": ("Models",),
@@ -101,23 +101,30 @@ def test_query_variables_follow_the_time_range(board: Document) -> None:
     for variable in reading.variables(board):
         if variable["type"] == "query":
             assert variable["refresh"] == 2
-            assert variable["sort"] == 1
+            # The busiest come in their own order.
+            assert variable["sort"] == (1 if reading.is_of_labels(variable) else 0)
             assert variable["label"]
             assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
             assert (variable["multi"], variable.get("allValue")) == _choice(variable["name"])
 
 
 def _choice(name: str) -> tuple[bool, str | None]:
-    # One deployment at a time: staging would count as production.
-    return (False, None) if name == "env" else (True, ".+")
+    # One deployment at a time: staging would count as production. All of the busiest are those that were found.
+    return {"env": (False, None), "busiest": (True, None)}.get(name, (True, ".+"))
 
 
 @each_board
-def test_query_variables_ask_for_label_values(board: Document) -> None:
+def test_query_variables_ask_for_label_values_or_for_the_largest(board: Document) -> None:
     for variable in reading.variables(board):
         if variable["type"] == "query":
-            selector, _ = reading.label_values(variable)
-            assert reading.selectors(selector)
+            assert reading.selectors(reading.asked_by(variable))
+            if not reading.is_of_labels(variable):
+                label = re.search(r"sum by \((\w+)\)", reading.asked_by(variable))
+                assert label
+                assert variable["regex"] == f'/{label[1]}="([^"]*)"/'
+                # Nobody chooses them; all that are found are chosen.
+                assert variable["hide"] == 2
+                assert variable["includeAll"] is True
 
 
 @each_board
@@ -196,6 +203,8 @@ def test_it_leads_to_the_others_with_time_and_variables(board: Document) -> None
     assert link["type"] == "dashboards"
     # The switch of an annotation would push it to a line of its own.
     assert all(annotation["hide"] for annotation in board["annotations"]["list"])
+    # Beside four variables, as measured, a screen of 1600 pixels has room for the list and the time.
+    assert sum(variable.get("hide") != 2 for variable in reading.variables(board)) <= 4
     assert link["tags"] == board["tags"] == ["gatewayz"]
     assert link["asDropdown"] is link["includeVars"] is link["keepTime"] is True
 
@@ -333,7 +342,9 @@ def test_what_the_written_boards_do_not_show_is_meant() -> None:
         "models.tokens_used_total",
         "models.credits_used_total",
         "database.total_queries",
-        # Drawn in PromQL, for the chosen deployment.
+        # Drawn in PromQL, for the chosen deployment and providers.
+        "providers.avg_error_rate",
+        "providers.avg_response_time_ms",
         "providers.degraded_providers",
         "providers.unavailable_providers",
     }
@@ -364,7 +375,7 @@ def test_summary_panels_ask_for_numbers_by_name(name: str, board: Document) -> N
     for target in reading.targets(board, INFINITY):
         assert target.query["parser"] == "backend"
         assert target.query["url"].startswith("/"), "the datasource has the host"
-        if target.query["root_selector"]:
+        if target.query["root_selector"].startswith("metrics."):
             assert _statistic(target) in names
         else:
             (column,) = target.query["columns"]

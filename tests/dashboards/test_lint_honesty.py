@@ -45,12 +45,13 @@ def test_what_is_missing_has_no_colour_that_judges(panel: Document) -> None:
 
 @each_panel
 def test_null_and_not_a_number_are_mapped_to_a_grey_text(panel: Document) -> None:
-    if panel["type"] not in SHOWN_AS_A_VALUE or panel["title"] == DEAD[0]:
+    if panel["type"] not in SHOWN_AS_A_VALUE or panel["title"] in DEAD:
         return
     (options,) = missing(panel["fieldConfig"]["defaults"]["mappings"])
     assert options["match"] == "null+nan"
     assert options["result"]["color"] in NEUTRAL
-    assert options["result"]["text"]
+    # Grafana looks for null here first, and no answer at all is null to it.
+    assert options["result"]["text"] == panel["fieldConfig"]["defaults"]["noValue"]
 
 
 @each_panel
@@ -78,10 +79,34 @@ def test_a_panel_without_data_says_why(panel: Document) -> None:
         assert len(text) <= 7 * panel["gridPos"]["w"], "it would be too small to read"
 
 
+# What these show where there is no answer at all is what the panel has for no value. A bar chart says "No data in
+# response", and a state timeline that a time field is missing: that one is never without an answer (test_states.py).
+SAY_WHY = {"stat", "gauge", "bargauge", "piechart", "timeseries", "heatmap", "table", "text"}
+
+
+@each_panel
+def test_a_panel_is_of_a_kind_that_can_say_why(panel: Document) -> None:
+    if panel["type"] not in SAY_WHY:
+        assert panel["type"] == "state-timeline"
+        (query,) = panel["targets"]
+        assert ") or on () label_replace(vector(-2)," in query["expr"]
+
+
+@each_panel
+def test_no_colour_judges_what_grows_with_the_range(panel: Document) -> None:
+    """Twenty failed calls are many of an hour and few of a month."""
+    defaults = panel.get("fieldConfig", {}).get("defaults", {})
+    judges = {step["color"] for step in defaults.get("thresholds", {}).get("steps", [])} & {"orange", "red"}
+    counts = [q["expr"] for q in panel.get("targets", []) if "[$__range]" in q.get("expr", "")]
+    if panel["type"] in SHOWN_AS_A_VALUE and judges and counts:
+        assert defaults["unit"] == "percentunit"
+
+
 def test_the_service_board_says_that_nothing_scrapes_it() -> None:
     for panel in reading.panels(reading.board("gw-service")):
         if panel["datasource"]["type"] == "prometheus":
-            assert panel["fieldConfig"]["defaults"]["noValue"].startswith("Not scraped"), panel["title"]
+            # Or scraped, and nothing of the kind was counted within the window: a number says both, too.
+            assert panel["fieldConfig"]["defaults"]["noValue"].startswith("Not scraped, or none yet"), panel["title"]
 
 
 @each_panel

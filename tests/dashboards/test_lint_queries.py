@@ -91,6 +91,17 @@ def test_rates_run_over_the_rate_interval(target: PanelTarget) -> None:
     assert (windows <= {7919}) != (target.place in FIXED_WINDOWS)
 
 
+@pytest.mark.parametrize(
+    "annotation",
+    [each for _, board in checked() for each in board["annotations"]["list"]],
+    ids=lambda each: str(each["name"]),
+)
+def test_annotations_look_at_all_that_lies_between_two_points(annotation: reading.Document) -> None:
+    """Grafana asks for a hundred points of any range: two minutes would leave out most of six hours."""
+    assert re.findall(r"\[(.*?)\]", annotation["expr"])
+    assert set(re.findall(r"\[(.*?)\]", annotation["expr"])) == {"$__rate_interval"}
+
+
 @each_case
 def test_a_range_stands_in_a_function(case: Case) -> None:
     for node in reading.parsed(case.promql):
@@ -108,8 +119,11 @@ def test_a_counter_is_never_shown_raw(case: Case) -> None:
 
 
 def _is_counted(node: reading.Node) -> bool:
-    parent = node.parents[-1] if node.parents else None
-    return isinstance(parent, promql_parser.AggregateExpr) and str(parent.op) == "count"
+    calls = {parent.func.name for parent in node.parents if isinstance(parent, promql_parser.Call)}
+    groups = {str(parent.op) for parent in node.parents if isinstance(parent, promql_parser.AggregateExpr)}
+    direct = node.parents[-1] if node.parents else None
+    is_count = isinstance(direct, promql_parser.AggregateExpr) and str(direct.op) == "count"
+    return is_count or bool(calls & {"count_over_time", "absent_over_time"}) or "group" in groups
 
 
 def _growth(node: reading.Node) -> str:
@@ -160,6 +174,9 @@ def test_every_selector_is_narrowed_by_the_dashboards_variables(
         else:
             assert ("env" in defined) == (label is not None)
             assert label is None or reading.matchers(node.expr)[label] == reading.filled("$env")
+        # What people chose above holds for every panel below.
+        for chosen in {"provider", "model"} & metric.labels & defined:
+            assert chosen in reading.matchers(node.expr), metric.name
         if "app_name" in metric.labels and "app" in defined:
             assert "app_name" in reading.matchers(node.expr) or "on (job, instance)" in promql
 

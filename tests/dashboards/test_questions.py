@@ -57,7 +57,9 @@ class Viewer:
     def refresh(self, now: float) -> None:
         begin = now - 3600
         for variable in reading.variables(self.board):
-            if variable["type"] == "query":
+            if variable["type"] == "query" and not reading.is_of_labels(variable):
+                self._ask_instant(reading.asked_by(variable), now)
+            elif variable["type"] == "query":
                 selector, label = reading.label_values(variable)
                 span = {"start": f"{begin:.3f}", "end": f"{now:.3f}"}
                 params = {"match[]": reading.filled(selector, **VALUES), **span}

@@ -16,6 +16,8 @@ from tests.dashboards.catalogues import checked
 from tests.dashboards.reading import Document
 
 TYPESCRIPT = "typescript@5.7"
+# The schema that Grafana turns a classic dashboard into; of it, fields are as they were.
+V2 = "@grafana/schema/apis/dashboard.grafana.app/v2"
 CONFIG = {
     "compilerOptions": {
         "module": "esnext",
@@ -119,10 +121,16 @@ def _module(package: Path, boards: list[Document]) -> str:
     lines = ["import type { Dashboard } from '@grafana/schema';", AS_JSON]
     kinds = sorted({panel["type"] for board in boards for panel in reading.panels(board)})
     lines += [_import(package, kind) for kind in kinds]
+    has_v2 = (package / "node_modules/@grafana/schema/dist/types/schema/dashboard/v2").exists()
+    if has_v2:
+        lines.append(f"import type {{ FieldConfigSource }} from '{V2}';")
     for number, board in enumerate(boards):
         lines.append(f"export const board{number}: J<Dashboard> = {json.dumps(_typed(board))};")
         for panel in reading.panels(board):
             lines += _panel(f"{number}_{panel['id']}", panel)
+            if has_v2 and "fieldConfig" in panel:
+                config = json.dumps(panel["fieldConfig"])
+                lines.append(f"export const fields{number}_{panel['id']}: J<FieldConfigSource> = {config};")
     return "\n".join(lines)
 
 
@@ -130,7 +138,10 @@ def _typed(board: Document) -> Document:
     """The dashboard without what Grafana reads and its types do not name."""
     found: Document = json.loads(json.dumps({key: value for key, value in board.items() if key != "id"}))
     for annotation in found["annotations"]["list"]:
-        assert annotation.pop("expr")  # the query of a Prometheus annotation
+        # What the Prometheus datasource reads.
+        assert annotation.pop("expr")
+        assert annotation.pop("titleFormat")
+        assert annotation.pop("textFormat")
     for variable in found["templating"]["list"]:
         if variable["type"] == "interval":
             assert variable.pop("auto")

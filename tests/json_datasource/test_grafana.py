@@ -1,22 +1,15 @@
-"""The answers as Grafana's own package reads them: types, labels, units, names, NaN.
+"""The answers as Grafana's own package reads them: types, labels, units, names, NaN."""
 
-Needs Node; the package comes from the npm registry once and is kept in the user's cache.
-"""
-
-import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from gatewayz_demo import fetch
 
 from tests.json_datasource.asking import panel, panels
 from tests.json_datasource.recorded_data import INSTANCE_COUNT
+from tests.support import grafana_data
 
-VERSION = "11.6.2"
 SCRIPT = Path(__file__).parent / "frames.cjs"
 MINUTES = 60 + 1  # a point at each end of the hour
 
@@ -24,44 +17,9 @@ Frame = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def package() -> Path:
-    """The folder that holds the package."""
-    npm = shutil.which("npm")
-    if shutil.which("node") is None or npm is None:
-        pytest.skip("Node and npm are not installed.")
-    folder = fetch.create_cache_folder() / f"grafana-data-{VERSION}"
-    folder.mkdir(exist_ok=True)
-    with fetch.lock(folder / "lock"):
-        if not (folder / "complete").exists():
-            _install(npm, folder)
-    return folder
-
-
-def _install(npm: str, folder: Path) -> None:
-    folder.joinpath("package.json").write_text('{"private": true}', "utf-8")
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", f"@grafana/data@{VERSION}"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
-    except subprocess.TimeoutExpired:
-        pytest.skip("The npm registry does not answer.")
-    if done.returncode:
-        pytest.skip(f"The package cannot be installed: {done.stderr[-300:]}")
-    folder.joinpath("complete").touch()
-
-
-@pytest.fixture(scope="session")
-def read(package: Path, client: TestClient) -> dict[str, list[Frame]]:
+def read(client: TestClient) -> dict[str, list[Frame]]:
     """Answers of every shape, read by Grafana's package."""
-    node = shutil.which("node")
-    assert node
-    done = subprocess.run(
-        [node, str(SCRIPT), str(package)],
-        input=json.dumps(_answers(client)),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found: dict[str, list[Frame]] = json.loads(done.stdout)
+    found: dict[str, list[Frame]] = grafana_data.run(SCRIPT, _answers(client))
     return found
 
 

@@ -18,8 +18,8 @@ from gatewayz_metrics.promql.times import format_duration, parse_literal_ms
 _EDGE_SHARE = 1 / 4
 _SCRAPES = 4
 _WINDOWED = re.compile(rf"({METRIC_NAME.pattern})\{{\$selector[^}}]*\}}\[\$window\]")
-# What the expression of a check comes out as where one end of the window alone holds samples.
-_STOPPED, _BEGUN = "-1", "-2"
+# What `tell_ends` comes out as where the first part of the window alone holds samples, the last alone, and both.
+STOPPED, BEGUN, WHOLE = -1, -2, -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class GapCheck:
 
     def explain(self, value: str) -> str | None:
         """What the statistics lack, as a sentence for people; None when both ends hold samples, or neither does."""
-        if value not in (_STOPPED, _BEGUN):
+        if value not in (str(STOPPED), str(BEGUN)):
             return None
-        where = f"in the last {self.edge}" if value == _STOPPED else f"in the first {self.edge}"
+        where = f"in the last {self.edge}" if value == str(STOPPED) else f"in the first {self.edge}"
         return (
             f"{self.metric} has no samples {where} of the {self.window} over which {', '.join(self.statistics)} are "
             "computed: scrapes are missing, or it is new. They show less than there was."
@@ -51,8 +51,8 @@ def find_gap_checks(statistics: Iterable[Statistic], slots: Slots, scrape_second
     statistic of the section reads: what it divides by.
     """
     window_ms = parse_literal_ms(slots.window)
-    edge_ms = round(max(_SCRAPES * scrape_seconds * 1000, _EDGE_SHARE * window_ms))
-    if 2 * edge_ms > window_ms:
+    edge_ms = find_edge(window_ms, scrape_seconds)
+    if edge_ms is None:
         return {}
     by_section: dict[str, list[Statistic]] = {}
     for statistic in statistics:
@@ -61,7 +61,7 @@ def find_gap_checks(statistics: Iterable[Statistic], slots: Slots, scrape_second
     checks: dict[str, GapCheck] = {}
     for section, found in by_section.items():
         metric = _WINDOWED.findall(found[0].expr)[-1]
-        promql = slots.fill(_tell_ends(metric, format_duration(edge_ms), format_duration(window_ms - edge_ms)))
+        promql = slots.fill(tell_ends(selector(metric), window_ms, edge_ms))
         names = tuple(statistic.name for statistic in found)
         checks[found[0].name] = GapCheck(
             f"scrapes:{section}", metric, names, promql, slots.window, format_duration(edge_ms)
@@ -69,10 +69,30 @@ def find_gap_checks(statistics: Iterable[Statistic], slots: Slots, scrape_second
     return checks
 
 
-def _tell_ends(metric: str, edge: str, offset: str) -> str:
-    """Minus one for samples in the first part of the window, and minus two for samples in the last."""
+def find_growing(template: str) -> tuple[str, ...]:
+    """The metrics whose growth a template shows. None of a quotient or a quantile: a gap is in both of its parts."""
+    if "/" in template or "histogram_quantile" in template:
+        return ()
+    return tuple(dict.fromkeys(_WINDOWED.findall(template)))
+
+
+def find_edge(window_ms: int, scrape_seconds: float) -> int | None:
+    """How much of a window counts as one of its ends, in milliseconds; None where it is too short to have two."""
+    edge_ms = round(max(_SCRAPES * scrape_seconds * 1000, _EDGE_SHARE * window_ms))
+    return edge_ms if 2 * edge_ms <= window_ms else None
+
+
+def tell_ends_within(series: str, window: str, scrape_seconds: float) -> str:
+    """What tells about the ends of a window as written; one that is too short for two is cut into halves."""
+    window_ms = parse_literal_ms(window)
+    return tell_ends(series, window_ms, find_edge(window_ms, scrape_seconds) or window_ms // 2)
+
+
+def tell_ends(series: str, window_ms: int, edge_ms: int) -> str:
+    """Minus one for samples of a selector in the first part of the window, and minus two for samples in the last."""
+    edge, offset = format_duration(edge_ms), format_duration(window_ms - edge_ms)
     begin, end = (
-        f"((count(count_over_time({selector(metric)}[{edge}]{shift})) > bool 0) or vector(0))"
+        f"((count(count_over_time({series}[{edge}]{shift})) > bool 0) or vector(0))"
         for shift in (f" offset {offset}", "")
     )
     return f"0 - {begin} - 2 * {end}"

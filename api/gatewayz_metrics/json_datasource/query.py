@@ -22,12 +22,12 @@ from gatewayz_metrics.json_datasource.results import (
 from gatewayz_metrics.json_datasource.targets import (
     TargetPlan,
     TargetPlanner,
-    TargetQuery,
     explain_absences,
     explain_short_windows,
 )
 from gatewayz_metrics.json_datasource.texts import check_sum
 from gatewayz_metrics.json_datasource.timing import ENGINE_POINTS, PanelTiming, resolve_range
+from gatewayz_metrics.promql.parser import QueryText
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,9 @@ class QueryRunner:
         if isinstance(plan, TargetFailure):
             return plan
         try:
-            results = await asyncio.gather(
-                *(self._query(plan, query, may_be_stale=may_be_stale) for query in plan.asks)
+            results, gaps = await asyncio.gather(
+                asyncio.gather(*(self._query(plan, query.query, may_be_stale=may_be_stale) for query in plan.asks)),
+                self._find_gaps(plan),
             )
         except ServiceError as exc:
             # One failed query fails the whole target: the series of the others would look complete.
@@ -125,14 +126,22 @@ class QueryRunner:
         all_series = TargetSeries([(query, result.series) for query, result in zip(plan.asks, results, strict=True)])
         notices = [text for result in results for text in result.notices]
         notices += explain_absences((ask, bool(result.series)) for ask, result in zip(plan.asks, results, strict=True))
-        if not all_series:
-            notices += explain_short_windows(plan.asks, self._scrape_ms)
+        notices += gaps if all_series else explain_short_windows(plan.asks, self._scrape_ms)
         return TargetResult(plan, all_series, tuple(dict.fromkeys(notices)))
 
-    async def _query(self, plan: TargetPlan, query: TargetQuery, *, may_be_stale: bool) -> QueryResult:
+    async def _find_gaps(self, plan: TargetPlan) -> list[str]:
+        """Which points show less than there was; nothing when that cannot be told."""
+        questions = dict.fromkeys(query.gaps for query in plan.asks if query.gaps)
+        try:
+            found = await asyncio.gather(*(self._query(plan, each.query, may_be_stale=True) for each in questions))
+        except ServiceError:
+            return []
+        return [text for each, result in zip(questions, found, strict=True) for text in each.explain(result.series)]
+
+    async def _query(self, plan: TargetPlan, query: QueryText, *, may_be_stale: bool) -> QueryResult:
         if not plan.is_instant:
-            return await self._prometheus.query_range(query.query, plan.grid, may_be_stale=may_be_stale)
-        result = await self._prometheus.query(query.query, plan.at_ms, exact=not may_be_stale)
+            return await self._prometheus.query_range(query, plan.grid, may_be_stale=may_be_stale)
+        result = await self._prometheus.query(query, plan.at_ms, exact=not may_be_stale)
         if result.series.longest > 1:
             # An instant query of a range selector succeeds with a matrix, which no panel can show as instant values.
             raise QueryRefused("bad_data", "A range such as up[5m] is no instant value; put a function around it.")

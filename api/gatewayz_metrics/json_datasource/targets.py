@@ -19,6 +19,7 @@ from gatewayz_metrics.catalogue import (
 )
 from gatewayz_metrics.errors import InvalidQuery, PromqlOff
 from gatewayz_metrics.json_datasource.bounds import QueryBudget
+from gatewayz_metrics.json_datasource.gaps import GapQuestion, find_gap_question
 from gatewayz_metrics.json_datasource.payload import Payload, chosen_matchers, strip_regex_escapes
 from gatewayz_metrics.json_datasource.requests import Target
 from gatewayz_metrics.json_datasource.texts import check_texts, split_tags
@@ -55,6 +56,8 @@ class TargetQuery:
     # What it asks for, where that stands in the catalogue, and the window in which that looks for events.
     entry: Family | Statistic | None = None
     window: str = ""
+    # What tells which of its points can be trusted.
+    gaps: GapQuestion | None = None
 
     @property
     def promql(self) -> str:
@@ -168,7 +171,8 @@ class _TargetBuilder:
         if isinstance(entry, Statistic):
             slots = self._slots()
             query = self._filtered(slots.fill(entry.template), self._chosen(()))
-            return [TargetQuery(entry.name, query, entry.unit, entry=entry, window=slots.window)]
+            gaps = self._gaps(entry.template, slots)
+            return [TargetQuery(entry.name, query, entry.unit, entry=entry, window=slots.window, gaps=gaps)]
         if self.form is OutputFormat.HEATMAP:
             return [self._heat(entry)]
         return self._family(entry)
@@ -193,8 +197,12 @@ class _TargetBuilder:
         asks = []
         for term in build_terms(family, function, by):
             query = self._filtered(slots.fill(term.template), chosen)
-            asks.append(TargetQuery(term.sample, query, family.unit, function, family.type, family, slots.window))
+            gaps = self._gaps(term.template, slots)
+            asks.append(TargetQuery(term.sample, query, family.unit, function, family.type, family, slots.window, gaps))
         return asks
+
+    def _gaps(self, template: str, slots: Slots) -> GapQuestion | None:
+        return find_gap_question(template, slots, self.clock.scrape_ms / 1000)
 
     def _heat(self, family: Family) -> TargetQuery:
         if family.type != "histogram":
