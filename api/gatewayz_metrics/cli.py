@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +27,7 @@ from gatewayz_metrics.check import Check, Finding
 from gatewayz_metrics.commands.catalogue import catalogue_commands
 from gatewayz_metrics.commands.dashboards import write_dashboards
 from gatewayz_metrics.commands.doctor import doctor
+from gatewayz_metrics.commands.progress import show_progress
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.event_loop import new_event_loop
 from gatewayz_metrics.host_settings import warn_of_unknown_settings
@@ -115,12 +119,19 @@ def check(
     watch: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Repeat after so long, until stopped.")] = 0,
 ) -> None:
     """Ask every route of a deployment and judge the answers; exit code 1 when something fails."""
+    wanted = load(catalogue)
+
+    def run_once(client: httpx.Client) -> int:
+        with show_progress(f"Asking {url}") as show:
+            found = Check(client, wanted, prometheus_api=prometheus_api, json_datasource=json_datasource, progress=show)
+            findings = list(found.run())
+        return _report(url, findings, as_json=as_json)
+
     with _connect(url, token) as client:
-        checks = Check(client, load(catalogue), prometheus_api=prometheus_api, json_datasource=json_datasource)
-        failed = _report(url, list(checks.run()), as_json=as_json)
+        failed = run_once(client)
         while watch:
             time.sleep(watch)
-            failed = _report(url, list(checks.run()), as_json=as_json)
+            failed = run_once(client)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -145,7 +156,8 @@ def purge(
     token: Annotated[str, typer.Option(envvar="API_TOKEN", help="Bearer token to show.")] = "",
 ) -> None:
     """Make a deployment forget every kept answer, as after deletions or a back-fill."""
-    size = _forget(url, token)
+    with show_progress(f"Asking {url}"):
+        size = _forget(url, token)
     typer.echo(f"{url} has forgotten all that it kept, {size:,} bytes of range queries among it.")
 
 
@@ -187,6 +199,9 @@ def _simulate(port: int | None, hours: float, *, has_background: bool, spec_fami
             f"The simulated gateway cannot run here ({exc}); name a server: PROMETHEUS_URL=http://localhost:9090."
         ) from exc
 
+    # The simulated gateway's own server would tell of its end among the lines of the service.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
     async def simulate() -> None:
         settings = read_settings(port=port)
         bound = bind_socket(settings)
@@ -207,7 +222,9 @@ def _simulate(port: int | None, hours: float, *, has_background: bool, spec_fami
             own=OwnPage(base.removeprefix("http://"), token),
             on_history=forget,
         )
-        async with embedded_upstream(demo) as url:
+        async with AsyncExitStack() as stack:
+            with show_progress("Starting") as show:
+                url = await stack.enter_async_context(embedded_upstream(replace(demo, working=show)))
             await _serve(read_settings(prometheus_url=url, port=port), bound, is_demo=True)
 
     try:
@@ -276,6 +293,7 @@ def _banner(settings: Settings, bound: socket.socket) -> str:
         f"  curl -s{token} -d 'query=sum(rate(fastapi_requests_total[5m]))' {base}/api/v1/query",
         f"  curl -s {base}/readyz",
         "",
+        f"In a browser, {base} is the status page.",
         f"In Grafana, {base} is the URL of a Prometheus datasource and of a JSON datasource.",
         "Ctrl-C ends it.",
     ]
