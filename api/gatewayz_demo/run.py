@@ -19,7 +19,7 @@ from gatewayz_demo import background, engines, fetch, gateway, processes, scrape
 from gatewayz_demo.background import Background
 from gatewayz_demo.data_folder import Preparation, lock_data_folder, save_last_scrape
 from gatewayz_demo.engines import Engine
-from gatewayz_demo.errors import EngineFailed
+from gatewayz_demo.errors import DiskFull, EngineFailed
 from gatewayz_demo.fetch import Progress
 from gatewayz_demo.processes import EngineProcess
 from gatewayz_demo.scrape import OwnPage
@@ -128,7 +128,7 @@ async def _add_history(older: Background, demo: Demo, work: Work, url: str) -> N
     try:
         await asyncio.to_thread(older.write, work)
     except EngineFailed as exc:
-        demo.progress(f"There is no older history: {exc}")
+        demo.progress(f"There is no older history: {DiskFull.behind(exc) or exc}")
         return
     seconds = time.perf_counter() - started
     if await _is_seen(url, older.parts[-1].since):

@@ -191,12 +191,13 @@ def _simulate(port: int | None, hours: float, *, has_background: bool, spec_fami
     # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
     try:
         from gatewayz_demo.background import DAYS  # noqa: PLC0415
-        from gatewayz_demo.errors import DemoError  # noqa: PLC0415
+        from gatewayz_demo.errors import DemoError, DiskFull  # noqa: PLC0415
         from gatewayz_demo.run import Demo, embedded_upstream  # noqa: PLC0415
         from gatewayz_demo.scrape import OwnPage  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigurationError(
-            f"The simulated gateway cannot run here ({exc}); name a server: PROMETHEUS_URL=http://localhost:9090."
+            f"The simulated gateway cannot run here ({exc}); on Windows run it in WSL or in Docker (docker compose up "
+            "--build), or name a server: PROMETHEUS_URL=http://localhost:9090."
         ) from exc
 
     # The simulated gateway's own server would tell of its end among the lines of the service.
@@ -229,8 +230,11 @@ def _simulate(port: int | None, hours: float, *, has_background: bool, spec_fami
 
     try:
         _run(simulate())
-    except DemoError as exc:
-        _fail(exc)
+    except (DemoError, OSError) as exc:
+        told = DiskFull.behind(exc) or exc
+        if isinstance(told, OSError):
+            raise
+        _fail(told)
 
 
 async def _serve(settings: Settings, bound: socket.socket | None = None, *, is_demo: bool = False) -> None:

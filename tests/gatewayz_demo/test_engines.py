@@ -1,5 +1,6 @@
 """Where engines come from, in order, with the network played by a loopback server and a folder of packages."""
 
+import errno
 import hashlib
 import io
 import os
@@ -15,7 +16,7 @@ from threading import Thread
 import pytest
 from gatewayz_demo import engines, fetch
 from gatewayz_demo.engines import PROMETHEUS, PROMTOOL, VICTORIA_METRICS, Finder
-from gatewayz_demo.errors import EngineUnavailable, FetchFailed
+from gatewayz_demo.errors import DiskFull, EngineUnavailable, FetchFailed
 from gatewayz_demo.fetch import Release
 
 SCRIPT = b"#!/bin/sh\necho prometheus, version 9.8.7\n"
@@ -160,7 +161,9 @@ def test_a_cached_binary_brings_its_libraries(bare: dict[str, str]) -> None:
 
 
 def test_nothing_at_hand_names_the_remedies(bare: dict[str, str]) -> None:
-    with pytest.raises(EngineUnavailable, match="set PROMETHEUS_BIN to a binary, or PROMETHEUS_URL to"):
+    with pytest.raises(
+        EngineUnavailable, match="running server with PROMETHEUS_URL, or set PROMETHEUS_BIN to a binary"
+    ):
         Finder(bare).find(PROMETHEUS)
 
 
@@ -258,6 +261,32 @@ def test_another_platform_has_no_release(bare: dict[str, str]) -> None:
 
     with pytest.raises(EngineUnavailable, match="No official release of prometheus is pinned for"):
         Finder(bare, releases=[elsewhere]).find(PROMETHEUS)
+
+
+def test_macos_is_told_what_works_there(bare: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of what there is none of."""
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    said: list[str] = []
+    with pytest.raises(EngineUnavailable) as caught:
+        Finder(bare, said.append, fetch.load_releases()).find(PROMETHEUS)
+
+    for way in ("brew install prometheus", "go install", "docker compose up", "PROMETHEUS_URL", "PROMETHEUS_BIN"):
+        assert way in str(caught.value)
+    assert str(caught.value).count(". ") == 0
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (EngineUnavailable("dpkg ended with code 2: Cannot write: No space left on device"), True),
+        (EngineUnavailable("apt-get ended with code 100: no such package"), False),
+    ],
+)
+def test_a_full_disk_is_told_whoever_meets_it(error: Exception, is_full: bool) -> None:
+    assert (DiskFull.behind(error) is not None) == is_full
 
 
 def test_every_pin_is_a_sha256() -> None:
