@@ -64,8 +64,9 @@ class Recipe:
 
 # Beside the packages and releases that this module fetches.
 _WAYS = (
-    "install it (brew install prometheus), build it (go install github.com/prometheus/prometheus/cmd/...@v0.305.0), "
-    "run all of this in Docker (docker compose up --build), name a running server with PROMETHEUS_URL, or "
+    "install it (brew install prometheus), build it with Go in a checkout of github.com/prometheus/prometheus (go "
+    "build ./cmd/prometheus ./cmd/promtool) and put both into PATH, run all of this in Docker (docker compose up "
+    "--build), name a running server with PROMETHEUS_URL, or "
 )
 
 PROMETHEUS = Recipe(

@@ -270,7 +270,7 @@ def test_macos_is_told_what_works_there(bare: dict[str, str], monkeypatch: pytes
     with pytest.raises(EngineUnavailable) as caught:
         Finder(bare, said.append, fetch.load_releases()).find(PROMETHEUS)
 
-    for way in ("brew install prometheus", "go install", "docker compose up", "PROMETHEUS_URL", "PROMETHEUS_BIN"):
+    for way in ("brew install prometheus", "go build", "docker compose up", "PROMETHEUS_URL", "PROMETHEUS_BIN"):
         assert way in str(caught.value)
     assert str(caught.value).count(". ") == 0
     assert said == []
