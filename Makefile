@@ -1,4 +1,5 @@
-# One word per task. `make run` and `make test` need Python 3.11 or newer and nothing else.
+# One word per task. `make run` and `make test` need Python 3.11 or newer; Prometheus is fetched on Debian and its like
+# (and on x86-64 Linux), elsewhere it must be there.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -45,6 +45,8 @@ OTHER_METRICS = {
     "label_time": "a column",
     "label_values": "a function of Grafana",
 }
+# Of uvicorn, and of Prometheus.
+OTHER_OPTIONS = {"--limit-concurrency", "--no-access-log", "--no-server-header", "--web.listen-address=[::]:9090"}
 # Where other programs, and the hosts of examples, have their files and routes.
 OTHER_PATHS = (
     "/etc/grafana/provisioning",
@@ -257,6 +259,20 @@ def test_a_command_takes_what_is_typed(line: str) -> None:
     # What is missing or too much is an error of its parser; a group by itself shows its help.
     if words and not set(words) & {"--help", "--version"}:
         found.make_context(found.name, words)
+
+
+@each_page
+def test_the_options_that_a_page_names_exist(page: Path) -> None:
+    """Options alone, in a sentence: of one of the commands."""
+    named = {word for code in inline_code(page) if code.startswith("--") for word in code.split() if word[:2] == "--"}
+
+    assert named - options_of(typer.main.get_command(command)) - OTHER_OPTIONS == set()
+
+
+def options_of(found: Any) -> set[str]:
+    """The options of a command, and of those below it."""
+    own = {option for each in found.params for option in (*each.opts, *each.secondary_opts)}
+    return own.union(*(options_of(each) for each in getattr(found, "commands", {}).values()))
 
 
 @pytest.mark.parametrize("task", TASKS)
