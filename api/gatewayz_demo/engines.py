@@ -32,11 +32,13 @@ class Engine:
         return {**os.environ, **self.env}
 
     def version(self) -> str:
-        """The version that `--version` reports, or a question mark."""
+        """The version that `--version` reports, or "of unknown version" where it was built without one."""
         command, env = [str(self.path), "--version"], self.environment()
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603  # found by find()
-        match = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
-        return match[0] if match else "?"
+        # Further lines have the version of Go.
+        first = (done.stdout + done.stderr).partition("\n")[0]
+        match = re.search(r"\d+\.\d+\.\d+", first)
+        return match[0] if match else "of unknown version"
 
 
 @dataclass(frozen=True)

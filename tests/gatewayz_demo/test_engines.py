@@ -15,7 +15,7 @@ from threading import Thread
 
 import pytest
 from gatewayz_demo import engines, fetch
-from gatewayz_demo.engines import PROMETHEUS, PROMTOOL, VICTORIA_METRICS, Finder
+from gatewayz_demo.engines import PROMETHEUS, PROMTOOL, VICTORIA_METRICS, Engine, Finder
 from gatewayz_demo.errors import DiskFull, EngineUnavailable, FetchFailed
 from gatewayz_demo.fetch import Release
 
@@ -263,6 +263,15 @@ def test_another_platform_has_no_release(bare: dict[str, str]) -> None:
         Finder(bare, releases=[elsewhere]).find(PROMETHEUS)
 
 
+def test_a_binary_of_ones_own_is_not_called_by_the_version_of_go(tmp_path: Path) -> None:
+    """`go build` leaves the version out."""
+    binary = tmp_path / "prometheus"
+    binary.write_text("#!/bin/sh\necho 'prometheus, version  (branch: )'\necho '  go version:  go1.26.8'\n", "utf-8")
+    binary.chmod(0o755)
+
+    assert Engine("prometheus", binary).version() == "of unknown version"
+
+
 def test_macos_is_told_what_works_there(bare: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing of what there is none of."""
     monkeypatch.setattr("platform.system", lambda: "Darwin")
@@ -356,4 +365,4 @@ def test_the_real_engine_is_found() -> None:
     found = engines.find_engine("prometheus")
 
     assert os.access(found.path, os.X_OK)
-    assert found.version() != "?"
+    assert found.version() != "of unknown version"
