@@ -168,6 +168,9 @@ def _forget(url: str, token: str) -> int:
             answer = client.post(PURGE)
         body = answer.json()
         size = int(body["range_cache_bytes"]) if answer.status_code == 200 else 0
+    except httpx.ConnectError as exc:
+        why = f"it cannot be reached ({exc}); check the URL and that the service runs."
+        raise ConfigurationError(f"{url} is not purged: {why}") from exc
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
         raise ConfigurationError(f"{url} is not purged: {type(exc).__name__}: {exc}".rstrip(": ") + ".") from exc
     if answer.status_code != 200:

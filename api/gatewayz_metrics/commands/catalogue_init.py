@@ -35,6 +35,8 @@ def init(
     What exporters say of themselves is left out unless --match asks for it. Units and help are yours to correct.
     """
     settings = read_settings(prometheus_url=url)
+    if out.exists():
+        raise ConfigurationError(f"{out} is there already and is kept; name another file with --out.")
     title = urlsplit(settings.prometheus_url).netloc.rpartition("@")[2]
     text = asyncio.run(_propose(UpstreamClient(settings, Telemetry()), title, match))
     found = parse_catalogue(text, str(out))
