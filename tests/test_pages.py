@@ -45,6 +45,7 @@ OTHER_METRICS = {
     "http_request_duration_seconds": "an older name of the backend's, which nothing here reads",
     "http_requests_total": "as above",
     "label_time": "a column",
+    "show_progress": "a function",
     "label_values": "a function of Grafana",
 }
 # Of uvicorn, and of Prometheus.

@@ -95,6 +95,16 @@ def test_the_demo_shows_its_steps_and_then_its_greeting(tmp_path: Path) -> None:
     assert "Serving the metrics routes below /prometheus/metrics, the Prometheus API at /api/v1, the JSON" in greeting
 
 
+def test_ctrl_c_ends_the_demo_while_it_writes_history(tmp_path: Path) -> None:
+    """Where nobody is asked and a thread works; `test_commands` has every stage without a terminal."""
+    named = {f"{name.upper()}_BIN": str(engines.find_engine(name).path) for name in ("prometheus", "promtool")}
+    with terminal([*COMMAND, "demo", "--port", "0"], {"XDG_CACHE_HOME": str(tmp_path), **named}) as found:
+        found.wait_for("Writing 2 h of history")
+        found.press_ctrl_c()
+        assert (found.wait(), found.last_line()) == (0, "Ended.")
+        assert found.text.count("\x1b[?25l") == found.text.count("\x1b[?25h") == 1
+
+
 def test_a_pipe_gets_the_result_alone() -> None:
     """Progress is for eyes."""
     with listening() as free:
