@@ -1,4 +1,5 @@
-# One word per task. `make run` and `make test` need Python 3.11 or newer and nothing else.
+# One word per task. `make run` and `make test` need Python 3.11 or newer; Prometheus is fetched on Debian and its like
+# (and on x86-64 Linux), elsewhere it must be there.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -74,18 +75,37 @@ lock: .venv/develops
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 
+# Why a step failed, as one sentence out of what it wrote: $(call say,what cannot be done,whose words stand above).
+# A full disk shows as many things, so the room that is left is looked at.
+define say
+case "$$(df -Pk . | awk 'NR == 2 && $$4 < 50000 {print "No space left"}')$$said" in \
+	*"No space left"*|*"Disk quota"*) echo "$(1): the disk is full; make room for about 300 MB here and in TMPDIR.";; \
+	*"ermission denied"*|*"ead-only file system"*) echo "$(1): this folder cannot be written.";; \
+	*"Could not find a version"*|*"onnection"*|*"imed out"*|*"Max retries"*|*"resolution"*) \
+		echo "$(1): the package index cannot be reached; check the network, PIP_INDEX_URL and HTTPS_PROXY.";; \
+	*) echo "$$said"; echo "$(1): $(2)";; \
+esac; exit 1
+endef
+
 .venv/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "This needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv .venv || \
-		{ echo "The environment cannot be made; on Debian: apt-get install python3-venv"; rm -rf .venv; exit 1; }
+ifeq ($(OS),Windows_NT)
+	@echo "This needs Linux or macOS; on Windows type it in WSL, or use Docker: docker compose up --build"; exit 1
+endif
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "There is no $(PYTHON); install Python 3.11 or newer, or name one with: make PYTHON=python3.12"; exit 1; }
+	@said=$$($(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and sys.version.split()[0])' 2>&1) || \
+		{ echo "This needs Python 3.11 or newer, and $(PYTHON) is $$said; name one with: make PYTHON=python3.12"; exit 1; }
+	@echo "Making the environment .venv ..."
+	@said=$$($(PYTHON) -m venv .venv 2>&1) || { rm -rf .venv; case "$$said" in \
+		*"ensurepip is not"*|*"No module named"*) echo "The environment cannot be made: $(PYTHON) has no module venv; on Debian: apt-get install python3-venv"; exit 1;; \
+		*) $(call say,The environment cannot be made,$(PYTHON) -m venv .venv says so.);; esac; }
 	@touch $@
 
 # The service alone: what `make run` waits for on a fresh machine.
 .venv/runs: .venv/python pyproject.toml
-	@echo "Installing the service into .venv ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server]' || \
-		{ echo "The packages cannot be installed; is the package index reachable?"; exit 1; }
+	@echo "Installing the service into .venv, about a hundred megabytes ..."
+	@said=$$($(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server]' 2>&1) || \
+		{ $(call say,The packages cannot be installed,pip says so.); }
 	@touch $@
 
 .venv/develops: .venv/runs

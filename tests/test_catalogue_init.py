@@ -136,12 +136,13 @@ def test_what_fails_is_one_sentence(shop: str, tmp_path: Path, options: list[str
     assert not out.exists()
 
 
-def test_a_file_of_somebodys_is_kept(shop: str, tmp_path: Path) -> None:
+def test_a_file_of_somebodys_is_kept(tmp_path: Path) -> None:
     out = tmp_path / "mine.toml"
     out.write_text("mine", "utf-8")
 
-    code, text = finished("catalogue", "init", "--url", shop, "--out", str(out))
+    # It is looked for before anything is asked.
+    code, text = finished("catalogue", "init", "--url", "http://127.0.0.1:9", "--out", str(out))
 
     assert code == 1
-    assert "name another file with --out" in text
+    assert text == f"gatewayz-metrics: {out} is there already and is kept; name another file with --out.\n"
     assert out.read_text("utf-8") == "mine"

@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI, Response
 from gatewayz_demo import history, processes
 from gatewayz_demo.simulator import Simulator
 from gatewayz_metrics import Settings, create_app, setup_prometheus_routes
 from gatewayz_metrics.catalogue import load
+from gatewayz_metrics.check import Check, Finding
 
+from tests.support import fake_upstream as fakes
 from tests.support import samples
+from tests.support.fake_upstream import FakeUpstream
 from tests.support.server import listening, running
 
 CATALOGUE = load()
@@ -206,19 +210,33 @@ def test_lies_are_caught(change: Callable[[str, str], str], caught: set[tuple[st
         assert failures(url) == caught
 
 
-def test_nobody_there_fails_every_route() -> None:
+def test_nobody_there_is_told_once() -> None:
     with listening() as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    surfaces = {"status/buildinfo", "query", "query_range", "labels", "/", "/search", "/query"}
-    assert {what for _, what in failures(url)} == {"answers", *surfaces}
+    [finding] = json.loads(check(url, "--json")[1])["findings"]
+
+    assert (finding["route"], finding["what"], finding["ok"]) == ("service", "answers", False)
+    assert finding["detail"].startswith(f"{url} cannot be reached (")
+    assert finding["detail"].endswith("); check the URL and that the service runs.")
+
+
+def test_a_service_that_hangs_is_waited_for_once() -> None:
+    with FakeUpstream(fakes.hang) as fake, httpx.Client(base_url=fake.url, timeout=0.2, trust_env=False) as client:
+        [finding] = Check(client, CATALOGUE).run()
+        url = fake.url
+
+    assert finding == Finding("service", "answers", ok=False, detail=f"{url} does not answer within 0.2 s.")
 
 
 def test_a_token_is_shown() -> None:
     app = create_app(Settings(prometheus_url="http://127.0.0.1:9", api_tokens="s3cret"))
     with running(app, listening()) as url:
-        assert ("docs", "answers") in failures(url)
+        [without] = json.loads(check(url, "--json")[1])["findings"]
+        [wrong] = json.loads(check(url, "--json", "--token", "other")[1])["findings"]
         _, text = check(url, "--json", "--token", "s3cret")
 
+    assert (without["ok"], without["detail"]) == (False, "It asks for a token: --token, or API_TOKEN.")
+    assert (wrong["ok"], wrong["detail"]) == (False, "It does not accept this token.")
     findings = {(f["route"], f["what"]): f["ok"] for f in json.loads(text)["findings"]}
     assert findings["docs", "answers"]
     assert findings["token", "is required"]

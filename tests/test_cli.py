@@ -69,6 +69,21 @@ def test_a_demo_without_an_engine_is_a_sentence() -> None:
     assert "Traceback" not in text
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_demo_on_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    """The history is written by a stand-in that finds the disk full, as promtool would."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "promtool").write_text("#!/bin/sh\nexec /bin/cp /dev/zero /dev/full\n", "utf-8")
+    (folder / "promtool").chmod(0o755)
+    named = {"PROMETHEUS_BIN": str(engines.find_engine("prometheus").path), "PROMTOOL_BIN": str(folder / "promtool")}
+    code, text = finished("demo", "--minutes-of-history", "1", PORT="0", XDG_CACHE_HOME=str(tmp_path), **named)
+
+    assert code == 1
+    assert text.splitlines()[-1].startswith("gatewayz-metrics: The disk is full: Prometheus and its history take 1 GB")
+    assert "Traceback" not in text
+
+
 def test_the_other_commands_need_nothing_of_the_demo(prometheus: Engine) -> None:
     with running("serve", PROMETHEUS_URL=prometheus.url) as (_, url):
         _, report = finished_without_demo("check", url, "--json")
@@ -84,7 +99,8 @@ def test_a_demo_where_it_cannot_run_names_the_other_way() -> None:
 
     assert code == 1
     assert text.startswith("gatewayz-metrics: The simulated gateway cannot run here (")
-    assert text.endswith("; name a server: PROMETHEUS_URL=http://localhost:9090.\n")
+    assert text.endswith(", or name a server: PROMETHEUS_URL=http://localhost:9090.\n")
+    assert "on Windows run it in WSL or in Docker" in text
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "installed"])

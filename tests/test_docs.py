@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from gatewayz_metrics.promql.times import format_rfc3339, parse_rfc3339
 
 from tests.support.client import serving
 from tests.support.engine import Engine
+from tests.support.pages import claim
 from tests.support.samples import END, START
 
 PAGE = Path(__file__).parents[1] / "docs" / "clients.md"
@@ -35,10 +38,19 @@ HOUR = f"&start={START}&end={END}&time={END}"
 
 
 def blocks(section: str, language: str) -> list[str]:
-    """The fenced examples of a section in a language."""
-    found = re.findall(rf"```{language}\n(.*?)```", SECTIONS[section], re.DOTALL)
-    assert found, (section, language)
-    return found
+    """The fenced examples of a section in a language, for a test to run; while this module is imported."""
+    return [example.text for example in claim("docs/clients.md", language, section)]
+
+
+[SIMPLEJSON_APP], [SIMPLEJSON_DATASOURCE] = blocks("SimpleJson", "python"), blocks("SimpleJson", "yaml")
+[HOMEPAGE] = blocks("homepage", "yaml")
+[PANDAS] = blocks("pandas", "python")
+DATASOURCES = {
+    section: block
+    for section, body in SECTIONS.items()
+    if "```yaml" in body and section != "homepage"
+    for block in blocks(section, "yaml")
+}
 
 
 @pytest.fixture(scope="module")
@@ -98,24 +110,23 @@ def _is_of_type(value: object, kind: str) -> bool:
     return value is None or isinstance(value, str)
 
 
-@pytest.mark.parametrize("section", ["JSON (simPod)", "pandas"])
-def test_panels_get_data_for_each_target(client: TestClient, section: str) -> None:
-    for example in blocks(section, "json"):
-        body = json.loads(example)
-        response = client.post("/query", json=body)
+@pytest.mark.parametrize("example", [*blocks("JSON (simPod)", "json"), *blocks("pandas", "json")])
+def test_panels_get_data_for_each_target(client: TestClient, example: str) -> None:
+    body = json.loads(example)
+    response = client.post("/query", json=body)
 
-        assert response.status_code == 200, response.text
-        elements = response.json()
-        assert {one["refId"] for one in elements} == {target["refId"] for target in body["targets"]}
-        assert all(one.get("datapoints") or one.get("rows") for one in elements)
+    assert response.status_code == 200, response.text
+    elements = response.json()
+    assert {one["refId"] for one in elements} == {target["refId"] for target in body["targets"]}
+    assert all(one.get("datapoints") or one.get("rows") for one in elements)
 
 
 def test_simplejson_stands_below_its_prefix(prometheus: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMETHEUS_URL", prometheus.url)
     namespace: dict[str, Any] = {}
-    exec(blocks("SimpleJson", "python")[0], namespace)  # noqa: S102  # the page's own example
+    exec(SIMPLEJSON_APP, namespace)  # noqa: S102  # the page's own example
     app = namespace["app"]
-    [datasource] = yaml.safe_load(blocks("SimpleJson", "yaml")[0])["datasources"]
+    [datasource] = yaml.safe_load(SIMPLEJSON_DATASOURCE)["datasources"]
     prefix = re.sub(r"^http://[^/]+", "", datasource["url"])
     body = {"range": {"from": str(START * 1000), "to": str(END * 1000)}, "targets": [{"target": "error_rate"}]}
 
@@ -164,7 +175,7 @@ def _follow(rows: list[dict[str, Any]], path: str) -> list[Any]:
 
 
 def test_homepage_finds_its_numbers(client: TestClient) -> None:
-    [card] = yaml.safe_load(blocks("homepage", "yaml")[0])
+    [card] = yaml.safe_load(HOMEPAGE)
     widget = card["Gateway"]["widget"]
     document = json.loads(fetch(client, widget["url"]))
 
@@ -181,9 +192,26 @@ def _descend(document: Any, field: Any) -> Any:
     return _descend(document[key], inner)
 
 
-@pytest.mark.parametrize("section", ["Spreadsheets", "pandas"])
-def test_each_address_gives_a_table(client: TestClient, section: str) -> None:
-    urls = re.findall(rf'"({BASE}[^"]+)"', SECTIONS[section])
+def test_pandas_reads_a_table(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for pandas, which fetches what pandas would and wants the columns that it is told of."""
+    read: list[dict[str, str]] = []
+
+    def read_csv(url: str, *, parse_dates: list[str]) -> list[dict[str, str]]:
+        read.extend(csv.DictReader(io.StringIO(fetch(client, url))))
+        assert all(parse_rfc3339(row[column]) for row in read for column in parse_dates)
+        return read
+
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(read_csv=read_csv))
+    namespace: dict[str, Any] = {}
+    exec(PANDAS, namespace)  # noqa: S102  # the page's own example
+
+    assert namespace["errors"] is read
+    assert len(read) > 1
+
+
+@pytest.mark.parametrize("example", blocks("Spreadsheets", "text"))
+def test_each_address_gives_a_table(client: TestClient, example: str) -> None:
+    urls = re.findall(rf'"({BASE}[^"]+)"', example)
 
     assert urls
     for url in urls:
@@ -193,9 +221,9 @@ def test_each_address_gives_a_table(client: TestClient, section: str) -> None:
         assert lines[0][-1] in ("value", "reason")
 
 
-@pytest.mark.parametrize("section", [name for name, body in SECTIONS.items() if "apiVersion" in body])
+@pytest.mark.parametrize("section", DATASOURCES)
 def test_datasources_are_provisioning_files(section: str) -> None:
-    document = yaml.safe_load(next(block for block in blocks(section, "yaml") if "apiVersion" in block))
+    document = yaml.safe_load(DATASOURCES[section])
 
     assert document["apiVersion"] == 1
     [datasource] = document["datasources"]

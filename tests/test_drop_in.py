@@ -21,11 +21,13 @@ from tests.support import fake_upstream as fakes
 from tests.support.client import serving
 from tests.support.engine import Engine
 from tests.support.fake_upstream import FakeUpstream
+from tests.support.pages import claim
 from tests.support.server import listening, running
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "drop-in.md").read_text("utf-8")
-MODULE, OPTION_A, OPTION_B, INSTRUMENTATOR, MIDDLEWARE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+MODULE, OPTION_A, OPTION_B, INSTRUMENTATOR, MIDDLEWARE = (each.text for each in claim("docs/drop-in.md", "python"))
+[EXPORT] = claim("docs/drop-in.md", "console")
 SCRIPT = (REPOSITORY / "tests" / "check_endpoints.sh").read_text("utf-8")
 # For a machine without them; the script needs no more of either.
 STAND_INS = {
@@ -168,6 +170,16 @@ def test_the_patterns_of_the_page_name_every_route_of_ours() -> None:
 
 SELECTORS = re.findall(r"'?(path!~\"[^\"]+\")", PAGE)
 START = 1_760_000_000
+
+
+def test_the_selector_of_the_page_survives_the_shell() -> None:
+    [line] = EXPORT.commands
+    typed = ["/bin/sh", "-c", f"{line}; printenv GATEWAYZ_METRICS_SELECTOR"]
+    done = subprocess.run(typed, capture_output=True, text=True, check=True)  # the page's own line
+
+    assert done.stdout.strip() == SELECTORS[0]
+
+
 # Requests per 15 seconds.
 TRAFFIC = {
     "/v1/chat/completions": 30,

@@ -115,9 +115,16 @@ def test_the_command_purges_and_prints_one_line(prometheus: Engine) -> None:
         assert "is not purged (HTTP 401)" in line
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "http://127.0.0.1:9"])
-def test_a_purge_that_reaches_nobody_is_a_sentence(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("localhost:8000", "such as http://localhost:8000."),
+        ("http://127.0.0.1:9", "check the URL and that the service runs."),
+    ],
+)
+def test_a_purge_that_reaches_nobody_is_a_sentence(url: str, remedy: str) -> None:
     code, line = purge(url)
 
     assert (code, line.count("\n")) == (1, 1)
     assert line.startswith("gatewayz-metrics: ")
+    assert line.endswith(f"{remedy}\n")

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from tests.bench import viewers
 from tests.support import nginx
 from tests.support.fake_upstream import FakeUpstream, answering, vector_body
+from tests.support.pages import claim
 from tests.support.server import address, listening
 
 PAGE = Path(__file__).parents[1] / "docs/scaling.md"
@@ -26,7 +27,10 @@ EMPTY = answering(b'{"status":"success","data":{"resultType":"matrix","result":[
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    return [example.text for example in claim("docs/scaling.md", language)]
+
+
+[PROXY] = blocks("nginx")
 
 
 class Replicas:
@@ -48,7 +52,7 @@ class Replicas:
 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
-    [text] = blocks("nginx")
+    text = PROXY
     with ExitStack() as stack:
         upstreams = [stack.enter_context(FakeUpstream(EMPTY)) for _ in range(3)]
         with listening() as free:

@@ -32,11 +32,13 @@ class Engine:
         return {**os.environ, **self.env}
 
     def version(self) -> str:
-        """The version that `--version` reports, or a question mark."""
+        """The version that `--version` reports, or "of unknown version" where it was built without one."""
         command, env = [str(self.path), "--version"], self.environment()
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603  # found by find()
-        match = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
-        return match[0] if match else "?"
+        # Further lines have the version of Go.
+        first = (done.stdout + done.stderr).partition("\n")[0]
+        match = re.search(r"\d+\.\d+\.\d+", first)
+        return match[0] if match else "of unknown version"
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Recipe:
     """How one program is found or fetched.
 
     `variable` is the environment variable that names its binary, `bundle` the name under which its
-    packages are cached, `neighbour` a program in whose folder it may lie, `remedy` the end of the
-    error's sentence.
+    packages are cached, `neighbour` a program in whose folder it may lie, `remedy` the ways to have it that the
+    error names before the last one, which is the variable.
     """
 
     program: str
@@ -62,13 +64,20 @@ class Recipe:
         return f"{self.bundle}-debian-{platform.machine()}"
 
 
+# Beside the packages and releases that this module fetches.
+_WAYS = (
+    "install it (brew install prometheus), build it with Go in a checkout of github.com/prometheus/prometheus (go "
+    "build ./cmd/prometheus ./cmd/promtool) and put both into PATH, run all of this in Docker (docker compose up "
+    "--build), name a running server with PROMETHEUS_URL, or "
+)
+
 PROMETHEUS = Recipe(
     "prometheus",
     "PROMETHEUS_BIN",
     "prometheus",
     ("prometheus",),
     has_release=True,
-    remedy=", or PROMETHEUS_URL to a running server",
+    remedy=_WAYS,
 )
 PROMTOOL = Recipe("promtool", "PROMTOOL_BIN", "prometheus", ("prometheus",), has_release=True, neighbour="prometheus")
 VICTORIA_METRICS = Recipe("victoria-metrics", "VICTORIA_METRICS_BIN", "victoria-metrics", ("victoria-metrics",))
@@ -145,13 +154,15 @@ class Finder:
                 reasons.append(str(exc))
             if found := self._find_cached(recipe, cache):
                 return found
-        remedy = f"set {recipe.variable} to a binary{recipe.remedy}"
+        remedy = f"{recipe.remedy}set {recipe.variable} to a binary"
         why = f"{recipe.program} is not installed and cannot be fetched; {remedy}."
-        raise EngineUnavailable(" ".join([why, *reasons]))
+        # Elsewhere there was nothing to try, and the remedy says it all.
+        raise EngineUnavailable(" ".join([why, *reasons] if platform.system() == "Linux" else [why]))
 
     def _fetch_packages(self, recipe: Recipe, cache: Path) -> None:
-        self.progress(f"Fetching {recipe.bundle} from the distribution's packages ...")
         packages = Packages(self.environ, self.progress, self.work)
+        packages.check()
+        self.progress(f"Fetching {recipe.bundle} from the distribution's packages ...")
         fetch.create_folder(cache / recipe.tree, lambda tree: packages.unpack(recipe.packages, tree), self.work)
 
     def _fetch_release(self, recipe: Recipe, cache: Path) -> None:

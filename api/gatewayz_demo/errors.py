@@ -4,8 +4,12 @@ DemoError
 ├── EngineUnavailable   no binary could be found or fetched
 │   └── FetchFailed     one way of fetching failed; the next one is tried
 ├── EngineFailed        a binary started and did not do its work
+├── DiskFull            there is no room for binaries or samples
 └── Abandoned           the demo ended meanwhile
 """
+
+import errno
+from typing import Self
 
 
 class DemoError(RuntimeError):
@@ -22,6 +26,23 @@ class FetchFailed(EngineUnavailable):
 
 class EngineFailed(DemoError):
     """An engine did not start, did not become ready or refused its input."""
+
+
+class DiskFull(DemoError):
+    """There is no room for the binaries, or for the history that is written."""
+
+    def __init__(self) -> None:
+        """Says what to do."""
+        super().__init__(
+            "The disk is full: Prometheus and its history take 1 GB in the cache folder while they are written, and a "
+            "tenth of it afterwards; make room, or set XDG_CACHE_HOME to another place."
+        )
+
+    @classmethod
+    def behind(cls, error: Exception) -> Self | None:
+        """This error where a full disk is behind another one, whoever met it: this process, dpkg or promtool."""
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return cls() if is_full or "no space left on device" in str(error).lower() else None
 
 
 class Abandoned(DemoError):

@@ -97,10 +97,13 @@ class Packages:
     progress: Progress = ignore_progress
     work: Work = field(default_factory=Work)
 
-    def unpack(self, names: Sequence[str], into: Path) -> None:
-        """Downloads packages and unpacks them into a folder. Raises FetchFailed."""
+    def check(self) -> None:
+        """Raises FetchFailed where there is no such distribution."""
         if not (self._has("apt-get") and self._has("dpkg")):
             raise FetchFailed("This system has no apt-get and dpkg.")
+
+    def unpack(self, names: Sequence[str], into: Path) -> None:
+        """Downloads packages and unpacks them into a folder. Raises FetchFailed."""
         with tempfile.TemporaryDirectory(dir=into.parent) as scratch:
             archives = Path(scratch)
             self._download(names, archives)

@@ -19,7 +19,7 @@ from gatewayz_demo import background, engines, fetch, gateway, processes, scrape
 from gatewayz_demo.background import Background
 from gatewayz_demo.data_folder import Preparation, lock_data_folder, save_last_scrape
 from gatewayz_demo.engines import Engine
-from gatewayz_demo.errors import EngineFailed
+from gatewayz_demo.errors import DiskFull, EngineFailed
 from gatewayz_demo.fetch import Progress
 from gatewayz_demo.processes import EngineProcess
 from gatewayz_demo.scrape import OwnPage
@@ -43,9 +43,11 @@ class Demo:
     `hours` is the length of the history that is there from the start, `days` of what is written in the background (0:
     none), by a child of this niceness. `spec_families` adds what the specification names and the real gateway does not
     write. `own` is the service's own page. `on_history` is called in a thread when the older history can be asked for.
+    `working` hears what is under way before the first answer, for a line that changes; `progress` what is done.
     """
 
     progress: Progress = print
+    working: Progress = fetch.ignore_progress
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     hours: float = HOURS
     days: float = background.DAYS
@@ -65,15 +67,18 @@ async def embedded_upstream(demo: Demo) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         # First in, last out, and once more below: what is under way ends before the folders that it writes into.
         work = stack.enter_context(Work())
+        demo.working("Looking for Prometheus")
         engine, promtool = await asyncio.to_thread(_find_engines, demo, work)
         cache = fetch.create_cache_folder(demo.environ)
         folder = stack.enter_context(lock_data_folder(cache / "demo", progress))
         stack.callback(work.abandon)
+        demo.working(f"Writing {demo.hours:g} h of history")
         preparation = Preparation(demo.hours, demo.spec_families, promtool, progress, work)
         origin, simulator = await asyncio.to_thread(preparation.prepare, folder)
         stack.enter_context(save_last_scrape(origin, simulator, folder))
         address = await stack.enter_async_context(_serve(gateway.create_gateway_app(simulator)))
         progress(f"A simulated gateway answers on http://{address}{scrape.METRICS.path}.")
+        demo.working("Starting Prometheus")
         config = scrape.render_config(address, simulator.stores, demo.own)
         server = stack.enter_context(await _start_prometheus(engine, folder, config))
         progress(f"Prometheus answers on {server.url}.")
@@ -123,7 +128,7 @@ async def _add_history(older: Background, demo: Demo, work: Work, url: str) -> N
     try:
         await asyncio.to_thread(older.write, work)
     except EngineFailed as exc:
-        demo.progress(f"There is no older history: {exc}")
+        demo.progress(f"There is no older history: {DiskFull.behind(exc) or exc}")
         return
     seconds = time.perf_counter() - started
     if await _is_seen(url, older.parts[-1].since):

@@ -54,7 +54,8 @@ class Check:
     """Checks one deployment against a catalogue; the client has its base URL and its token.
 
     `prometheus_api` and `json_datasource` are the paths below which the other surfaces are served. With None they may
-    be at the root or missing, as in a host that serves the metrics routes alone.
+    be at the root or missing, as in a host that serves the metrics routes alone. `progress` hears of every route before
+    it is asked.
     """
 
     def __init__(
@@ -64,14 +65,19 @@ class Check:
         *,
         prometheus_api: str | None = None,
         json_datasource: str | None = None,
+        progress: Callable[[str], object] = str,
     ) -> None:
         self._client = client
         self._catalogue = catalogue
+        self._progress = progress
         self._prometheus_api = prometheus_api
         self._json_datasource = json_datasource
 
     def run(self) -> Iterator[Finding]:
-        """Every finding, route by route."""
+        """Every finding, route by route; one alone where nothing answers, or where the token is not accepted."""
+        if hindrance := self._find_hindrance():
+            yield hindrance
+            return
         yield from self._check_route("summary", "application/json", _SUMMARY_LIMIT, self._check_summary)
         for category in self._catalogue.categories:
             yield from self._check_route(category, "text/plain", _CATEGORY_LIMIT, self._check_text)
@@ -80,6 +86,24 @@ class Check:
         yield from self._check_prometheus_api()
         yield from self._check_json_datasource()
         yield from self._check_token()
+
+    def _find_hindrance(self) -> Finding | None:
+        """What would be said of every route alike, each after the same wait."""
+        url = self._client.base_url
+        self._progress(f"Asking {url}")
+        try:
+            status = self._client.get(f"{_PREFIX}/docs").status_code
+        except httpx.TimeoutException:
+            seconds = self._client.timeout.read
+            return Finding("service", "answers", ok=False, detail=f"{url} does not answer within {seconds:g} s.")
+        except httpx.TransportError as exc:
+            detail = f"{url} cannot be reached ({exc}); check the URL and that the service runs."
+            return Finding("service", "answers", ok=False, detail=detail)
+        if status == 401:
+            is_shown = "authorization" in self._client.headers
+            detail = "It does not accept this token." if is_shown else "It asks for a token: --token, or API_TOKEN."
+            return Finding("token", "is accepted", ok=False, detail=detail)
+        return None
 
     def _check_prometheus_api(self) -> Iterator[Finding]:
         """What Grafana's Prometheus datasource asks for first."""
@@ -144,6 +168,7 @@ class Check:
         self, route: str, what: str, url: str, is_right: Callable[[Any], bool], method: str = "POST", **request: Any
     ) -> Finding:
         """One request to another surface."""
+        self._progress(f"Asking {url}")
         try:
             response = self._client.request(method, url, **request)
             ok = response.status_code == 200 and is_right(response.json())
@@ -152,6 +177,7 @@ class Check:
         return Finding(route, what, ok, f"HTTP {response.status_code}: {response.text[:80].strip()}")
 
     def _check_route(self, name: str, media_type: str, limit: float, check: ContentCheck) -> Iterator[Finding]:
+        self._progress(f"Asking {_PREFIX}/{name}")
         try:
             page = self._fetch(name)
         except httpx.HTTPError as exc:
@@ -213,7 +239,7 @@ class Check:
         # Absence is a deployment's normal case, as long as it is told for each family and not for all there are.
         absent = [f.name for f in families if f"# {f.name}: no data" in comments]
         is_told = name != "all" and len(absent) == len(families)
-        found = f"absent, expected: {_join(absent)}" if absent else f"samples: {with_data}"
+        found = f"absent, expected: {_join(absent)}" if absent else "has samples" if with_data else "no samples"
         yield Finding(name, "upstream answers", (with_data or is_told) and not failed, _join(failed) or found)
 
     def _check_docs(self, name: str, response: httpx.Response) -> Iterator[Finding]:

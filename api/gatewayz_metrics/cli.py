@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +27,7 @@ from gatewayz_metrics.check import Check, Finding
 from gatewayz_metrics.commands.catalogue import catalogue_commands
 from gatewayz_metrics.commands.dashboards import write_dashboards
 from gatewayz_metrics.commands.doctor import doctor
+from gatewayz_metrics.commands.progress import show_progress
 from gatewayz_metrics.errors import ConfigurationError
 from gatewayz_metrics.event_loop import new_event_loop
 from gatewayz_metrics.host_settings import warn_of_unknown_settings
@@ -115,12 +119,19 @@ def check(
     watch: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Repeat after so long, until stopped.")] = 0,
 ) -> None:
     """Ask every route of a deployment and judge the answers; exit code 1 when something fails."""
+    wanted = load(catalogue)
+
+    def run_once(client: httpx.Client) -> int:
+        with show_progress(f"Asking {url}") as show:
+            found = Check(client, wanted, prometheus_api=prometheus_api, json_datasource=json_datasource, progress=show)
+            findings = list(found.run())
+        return _report(url, findings, as_json=as_json)
+
     with _connect(url, token) as client:
-        checks = Check(client, load(catalogue), prometheus_api=prometheus_api, json_datasource=json_datasource)
-        failed = _report(url, list(checks.run()), as_json=as_json)
+        failed = run_once(client)
         while watch:
             time.sleep(watch)
-            failed = _report(url, list(checks.run()), as_json=as_json)
+            failed = run_once(client)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -145,7 +156,8 @@ def purge(
     token: Annotated[str, typer.Option(envvar="API_TOKEN", help="Bearer token to show.")] = "",
 ) -> None:
     """Make a deployment forget every kept answer, as after deletions or a back-fill."""
-    size = _forget(url, token)
+    with show_progress(f"Asking {url}"):
+        size = _forget(url, token)
     typer.echo(f"{url} has forgotten all that it kept, {size:,} bytes of range queries among it.")
 
 
@@ -156,6 +168,9 @@ def _forget(url: str, token: str) -> int:
             answer = client.post(PURGE)
         body = answer.json()
         size = int(body["range_cache_bytes"]) if answer.status_code == 200 else 0
+    except httpx.ConnectError as exc:
+        why = f"it cannot be reached ({exc}); check the URL and that the service runs."
+        raise ConfigurationError(f"{url} is not purged: {why}") from exc
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
         raise ConfigurationError(f"{url} is not purged: {type(exc).__name__}: {exc}".rstrip(": ") + ".") from exc
     if answer.status_code != 200:
@@ -179,13 +194,17 @@ def _simulate(port: int | None, hours: float, *, has_background: bool, spec_fami
     # Imported here and nowhere else: it locks files with fcntl, which only Unix has, and `check` runs anywhere.
     try:
         from gatewayz_demo.background import DAYS  # noqa: PLC0415
-        from gatewayz_demo.errors import DemoError  # noqa: PLC0415
+        from gatewayz_demo.errors import DemoError, DiskFull  # noqa: PLC0415
         from gatewayz_demo.run import Demo, embedded_upstream  # noqa: PLC0415
         from gatewayz_demo.scrape import OwnPage  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigurationError(
-            f"The simulated gateway cannot run here ({exc}); name a server: PROMETHEUS_URL=http://localhost:9090."
+            f"The simulated gateway cannot run here ({exc}); on Windows run it in WSL or in Docker (docker compose up "
+            "--build), or name a server: PROMETHEUS_URL=http://localhost:9090."
         ) from exc
+
+    # The simulated gateway's own server would tell of its end among the lines of the service.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
     async def simulate() -> None:
         settings = read_settings(port=port)
@@ -207,13 +226,18 @@ def _simulate(port: int | None, hours: float, *, has_background: bool, spec_fami
             own=OwnPage(base.removeprefix("http://"), token),
             on_history=forget,
         )
-        async with embedded_upstream(demo) as url:
+        async with AsyncExitStack() as stack:
+            with show_progress("Starting") as show:
+                url = await stack.enter_async_context(embedded_upstream(replace(demo, working=show)))
             await _serve(read_settings(prometheus_url=url, port=port), bound, is_demo=True)
 
     try:
         _run(simulate())
-    except DemoError as exc:
-        _fail(exc)
+    except (DemoError, OSError) as exc:
+        told = DiskFull.behind(exc) or exc
+        if isinstance(told, OSError):
+            raise
+        _fail(told)
 
 
 async def _serve(settings: Settings, bound: socket.socket | None = None, *, is_demo: bool = False) -> None:
@@ -276,6 +300,7 @@ def _banner(settings: Settings, bound: socket.socket) -> str:
         f"  curl -s{token} -d 'query=sum(rate(fastapi_requests_total[5m]))' {base}/api/v1/query",
         f"  curl -s {base}/readyz",
         "",
+        f"In a browser, {base} is the status page.",
         f"In Grafana, {base} is the URL of a Prometheus datasource and of a JSON datasource.",
         "Ctrl-C ends it.",
     ]

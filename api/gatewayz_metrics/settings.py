@@ -127,8 +127,9 @@ class Settings(BaseSettings):
     prometheus_connections: int = Field(default=20, ge=1, le=1000, description="Connections to the upstream at most.")
     upstream_client: Literal["auto", "httpx", "aiohttp"] = Field(
         default="auto",
-        description="The HTTP library that asks the upstream: `httpx`, or `aiohttp`, which takes a tenth of the time. "
-        "`auto` is aiohttp where it is installed, and httpx in your own application.",
+        description="The HTTP library that asks the upstream: `httpx`, or `aiohttp`, with which a query that no cache "
+        "answers takes a third of the CPU time. `auto` is aiohttp where it is installed, and httpx in your own "
+        "application.",
     )
     max_response_bytes: int = Field(
         default=32 * 2**20, ge=1024, description="Bytes of one upstream answer, unpacked, at most."

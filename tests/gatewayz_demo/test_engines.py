@@ -1,5 +1,6 @@
 """Where engines come from, in order, with the network played by a loopback server and a folder of packages."""
 
+import errno
 import hashlib
 import io
 import os
@@ -14,8 +15,8 @@ from threading import Thread
 
 import pytest
 from gatewayz_demo import engines, fetch
-from gatewayz_demo.engines import PROMETHEUS, PROMTOOL, VICTORIA_METRICS, Finder
-from gatewayz_demo.errors import EngineUnavailable, FetchFailed
+from gatewayz_demo.engines import PROMETHEUS, PROMTOOL, VICTORIA_METRICS, Engine, Finder
+from gatewayz_demo.errors import DiskFull, EngineUnavailable, FetchFailed
 from gatewayz_demo.fetch import Release
 
 SCRIPT = b"#!/bin/sh\necho prometheus, version 9.8.7\n"
@@ -160,7 +161,9 @@ def test_a_cached_binary_brings_its_libraries(bare: dict[str, str]) -> None:
 
 
 def test_nothing_at_hand_names_the_remedies(bare: dict[str, str]) -> None:
-    with pytest.raises(EngineUnavailable, match="set PROMETHEUS_BIN to a binary, or PROMETHEUS_URL to"):
+    with pytest.raises(
+        EngineUnavailable, match="running server with PROMETHEUS_URL, or set PROMETHEUS_BIN to a binary"
+    ):
         Finder(bare).find(PROMETHEUS)
 
 
@@ -260,6 +263,41 @@ def test_another_platform_has_no_release(bare: dict[str, str]) -> None:
         Finder(bare, releases=[elsewhere]).find(PROMETHEUS)
 
 
+def test_a_binary_of_ones_own_is_not_called_by_the_version_of_go(tmp_path: Path) -> None:
+    """`go build` leaves the version out."""
+    binary = tmp_path / "prometheus"
+    binary.write_text("#!/bin/sh\necho 'prometheus, version  (branch: )'\necho '  go version:  go1.26.8'\n", "utf-8")
+    binary.chmod(0o755)
+
+    assert Engine("prometheus", binary).version() == "of unknown version"
+
+
+def test_macos_is_told_what_works_there(bare: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of what there is none of."""
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    said: list[str] = []
+    with pytest.raises(EngineUnavailable) as caught:
+        Finder(bare, said.append, fetch.load_releases()).find(PROMETHEUS)
+
+    for way in ("brew install prometheus", "go build", "docker compose up", "PROMETHEUS_URL", "PROMETHEUS_BIN"):
+        assert way in str(caught.value)
+    assert str(caught.value).count(". ") == 0
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (EngineUnavailable("dpkg ended with code 2: Cannot write: No space left on device"), True),
+        (EngineUnavailable("apt-get ended with code 100: no such package"), False),
+    ],
+)
+def test_a_full_disk_is_told_whoever_meets_it(error: Exception, is_full: bool) -> None:
+    assert (DiskFull.behind(error) is not None) == is_full
+
+
 def test_every_pin_is_a_sha256() -> None:
     pins = [each.sha256 for each in fetch.load_releases()]
 
@@ -327,4 +365,4 @@ def test_the_real_engine_is_found() -> None:
     found = engines.find_engine("prometheus")
 
     assert os.access(found.path, os.X_OK)
-    assert found.version() != "?"
+    assert found.version() != "of unknown version"

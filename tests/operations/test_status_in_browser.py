@@ -11,8 +11,10 @@ from gatewayz_demo import processes
 from gatewayz_demo.processes import EngineProcess
 from gatewayz_metrics import Settings, create_app
 
+from tests.support import fake_upstream as fakes
 from tests.support import server
 from tests.support.browser import BINARY, Browser, browsing
+from tests.support.fake_upstream import FakeUpstream
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no Chromium")
 
@@ -38,7 +40,7 @@ def upstream(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 @contextmanager
-def serving(upstream: EngineProcess, **settings: object) -> Iterator[str]:
+def serving(upstream: EngineProcess | FakeUpstream, **settings: object) -> Iterator[str]:
     app = create_app(Settings(prometheus_url=upstream.url, cache_ttl=0.1, **settings))  # type: ignore[arg-type]
     with server.running(app, server.listening()) as url:
         yield url
@@ -78,11 +80,48 @@ def test_it_shows_an_outage_and_its_end(browser: Browser, upstream: EngineProces
         assert "N/A" in browser.text("#summary")
         assert "requests/min" not in browser.text("#summary")
         assert "requests to the upstream that failed: unreachable" in browser.text("#troubles")
+        # What counts down is true for a moment, and the page stands still.
+        assert "next attempt" not in browser.text("#detail")
+        assert browser.text("#moment").startswith("No numbers: the upstream does not answer. Asked at ")
 
         upstream.restart()
         browser.wait_for("The upstream answers.", "#state")
         browser.wait_for("120 requests/min", "#summary")
         assert_quiet(browser, url)
+
+
+def test_an_outage_is_told_before_readyz_has_heard_of_it(browser: Browser) -> None:
+    """/readyz tells the last known state, which may be from before; numbers that are absent are no health."""
+    with FakeUpstream(fakes.healthy) as fake, serving(fake) as url:
+        browser.go(f"{url}/")
+        browser.wait_for("The upstream answers.", "#state")
+        browser.wait_for("requests/min", "#summary")
+        # From now on /readyz says what it said.
+        browser.evaluate(
+            "{ const asked = window.fetch; window.fetch = (url, options) => String(url).endsWith('/readyz') "
+            '? Promise.resolve(new Response(\'{"status": "ok"}\')) : asked(url, options) }'
+        )
+        fake.behaviour = fakes.close_before_reply
+        browser.evaluate("refresh()")
+        browser.wait_for("N/A", "#summary")
+
+        assert browser.text("#state") == "The upstream does not answer."
+        assert "Its last answer came at" in browser.text("#detail")
+        assert len(browser.text("#detail").split(" ago. ")[1]) > 20
+
+
+def test_numbers_that_are_there_say_that_the_upstream_answers(browser: Browser, upstream: EngineProcess) -> None:
+    """On a slow machine the first /readyz comes before the first answer of the upstream, and says so."""
+    with serving(upstream) as url:
+        browser.send(
+            "Page.addScriptToEvaluateOnNewDocument",
+            source="const asked = window.fetch; window.fetch = (url, options) => String(url).endsWith('/readyz') "
+            '? Promise.resolve(new Response(\'{"status": "degraded"}\')) : asked(url, options)',
+        )
+        browser.go(f"{url}/")
+        browser.wait_for("120 requests/min", "#summary")
+
+        assert browser.text("#state") == "The upstream answers."
 
 
 def test_a_refresh_moves_nothing(browser: Browser, upstream: EngineProcess) -> None:
@@ -123,6 +162,9 @@ def test_the_upstream_is_watched_while_a_token_is_awaited(browser: Browser, upst
         assert browser.text("#state") == "The upstream answers."
         upstream.stop()
         browser.wait_for("The upstream does not answer.", "#state")
+        detail = browser.text("#detail")
+        assert detail.startswith("Seen since ")
+        assert detail.endswith(" ago. Its reason is told to those with a token.")
 
         # What needs a token is not asked for again and again.
         assert len([asked for asked in browser.requested if asked.endswith("/summary")]) == 1
@@ -147,5 +189,11 @@ def test_it_fits_a_phone_in_both_themes(browser: Browser, upstream: EngineProces
         browser.wait_for("120 requests/min", "#summary")
 
         assert browser.evaluate("document.documentElement.scrollWidth") == 390
+        # Commands are shown whole, and a reason has the width of its card.
+        assert browser.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.shell'))") == 0
+        why = (
+            "document.querySelector('.why:not([hidden]) td').clientWidth / document.querySelector('table').clientWidth"
+        )
+        assert browser.evaluate(why) > 0.95
         color = browser.evaluate("getComputedStyle(document.body).backgroundColor")
         assert color == ("rgb(16, 20, 26)" if dark else "rgb(244, 246, 249)")

@@ -4,7 +4,10 @@ import json
 import re
 from pathlib import Path
 
-from gatewayz_metrics.settings import Settings
+import pytest
+from fastapi.testclient import TestClient
+from gatewayz_metrics import create_app
+from gatewayz_metrics.settings import Settings, read_settings
 
 from tests.support.client import serving
 
@@ -24,3 +27,10 @@ def test_the_variables_are_settings() -> None:
 
     assert {"PROMETHEUS_URL", "API_TOKENS"} <= named
     assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_a_token_is_written_as_the_service_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    [example] = re.findall(r"^\| `API_TOKENS` \| `([^`]+)`", (FOLDER / "README.md").read_text("utf-8"), re.MULTILINE)
+    monkeypatch.setenv("API_TOKENS", example.replace("<openssl rand -hex 24>", "s3cret"))
+    with TestClient(create_app(read_settings())) as client:
+        assert client.get("/metrics", headers={"Authorization": "Bearer s3cret"}).status_code == 200

@@ -30,7 +30,7 @@ def test_a_port_of_another_service_is_a_sentence() -> None:
     assert code == 1
     assert text == (
         f"gatewayz-metrics: Port {service.port} on 127.0.0.1 cannot be used (Address already in use); "
-        "end what listens there or choose another port: PORT=8001.\n"
+        "end what listens there or choose another port: --port 8001, or PORT=8001.\n"
     )
 
 

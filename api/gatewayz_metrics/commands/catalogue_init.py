@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
-from rich.progress import track
 
 from gatewayz_metrics.catalogue import parse_catalogue
 from gatewayz_metrics.catalogue.proposal import ObservedFamily, observe_families, propose_catalogue
+from gatewayz_metrics.commands.progress import show_progress
 from gatewayz_metrics.errors import ConfigurationError, NotServed, ServiceError
 from gatewayz_metrics.promql.rewrite import inject_matchers
 from gatewayz_metrics.settings import read_settings
@@ -35,6 +35,8 @@ def init(
     What exporters say of themselves is left out unless --match asks for it. Units and help are yours to correct.
     """
     settings = read_settings(prometheus_url=url)
+    if out.exists():
+        raise ConfigurationError(f"{out} is there already and is kept; name another file with --out.")
     title = urlsplit(settings.prometheus_url).netloc.rpartition("@")[2]
     text = asyncio.run(_propose(UpstreamClient(settings, Telemetry()), title, match))
     found = parse_catalogue(text, str(out))
@@ -50,15 +52,16 @@ def init(
 async def _propose(client: UpstreamClient, title: str, match: str) -> str:
     async with client:
         try:
-            survey = _Survey(client, match)
-            families, left_out = observe_families(
-                await survey.names(), await survey.metadata(), with_exporters=bool(match)
-            )
-            _check_count(len(families))
-            labelled = [
-                replace(family, labels=await survey.labels(family))
-                for family in track(families, "Reading labels", transient=True)
-            ]
+            with show_progress("Reading names and types") as show:
+                survey = _Survey(client, match)
+                families, left_out = observe_families(
+                    await survey.names(), await survey.metadata(), with_exporters=bool(match)
+                )
+                _check_count(len(families))
+                labelled = []
+                for number, family in enumerate(families, 1):
+                    show(f"Reading labels, {number} of {len(families)}")
+                    labelled.append(replace(family, labels=await survey.labels(family)))
         except ServiceError as exc:
             raise ConfigurationError(exc.sentence) from exc
     return propose_catalogue(title, labelled, left_out)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from gatewayz_metrics.commands.progress import show_progress
 from gatewayz_metrics.errors import ConfigurationError
 
 # Where they are in a checkout, which an editable installation runs from.
@@ -45,7 +46,10 @@ def _generate(catalogue: Path, out: Path) -> None:
             "after `make test` or `pip install --group dashboards`."
         )
     command = [sys.executable, "-m", "dashboards", "--catalogue", str(catalogue.resolve()), "--out", str(out.resolve())]
-    done = subprocess.run(command, cwd=root, check=False)  # noqa: S603  # the words are ours and two paths
+    with show_progress(f"Making the dashboards of {catalogue}"):
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603  # the words are ours and two paths
+    typer.echo(done.stdout, nl=False)
+    typer.echo(done.stderr, nl=False, err=True)
     raise typer.Exit(done.returncode)
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from gatewayz_metrics.access import find_own_token
 from gatewayz_metrics.catalogue import load
 from gatewayz_metrics.check import Finding
+from gatewayz_metrics.commands.progress import show_progress
 from gatewayz_metrics.main import create_app
 from gatewayz_metrics.settings import Settings, read_settings
 
@@ -40,7 +41,9 @@ def doctor(
     """
     # What the service would log is told as findings.
     logging.disable()
-    findings = asyncio.run(_collect(read_settings(prometheus_url=url), grafana))
+    settings = read_settings(prometheus_url=url)
+    with show_progress(f"Asking {settings.prometheus_url}"):
+        findings = asyncio.run(_collect(settings, grafana))
     failed = not all(finding.ok for finding in findings)
     if as_json:
         typer.echo(json.dumps({"ok": not failed, "findings": [finding.as_dict() for finding in findings]}, indent=2))

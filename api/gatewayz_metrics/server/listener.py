@@ -70,5 +70,5 @@ def base_url(bound: socket.socket) -> str:
 def _unusable(host: str, port: int, exc: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"Port {port} on {host} cannot be used ({exc.strerror}); "
-        "end what listens there or choose another port: PORT=8001."
+        "end what listens there or choose another port: --port 8001, or PORT=8001."
     )
