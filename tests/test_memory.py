@@ -307,7 +307,7 @@ def test_a_large_panel_takes_a_small_multiple_of_its_answer() -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every piece of work is followed by a pause."""
-    monkeypatch.setattr(cooperative, "_PIECE_SECONDS", -1.0)
+    monkeypatch.setattr(cooperative, "PIECE_SECONDS", -1.0)
 
 
 @pytest.mark.usefixtures("impatient")

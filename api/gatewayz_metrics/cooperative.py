@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 # Seconds; bounds how long one request keeps the event loop from all others, provided that its pieces are small. Several
 # such requests take turns, and an answer takes a few of them.
-_PIECE_SECONDS = 0.002
+PIECE_SECONDS = 0.002
 # Items that are sorted at once, which takes a millisecond, and how many of them are looked at to part them anew.
 _RUN = 1000
 _SEEN = 16
@@ -31,7 +31,7 @@ def yield_periodically() -> Callable[[], Awaitable[None]]:
 
     async def pause() -> None:
         nonlocal since
-        if time.monotonic() - since > _PIECE_SECONDS:
+        if time.monotonic() - since > PIECE_SECONDS:
             await asyncio.sleep(0)
             since = time.monotonic()
 

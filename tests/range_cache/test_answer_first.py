@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from gatewayz_metrics.memory import MemoryBudget, charging
@@ -94,26 +95,31 @@ def _points(form: dict[str, list[str]]) -> int:
     return round((float(form["end"][0]) - float(form["start"][0])) / 15) + 1
 
 
-def test_the_answer_goes_out_before_its_points_are_kept(cache: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = asyncio.Event()
+def test_answers_go_out_before_points_are_kept(cache: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlogs, "_LONGEST_LEAD", 3600)
+    monkeypatch.setattr(backlogs, "_QUIET", 0.001)
+    begun: list[str] = []
 
-    async def work() -> None:
-        begun.set()
+    async def work(name: str) -> None:
+        begun.append(name)
 
     async def run() -> None:
         backlog = Backlog(1000)
-        backlog.add("soon", 1, work, None)
-        await begun.wait()
-        begun.clear()
-        monkeypatch.setattr(backlogs, "_LEAD", 3600)
-        backlog.add("late", 1, work, None)
-        # As many parts of an answer are sent meanwhile.
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert not begun.is_set()
-        # Who needs them does not have to wait.
-        await backlog.wait("late")
-        assert begun.is_set()
+        with backlog.making_way():
+            for name in ("a", "b"):
+                backlog.add(name, 1, partial(work, name), None)
+            # It looks every millisecond.
+            await asyncio.sleep(0.05)
+            assert begun == []
+            # Who needs them does not have to wait.
+            await backlog.wait("a")
+            assert begun == ["a"]
+        await reach(lambda: begun == ["a", "b"])
+
+        monkeypatch.setattr(backlogs, "_LONGEST_LEAD", 0)
+        with backlog.making_way():
+            backlog.add("c", 1, partial(work, "c"), None)
+            await reach(lambda: begun == ["a", "b", "c"])
 
     cache.runner.run(run())
 
@@ -200,7 +206,7 @@ def test_without_room_in_memory_it_is_not_kept(cache: Rig) -> None:
 
 def test_a_purge_meanwhile_counts(cache: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     # The first is under way when it comes, and the second is not.
-    monkeypatch.setattr(backlogs, "_LEAD", 0)
+    monkeypatch.setattr(backlogs, "_LONGEST_LEAD", 0)
 
     async def run() -> None:
         async with nothing_kept(monkeypatch):

@@ -91,7 +91,8 @@ class RangeCache:
                 self._answers.discard(replace(query, renew=False, may_be_stale=may_be_stale).identity)
 
         async def produce() -> ReusableAnswer:
-            answer = await self._answer(query, begun)
+            with self._backlog.making_way():
+                answer = await self._answer(query, begun)
             may_repeat = self._is_on and not (query.bypass or query.renew) and answer.status in (400, 422)
             weight = 1000 + len(answer.body) + 2 * len(query.query) + 2 * sum(map(len, sum(query.extra, ())))
             return ReusableAnswer(answer, begun.monotonic, _REFUSAL_SECONDS if may_repeat else 0.0, weight)
