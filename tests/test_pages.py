@@ -49,7 +49,13 @@ OTHER_METRICS = {
     "label_values": "a function of Grafana",
 }
 # Of uvicorn, and of Prometheus.
-OTHER_OPTIONS = {"--limit-concurrency", "--no-access-log", "--no-server-header", "--web.listen-address=[::]:9090"}
+OTHER_OPTIONS = {
+    "--enable-feature=exemplar-storage",
+    "--limit-concurrency",
+    "--no-access-log",
+    "--no-server-header",
+    "--web.listen-address=[::]:9090",
+}
 # Where other programs, and the hosts of examples, have their files and routes.
 OTHER_PATHS = (
     "/etc/grafana/provisioning",
