@@ -27,6 +27,13 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
+RISEN = """(() => {
+  const tile = document.querySelector("#hour .card"), start = "2026-01-01T00:00:00Z", end = "2026-01-01T01:00:00Z";
+  drawLine(tile, { start, end, series: [{ name: "a.b", values: [[start, 1], [end, 2]] }] }, "a.b", 3);
+  return tile.querySelector(".span").textContent;
+})()"""
+
+
 @pytest.fixture
 def upstream(tmp_path: Path) -> Iterator[EngineProcess]:
     """A real Prometheus with two requests a second, from two hours ago until well after the test."""
@@ -64,6 +71,8 @@ def test_it_shows_numbers_with_unit_age_and_reason(browser: Browser, upstream: E
         line = browser.evaluate("document.querySelector('#hour path').getAttribute('d')")
         assert line.startswith("M")
         assert line.count("L") > 200
+        # The number above the line belongs to it, also where it is higher than all before.
+        assert browser.evaluate(RISEN) == "1 to 3"
         assert "None since this service started." in browser.text("#troubles")
         assert_quiet(browser, url)
 
