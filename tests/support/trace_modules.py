@@ -112,7 +112,13 @@ def trace_requests() -> dict[str, Trace]:
             for name in ("", "instant query, cached"):
                 tracer.ask(client, "GET", f"/api/v1/query?query=up&time={BEGIN}", name=name)
             # Another text first: what is built once per process is no part of the path.
-            for name, text in (("", "up"), ("/query, PromQL text", PROMQL), ("/query, the same again", PROMQL)):
+            # The second time is not noted: whoever asks before the points are kept has that done first.
+            for name, text in (
+                ("", "up"),
+                ("/query, PromQL text", PROMQL),
+                ("", PROMQL),
+                ("/query, the same again", PROMQL),
+            ):
                 tracer.ask(client, "POST", "/query", panel_query(text), name=name)
             for name in ("", "summary, warm"):
                 tracer.ask(client, "GET", "/prometheus/metrics/summary", name=name)
