@@ -132,5 +132,8 @@ def test_the_settings_of_a_larger_upstream_reach_it(block: str, monkeypatch: pyt
 def test_the_table_of_viewers_is_what_the_simulation_counts() -> None:
     """One row of it: python -m tests.bench.viewers prints the others."""
     [row] = re.findall(r"^\| 10 \|.*$", TEXT, re.MULTILINE)
+    panels = viewers.Panels.read()
+    counts = f"{len(panels.ranges)} range queries over six hours, {len(panels.instants)} instant queries and "
 
-    assert viewers.describe(10, 0.02, viewers.Panels.read()) == row
+    assert viewers.describe(10, 0.02, panels) == row
+    assert f"{counts}{panels.summaries} summaries each time" in TEXT
