@@ -226,6 +226,23 @@ def test_the_first_source_with_samples_answers_whatever_was_there_before(history
     asyncio.run(read())
 
 
+def test_costs_stay_what_they_are_together_over_second_rounds() -> None:
+    """A part that is asked twice for one reading is one part all the same."""
+
+    async def read() -> tuple[float, float]:
+        source = Sources()
+        layer = QueryLayer(CATALOGUE, source, Telemetry(), cache_ttl=0)
+        parts = [part for group in layer._group_statistics(frozenset()) for part in group]
+        before = sum(map(layer._planner._expect, parts))
+        for number in range(50):
+            source.present = {name: {number % 2} for name in SEVERAL}
+            await layer.statistics()
+        return before, sum(map(layer._planner._expect, parts))
+
+    before, after = asyncio.run(read())
+    assert after == pytest.approx(before)
+
+
 def test_sources_behind_the_one_that_answers_are_not_asked() -> None:
     name, sources = max(SEVERAL.items(), key=lambda item: item[1])
     everywhere = list(range(sources))

@@ -296,17 +296,24 @@ class QueryLayer:
     async def _read(self, key: Hashable, groups: Sequence[Sequence[BatchPart]], time: float | None) -> Snapshot:
         asked_at = self._clock()
         at = self._now() if time is None else time
-        run = _BatchRun(self._source, self._telemetry, self._clock, time, asked_at + self._deadline)
-        halves = [[part.split(self._planner.count_sources(part)) for part in group] for group in groups]
-        results = await run.query_all([[first for first, _ in group] for group in halves])
-        readings = _merge(results)
-        if rest := [rest for group in halves for _, rest in group if rest and readings[rest.names[0]].is_absent]:
+        until = asked_at + self._deadline
+        parted = [[part.split(self._planner.count_sources(part)) for part in group] for group in groups]
+        results = await self._ask([[first for first, _ in group] for group in parted], time, until)
+        found = _merge(results)
+        if rest := [rest for group in parted for _, rest in group if rest and found[rest.names[0]].is_absent]:
             more = min(len(groups), ceil(len(rest) / _EXPRESSIONS_PER_GROUP))
-            results += await run.query_all(self._planner.share_out(rest, more))
-            readings = _merge(results)
-        self._planner.learn(run.timed, {name: one for name, one in readings.items() if one.error is None})
+            results += await self._ask(self._planner.share_out(rest, more), time, until)
         warnings = dict.fromkeys(text for result in results for text in result.warnings)
-        return Snapshot(at, readings, tuple(warnings), key, asked_at)
+        return Snapshot(at, _merge(results), tuple(warnings), key, asked_at)
+
+    async def _ask(
+        self, groups: Sequence[Sequence[BatchPart]], time: float | None, until: float
+    ) -> list["_BatchResult"]:
+        """The result of each group, one query each. The planner learns from those that were asked together."""
+        run = _BatchRun(self._source, self._telemetry, self._clock, time, until)
+        results = await run.query_all(groups)
+        self._planner.learn(run.timed, {name: one for name, one in _merge(results).items() if one.error is None})
+        return results
 
 
 class _BatchResult(NamedTuple):
@@ -326,7 +333,7 @@ def _merge(results: Iterable[_BatchResult]) -> dict[str, Reading]:
 
 @dataclass(frozen=True, slots=True)
 class _BatchRun:
-    """Sends batches for one snapshot, all at the same evaluation time."""
+    """Sends batches for one snapshot together, all at the same evaluation time."""
 
     source: InstantQueries
     telemetry: Telemetry
