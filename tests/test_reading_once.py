@@ -126,7 +126,7 @@ def test_an_empty_panel_is_read_once(reader: Reader) -> None:
 @pytest.mark.parametrize("name", ["tokens_used_total", "fastapi_requests_duration_seconds", "http.error_rate"])
 def test_an_entry_of_the_catalogue_is_read_once(reader: Reader, name: str) -> None:
     # What tells of gaps in its window is a text of its own.
-    assert len([text for text in reader.panel(name) if "count_over_time" not in text]) <= 1
+    assert len([text for text in reader.panel(name) if "count_over_time" not in str(text)]) <= 1
     assert reader.panel(name) == []
     filtered = reader.panel(name, filters=[FILTER])
     assert [text for text in filtered if text != READ_FILTER] == []
