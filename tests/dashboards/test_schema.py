@@ -1,19 +1,17 @@
 """The dashboards against Grafana's own types, of the version we target and of the newest; skipped without Node."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewayz_demo import fetch
 
 from tests.dashboards import reading
 from tests.dashboards.catalogues import checked
 from tests.dashboards.reading import Document
+from tests.support import npm
 
 TYPESCRIPT = "typescript@5.7"
 # The schema that Grafana turns a classic dashboard into; of it, fields are as they were.
@@ -57,28 +55,11 @@ MISTAKES: dict[str, Callable[[Document], None]] = {
     "threshold": lambda board: _defaults(board)["thresholds"].update(mode="relative"),
 }
 
-pytestmark = pytest.mark.skipif(not shutil.which("npm") or not shutil.which("node"), reason="needs Node")
-
 
 @pytest.fixture(scope="module", params=["11.6.2", "latest"])
 def package(request: pytest.FixtureRequest) -> Path:
     """A folder with Grafana's types and a compiler."""
-    folder = fetch.create_cache_folder(os.environ) / "grafana-schema" / str(request.param)
-    folder.mkdir(parents=True, exist_ok=True)
-    with fetch.lock(folder / "lock"):
-        if not (folder / "node_modules/typescript").exists() and not _installed(folder, str(request.param)):
-            pytest.skip("the packages cannot be fetched")
-    return folder
-
-
-def _installed(folder: Path, version: str) -> bool:
-    (folder / "package.json").write_text("{}", encoding="utf-8")
-    packages = [f"@grafana/schema@{version}", TYPESCRIPT]
-    command = ["npm", "install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", *packages]
-    try:
-        return subprocess.run(command, cwd=folder, check=False, capture_output=True, timeout=60).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
+    return npm.install(f"grafana-schema/{request.param}", f"@grafana/schema@{request.param}", TYPESCRIPT)
 
 
 def test_every_dashboard_has_the_types_of_grafana(package: Path, tmp_path: Path) -> None:
